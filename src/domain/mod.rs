@@ -1,0 +1,8 @@
+//! Nouns and rules of taking money. No I/O, no clock, no SQL, no wire format.
+
+pub mod ids;
+pub mod ledger;
+pub mod money;
+pub mod order;
+pub mod time;
+pub mod user;

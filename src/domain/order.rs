@@ -1,0 +1,265 @@
+//! Orders, their attempts at a gateway, and what a payment does to them.
+
+use super::{
+    ids::{Openid, OutTradeNo, TransactionId},
+    money::Fen,
+    time::UnixMs,
+};
+
+/// Who moves the money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Provider {
+    Wechat,
+}
+
+impl Provider {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Provider::Wechat => "wechat",
+        }
+    }
+}
+
+/// How the payer reaches the gateway. Each is one option of the top-up form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Channel {
+    /// Inside the WeChat browser, through `WeixinJSBridge`.
+    WechatJsapi,
+}
+
+impl Channel {
+    pub const ALL: [Channel; 1] = [Channel::WechatJsapi];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Channel::WechatJsapi => "wechat_jsapi",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Channel> {
+        Channel::ALL.into_iter().find(|channel| channel.as_str() == text)
+    }
+
+    pub const fn provider(self) -> Provider {
+        match self {
+            Channel::WechatJsapi => Provider::Wechat,
+        }
+    }
+}
+
+/// Whether real money is behind an order. A simulator's payment can never settle a live order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    Live,
+    Simulator,
+}
+
+impl Environment {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Environment::Live => "live",
+            Environment::Simulator => "simulator",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Environment> {
+        [Environment::Live, Environment::Simulator].into_iter().find(|e| e.as_str() == text)
+    }
+}
+
+/// 0 created, 1 paid and credited. There is no way from 1 to 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Created = 0,
+    Paid = 1,
+}
+
+impl Status {
+    pub const fn number(self) -> i32 {
+        match self {
+            Status::Created => 0,
+            Status::Paid => 1,
+        }
+    }
+}
+
+/// What brought the news of a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The gateway called `notify_url`.
+    Notify,
+    /// The payment page asked, and we asked the gateway.
+    Query,
+    /// The background sweep asked.
+    Sweep,
+    /// An administrator asked.
+    Admin,
+}
+
+impl Source {
+    pub const ALL: [Source; 4] = [Source::Notify, Source::Query, Source::Sweep, Source::Admin];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Source::Notify => "notify",
+            Source::Query => "query",
+            Source::Sweep => "sweep",
+            Source::Admin => "admin",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Source> {
+        Source::ALL.into_iter().find(|source| source.as_str() == text)
+    }
+}
+
+/// One top-up of one user. Everything but the payment facts is fixed when it is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    pub id: i64,
+    pub out_trade_no: OutTradeNo,
+    pub user_id: i64,
+    pub goods_name: String,
+    pub amount: Fen,
+    pub status: Status,
+    pub environment: Environment,
+    pub created_at: UnixMs,
+    pub expires_at: UnixMs,
+    /// Closing is a fact of its own: a payment that arrives later still makes the order paid.
+    pub closed_at: Option<UnixMs>,
+    /// When we credited it.
+    pub paid_at: Option<UnixMs>,
+    pub transaction_id: Option<TransactionId>,
+    pub settled_by: Option<Source>,
+    /// Paid after it was closed here.
+    pub late: bool,
+}
+
+impl Order {
+    pub fn is_paid(&self) -> bool {
+        self.status == Status::Paid
+    }
+
+    /// Neither paid nor closed nor past its time: the payer may still be asked for money.
+    pub fn is_payable(&self, now: UnixMs) -> bool {
+        !self.is_paid() && self.closed_at.is_none() && now < self.expires_at
+    }
+}
+
+/// One `out_trade_no` at one gateway with its exact parameters: asked again, it is asked with these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    pub out_trade_no: OutTradeNo,
+    pub order_id: i64,
+    pub channel: Channel,
+    pub environment: Environment,
+    pub amount: Fen,
+    pub goods_name: String,
+    pub payer: Openid,
+    pub client_ip: String,
+    pub notify_url: String,
+    pub created_at: UnixMs,
+    pub expires_at: UnixMs,
+    pub asked_at: Option<UnixMs>,
+    pub prepay_id: Option<String>,
+    pub prepaid_at: Option<UnixMs>,
+    pub closed_at: Option<UnixMs>,
+}
+
+/// What a verified payment did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// 0 → 1, credited just now.
+    Now,
+    /// Credited before, by this very payment.
+    Already,
+    /// 0 → 1 although we had closed the order: credited, and shown to the administrator.
+    Late,
+    /// The order was paid before by another payment: real money twice, one credit, a refund to make.
+    SecondPayment,
+    Refused(Refusal),
+}
+
+/// Why a verified payment credits nobody. Each opens a work item; the gateway is told to come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    UnknownOrder,
+    AmountMismatch,
+    CurrencyMismatch,
+    ChannelMismatch,
+    EnvironmentMismatch,
+    /// This `transaction_id` has credited another order.
+    TransactionReused,
+}
+
+impl Settled {
+    /// The word kept with the notice, shown to administrators and counted in metrics.
+    pub const fn verdict(&self) -> &'static str {
+        match self {
+            Settled::Now => "ok",
+            Settled::Already => "duplicate",
+            Settled::Late => "late_payment",
+            Settled::SecondPayment => "second_payment",
+            Settled::Refused(refusal) => refusal.verdict(),
+        }
+    }
+
+    /// Somebody must look: everything but the plain and the repeated payment.
+    pub const fn needs_work(&self) -> bool {
+        !matches!(self, Settled::Now | Settled::Already)
+    }
+
+    /// Money is on our books because of this very message.
+    pub const fn credited(&self) -> bool {
+        matches!(self, Settled::Now | Settled::Late)
+    }
+}
+
+impl Refusal {
+    pub const fn verdict(self) -> &'static str {
+        match self {
+            Refusal::UnknownOrder => "unknown_order",
+            Refusal::AmountMismatch => "amount_mismatch",
+            Refusal::CurrencyMismatch => "currency_mismatch",
+            Refusal::ChannelMismatch => "channel_mismatch",
+            Refusal::EnvironmentMismatch => "environment_mismatch",
+            Refusal::TransactionReused => "transaction_reused",
+        }
+    }
+}
+
+/// The facts of a payment that the books compare; the signature was checked before.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    pub provider: Provider,
+    pub environment: Environment,
+    pub transaction_id: &'a TransactionId,
+    pub amount: Fen,
+    /// ISO code as the gateway wrote it.
+    pub currency: &'a str,
+}
+
+/// Says why the conditional update found nothing to settle. Called after it, never instead of it.
+pub fn explain(claim: Claim<'_>, found: Option<(&Attempt, &Order)>) -> Settled {
+    let Some((attempt, order)) = found else {
+        return Settled::Refused(Refusal::UnknownOrder);
+    };
+    if attempt.channel.provider() != claim.provider {
+        return Settled::Refused(Refusal::ChannelMismatch);
+    }
+    if order.environment != claim.environment {
+        return Settled::Refused(Refusal::EnvironmentMismatch);
+    }
+    if claim.currency != "CNY" {
+        return Settled::Refused(Refusal::CurrencyMismatch);
+    }
+    if order.amount != claim.amount {
+        return Settled::Refused(Refusal::AmountMismatch);
+    }
+    match &order.transaction_id {
+        Some(paid_by) if paid_by == claim.transaction_id => Settled::Already,
+        Some(_) => Settled::SecondPayment,
+        // Unpaid and everything fits, yet the update did not take: the payment belongs elsewhere.
+        None => Settled::Refused(Refusal::TransactionReused),
+    }
+}

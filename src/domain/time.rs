@@ -1,0 +1,102 @@
+//! Instants as UTC milliseconds, and the Beijing wall clock (UTC+8, no daylight saving) that WeChat writes.
+
+use std::fmt;
+use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset, format_description::BorrowedFormatItem, macros};
+
+/// Milliseconds since 1970-01-01 UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMs(pub i64);
+
+const COMPACT: &[BorrowedFormatItem<'_>] =
+    macros::format_description!("[year][month][day][hour][minute][second]");
+const READABLE: &[BorrowedFormatItem<'_>] =
+    macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+const DAY: &[BorrowedFormatItem<'_>] = macros::format_description!("[year]-[month]-[day]");
+const BEIJING: UtcOffset = macros::offset!(+8);
+
+impl UnixMs {
+    pub const fn plus_ms(self, ms: i64) -> UnixMs {
+        UnixMs(self.0.saturating_add(ms))
+    }
+
+    pub const fn plus_secs(self, secs: i64) -> UnixMs {
+        self.plus_ms(secs.saturating_mul(1000))
+    }
+
+    /// Milliseconds from `earlier` to here; negative when `earlier` is later.
+    pub const fn since(self, earlier: UnixMs) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Whole seconds since 1970, as JSAPI's `timeStamp` wants them.
+    pub const fn secs(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// `yyyyMMddHHmmss` in Beijing, as V2 writes times (parameter rules page 4011941162).
+    pub fn beijing_compact(self) -> String {
+        self.beijing(COMPACT)
+    }
+
+    /// `yyyy-MM-dd HH:mm:ss` in Beijing, for people.
+    pub fn beijing_text(self) -> String {
+        self.beijing(READABLE)
+    }
+
+    /// `yyyy-MM-dd` in Beijing.
+    pub fn beijing_day(self) -> String {
+        self.beijing(DAY)
+    }
+
+    /// Reads `yyyyMMddHHmmss`, Beijing time. `None` for anything that is not a real moment.
+    pub fn parse_beijing_compact(text: &str) -> Option<UnixMs> {
+        if text.len() != 14 || !text.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let at = PrimitiveDateTime::parse(text, COMPACT).ok()?.assume_offset(BEIJING);
+        Some(UnixMs(at.unix_timestamp().checked_mul(1000)?))
+    }
+
+    /// Midnight in Beijing at the start of `yyyy-MM-dd`.
+    pub fn parse_beijing_day(text: &str) -> Option<UnixMs> {
+        let day = time::Date::parse(text, DAY).ok()?;
+        Some(UnixMs(day.midnight().assume_offset(BEIJING).unix_timestamp().checked_mul(1000)?))
+    }
+
+    fn beijing(self, format: &[BorrowedFormatItem<'_>]) -> String {
+        OffsetDateTime::from_unix_timestamp(self.secs())
+            .ok()
+            .and_then(|at| at.to_offset(BEIJING).format(format).ok())
+            .unwrap_or_default()
+    }
+}
+
+impl fmt::Display for UnixMs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.beijing_text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wechat_times_are_beijing_times_wherever_the_server_stands() {
+        let at = UnixMs(1_555_331_440_000);
+        assert_eq!(at.beijing_compact(), "20190415203040");
+        assert_eq!(UnixMs::parse_beijing_compact("20190415203040"), Some(at));
+        assert_eq!(at.beijing_text(), "2019-04-15 20:30:40");
+        assert_eq!(
+            UnixMs::parse_beijing_day("2019-04-15").map(UnixMs::beijing_text).unwrap(),
+            "2019-04-15 00:00:00"
+        );
+    }
+
+    #[test]
+    fn a_moment_that_does_not_exist_is_refused() {
+        for text in ["20190229120000", "2019041520304", "20190415240000", "2019041520304０", ""] {
+            assert_eq!(UnixMs::parse_beijing_compact(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Who may do what.
+
+/// Rights of an account. Issue of rights is a person's act; no form field sets them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Tops up and reads their own records.
+    User,
+    /// Works the recharge records.
+    Owner,
+}
+
+impl Role {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Role::User => "user",
+            Role::Owner => "owner",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Role> {
+        [Role::User, Role::Owner].into_iter().find(|role| role.as_str() == text)
+    }
+
+    pub const fn is_admin(self) -> bool {
+        matches!(self, Role::Owner)
+    }
+}
+
+/// An account as the rest of the program sees it; the password hash stays in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    pub id: i64,
+    pub username: String,
+    pub role: Role,
+}

@@ -1,0 +1,276 @@
+//! The tongues: what each payment gateway writes and signs. Pure and synchronous, no I/O:
+//! a gateway builds a `Request` and reads a `Response`; sending is `http`'s business.
+
+use crate::domain::{
+    ids::{Openid, OutTradeNo, TransactionId},
+    money::Fen,
+    order::{Attempt, Claim, Environment, Provider},
+    time::UnixMs,
+};
+use serde::Serialize;
+
+pub mod wechat_oauth;
+pub mod wechat_v2;
+
+/// Time and an unpredictable text, handed in so that the same inputs always make the same message.
+#[derive(Clone, Debug)]
+pub struct Stamp {
+    pub now: UnixMs,
+    /// 32 letters and digits.
+    pub nonce: String,
+}
+
+/// Which origin of the configuration a request goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    WechatApi,
+    WechatOauth,
+}
+
+/// A message to a gateway, ready to send.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub base: Base,
+    /// The gateway's own name for the call: safe to log, unlike `path`.
+    pub call: &'static str,
+    /// Path and query.
+    pub path: String,
+    /// `None` is a GET.
+    pub body: Option<String>,
+    pub content_type: &'static str,
+}
+
+/// What came back, whatever it was.
+#[derive(Clone, Debug)]
+pub struct Response {
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+/// A callback as it arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct Notify<'a> {
+    pub body: &'a [u8],
+}
+
+/// What the payer's browser or app needs to start paying.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Checkout {
+    Jsapi { params: wechat_v2::jsapi::JsapiParams },
+}
+
+/// What the gateway made of a request to prepare a payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prepaid {
+    Ready {
+        prepay_id: String,
+    },
+    /// It has been paid: query, then settle.
+    Paid,
+    /// Closed at the gateway: this number is spent.
+    Closed,
+    /// The number was used with other parameters: query, close, then a new number.
+    NumberUsed,
+    /// Perhaps done, perhaps not: the same number and parameters again.
+    Unknown {
+        code: String,
+    },
+    /// Certainly not done, and asking again cannot help.
+    Refused {
+        code: String,
+    },
+}
+
+/// What the gateway says about an order. Anything it does not say plainly is `Pending`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trade {
+    Paid(VerifiedPayment),
+    Pending {
+        state: String,
+    },
+    /// Final and unpaid.
+    Closed {
+        state: String,
+    },
+    /// The gateway has no such number. No proof of anything while a prepay is in flight.
+    NotFound,
+    /// It was paid and the money has gone back by another way than ours.
+    Refunded,
+}
+
+/// What the gateway made of a request to close.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closing {
+    Closed,
+    /// Too late, it is paid: query, then settle.
+    Paid,
+    NotFound,
+    Unknown {
+        code: String,
+    },
+}
+
+/// A callback, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notified {
+    Paid(VerifiedPayment),
+    /// Authentic, and no payment.
+    NotPaid {
+        out_trade_no: Option<OutTradeNo>,
+    },
+    Rejected {
+        rejection: Rejection,
+        out_trade_no: Option<OutTradeNo>,
+    },
+}
+
+/// Why a callback is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// Not the flat document the protocol prescribes.
+    Malformed,
+    /// The gateway itself reports a fault; such messages are not signed.
+    CommFail,
+    BadSign,
+    /// Signed with our key for somebody else's appid.
+    AppidMismatch,
+    MchIdMismatch,
+    /// Signed, but a field that money needs is missing or unreadable.
+    Incomplete,
+}
+
+impl Rejection {
+    /// The word kept with the notice.
+    pub const fn verdict(self) -> &'static str {
+        match self {
+            Rejection::Malformed => "malformed",
+            Rejection::CommFail => "comm_fail",
+            Rejection::BadSign => "bad_sign",
+            Rejection::AppidMismatch => "appid_mismatch",
+            Rejection::MchIdMismatch => "mch_id_mismatch",
+            Rejection::Incomplete => "incomplete",
+        }
+    }
+
+    /// The signature was good: it comes from the gateway, so it is kept for ever and somebody must look.
+    pub const fn is_authentic(self) -> bool {
+        matches!(self, Rejection::AppidMismatch | Rejection::MchIdMismatch | Rejection::Incomplete)
+    }
+}
+
+/// A reply that may not be used: nothing is known about what the gateway did.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Untrusted {
+    #[error("HTTP status {0}")]
+    Status(u16),
+    #[error("not the protocol's document: {0}")]
+    Malformed(String),
+    #[error("the gateway reports: {0}")]
+    CommFail(String),
+    #[error("its signature does not verify: {0}")]
+    BadSign(String),
+    #[error("it speaks of another {0}")]
+    Identity(&'static str),
+    #[error("it lacks a readable {0}")]
+    Incomplete(&'static str),
+}
+
+/// The answer to a callback, before the gateway's own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    Received,
+    /// Not recorded or not believed; the text names the class of fault and reveals nothing.
+    Refused(&'static str),
+}
+
+/// Bytes to answer a callback with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AckReply {
+    pub content_type: &'static str,
+    pub body: String,
+}
+
+/// A payment whose signature, algorithm, appid and mch_id were checked against our account.
+/// Made only by a gateway's `notified` and `trade`; the only thing `flow::settle` takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedPayment {
+    provider: Provider,
+    environment: Environment,
+    out_trade_no: OutTradeNo,
+    transaction_id: TransactionId,
+    amount: Fen,
+    currency: String,
+    trade_type: String,
+    payer: Option<Openid>,
+    paid_at: Option<UnixMs>,
+}
+
+impl VerifiedPayment {
+    pub fn out_trade_no(&self) -> &OutTradeNo {
+        &self.out_trade_no
+    }
+
+    pub fn transaction_id(&self) -> &TransactionId {
+        &self.transaction_id
+    }
+
+    pub fn amount(&self) -> Fen {
+        self.amount
+    }
+
+    pub fn provider(&self) -> Provider {
+        self.provider
+    }
+
+    pub fn trade_type(&self) -> &str {
+        &self.trade_type
+    }
+
+    /// Who paid. Never used to choose whom to credit: the order's owner is credited.
+    pub fn payer(&self) -> Option<&Openid> {
+        self.payer.as_ref()
+    }
+
+    /// When the gateway says it was paid, if it says so readably.
+    pub fn paid_at(&self) -> Option<UnixMs> {
+        self.paid_at
+    }
+
+    pub fn claim(&self) -> Claim<'_> {
+        Claim {
+            provider: self.provider,
+            environment: self.environment,
+            transaction_id: &self.transaction_id,
+            amount: self.amount,
+            currency: &self.currency,
+        }
+    }
+}
+
+/// One payment gateway: builds what we ask, reads what it says. Unknown is never paid and never failed.
+pub trait Gateway: Send + Sync {
+    fn provider(&self) -> Provider;
+    fn environment(&self) -> Environment;
+
+    /// Asks the gateway to prepare the attempt. The same attempt always asks with the same parameters.
+    fn prepay(&self, attempt: &Attempt, stamp: &Stamp) -> Request;
+    /// # Errors
+    /// A reply that may not be used: the outcome is unknown.
+    fn prepaid(&self, answer: &Response, attempt: &Attempt) -> Result<Prepaid, Untrusted>;
+    /// What the payer needs, signed with this stamp.
+    fn checkout(&self, prepay_id: &str, stamp: &Stamp) -> Checkout;
+
+    fn query(&self, attempt: &Attempt, stamp: &Stamp) -> Request;
+    /// # Errors
+    /// A reply that may not be used: nothing is known.
+    fn trade(&self, answer: &Response, attempt: &Attempt) -> Result<Trade, Untrusted>;
+
+    fn close(&self, attempt: &Attempt, stamp: &Stamp) -> Request;
+    /// # Errors
+    /// A reply that may not be used: nothing is known.
+    fn closing(&self, answer: &Response, attempt: &Attempt) -> Result<Closing, Untrusted>;
+
+    fn notified(&self, notify: Notify<'_>) -> Notified;
+    fn ack(&self, ack: Ack) -> AckReply;
+}

@@ -1,0 +1,122 @@
+//! WeChat Pay API V2: XML signed with MD5 or HMAC-SHA256 under one shared key.
+
+use super::{
+    Ack, AckReply, Checkout, Closing, Gateway, Notified, Notify, Prepaid, Request, Response, Stamp, Trade,
+    Untrusted,
+};
+use crate::domain::order::{Attempt, Environment, Provider};
+use secrecy::{ExposeSecret, SecretString};
+use sign::SignType;
+
+pub mod close_order;
+pub mod error_code;
+pub mod jsapi;
+pub mod notify;
+pub mod order_query;
+pub mod reply;
+pub mod sign;
+pub mod unified_order;
+pub mod xml;
+
+/// The merchant's V2 API key. Never empty, because an empty key verifies what anybody signs.
+#[derive(Clone, Debug)]
+pub struct ApiKey(SecretString);
+
+impl ApiKey {
+    /// `None` for an empty text. Real keys have 32 characters; configuration insists on that.
+    pub fn new(key: &str) -> Option<ApiKey> {
+        (!key.is_empty()).then(|| ApiKey(SecretString::from(key)))
+    }
+
+    fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+/// Who we are at WeChat Pay. Key and algorithms come from here, never from a message.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub appid: String,
+    pub mch_id: String,
+    pub key: ApiKey,
+    /// What we sign with.
+    pub sign_type: SignType,
+    /// What we accept in callbacks and replies besides `sign_type`.
+    pub accept: Vec<SignType>,
+    pub environment: Environment,
+}
+
+/// WeChat Pay V2 as a gateway.
+#[derive(Clone, Debug)]
+pub struct WechatV2 {
+    pub account: Account,
+}
+
+impl Gateway for WechatV2 {
+    fn provider(&self) -> Provider {
+        Provider::Wechat
+    }
+
+    fn environment(&self) -> Environment {
+        self.account.environment
+    }
+
+    fn prepay(&self, attempt: &Attempt, stamp: &Stamp) -> Request {
+        unified_order::request(&self.account, attempt, stamp)
+    }
+
+    fn prepaid(&self, answer: &Response, attempt: &Attempt) -> Result<Prepaid, Untrusted> {
+        unified_order::read(&self.account, answer, attempt)
+    }
+
+    fn checkout(&self, prepay_id: &str, stamp: &Stamp) -> Checkout {
+        Checkout::Jsapi { params: jsapi::sign(&self.account, prepay_id, stamp) }
+    }
+
+    fn query(&self, attempt: &Attempt, stamp: &Stamp) -> Request {
+        order_query::request(&self.account, &attempt.out_trade_no, stamp)
+    }
+
+    fn trade(&self, answer: &Response, attempt: &Attempt) -> Result<Trade, Untrusted> {
+        order_query::read(&self.account, answer, &attempt.out_trade_no)
+    }
+
+    fn close(&self, attempt: &Attempt, stamp: &Stamp) -> Request {
+        close_order::request(&self.account, &attempt.out_trade_no, stamp)
+    }
+
+    fn closing(&self, answer: &Response, attempt: &Attempt) -> Result<Closing, Untrusted> {
+        close_order::read(&self.account, answer, &attempt.out_trade_no)
+    }
+
+    fn notified(&self, notify: Notify<'_>) -> Notified {
+        notify::read(&self.account, notify.body)
+    }
+
+    fn ack(&self, ack: Ack) -> AckReply {
+        notify::ack(ack)
+    }
+}
+
+/// A signed call: the caller's fields, our identity, nonce, algorithm and signature.
+fn signed_request(
+    account: &Account,
+    call: &'static str,
+    path: &str,
+    mut fields: xml::Fields,
+    stamp: &Stamp,
+) -> Request {
+    fields.set("appid", &account.appid);
+    fields.set("mch_id", &account.mch_id);
+    fields.set("nonce_str", &stamp.nonce);
+    fields.set("sign_type", account.sign_type.as_str());
+    let sign = sign::sign(&fields, &account.key, account.sign_type);
+    fields.set("sign", &sign);
+    Request {
+        base: super::Base::WechatApi,
+        call,
+        path: path.to_owned(),
+        body: Some(fields.to_xml()),
+        content_type: "text/xml; charset=utf-8",
+    }
+}

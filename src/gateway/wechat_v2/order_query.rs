@@ -1,0 +1,43 @@
+//! orderquery: asks what became of an order. `trade_state` alone decides.
+
+use super::{
+    Account,
+    error_code::{self, Meaning},
+    notify,
+    reply::{self, Reply},
+    xml::Fields,
+};
+use crate::{
+    domain::ids::OutTradeNo,
+    gateway::{Request, Response, Stamp, Trade, Untrusted},
+};
+
+pub fn request(account: &Account, out_trade_no: &OutTradeNo, stamp: &Stamp) -> Request {
+    let fields: Fields = [("out_trade_no", out_trade_no.as_str())].into_iter().collect();
+    super::signed_request(account, "orderquery", "/pay/orderquery", fields, stamp)
+}
+
+/// A state this program has never heard of is `Pending`: not paid, not failed.
+///
+/// # Errors
+/// A reply that may not be used; a SUCCESS without transaction_id, total_fee or out_trade_no.
+pub fn read(account: &Account, answer: &Response, asked: &OutTradeNo) -> Result<Trade, Untrusted> {
+    let fields = match reply::read(account, answer, asked)? {
+        Reply::Done(fields) => fields,
+        Reply::Failed { err_code, err_code_des } => {
+            return Ok(match error_code::meaning(&err_code, &err_code_des) {
+                Meaning::NotFound => Trade::NotFound,
+                _ => Trade::Pending { state: err_code },
+            });
+        }
+    };
+    let state = fields.get("trade_state").ok_or(Untrusted::Incomplete("trade_state"))?;
+    match state {
+        "SUCCESS" if fields.get("out_trade_no").is_none() => Err(Untrusted::Incomplete("out_trade_no")),
+        "SUCCESS" => notify::payment(account, &fields).map(Trade::Paid).map_err(Untrusted::Incomplete),
+        "REFUND" => Ok(Trade::Refunded),
+        "CLOSED" | "REVOKED" => Ok(Trade::Closed { state: state.to_owned() }),
+        // PAYERROR ends one try of the payer; the order can still be paid until it is closed.
+        _ => Ok(Trade::Pending { state: state.to_owned() }),
+    }
+}

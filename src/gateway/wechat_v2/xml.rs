@@ -1,0 +1,336 @@
+//! The one reader and writer of V2 XML: a flat `<xml>` of unique elements, read the same for the
+//! signature and for the business, so that what was verified is what is used.
+
+use quick_xml::{Reader, events::Event};
+use std::collections::BTreeMap;
+
+/// Names and values of one message, sorted as the signature sorts them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields(BTreeMap<String, String>);
+
+/// Why bytes are not a V2 message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum XmlFault {
+    #[error("not UTF-8")]
+    Encoding,
+    #[error("not well formed")]
+    NotWellFormed,
+    #[error("DOCTYPE, comment or processing instruction")]
+    Forbidden,
+    #[error("root is not <xml>, or more than one")]
+    Root,
+    #[error("an element inside a value")]
+    Nested,
+    #[error("an attribute, a prefix or an unusual name")]
+    Name,
+    #[error("the same element twice")]
+    Duplicate,
+    #[error("text between elements")]
+    StrayText,
+    #[error("an unknown entity or character")]
+    Entity,
+    #[error("too many or too long fields")]
+    TooLarge,
+}
+
+const MAX_FIELDS: usize = 128;
+const MAX_NAME: usize = 64;
+const MAX_VALUE: usize = 8 * 1024;
+
+impl Fields {
+    /// A value that is present and not empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.0.insert(name.to_owned(), value.to_owned());
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Writes the message, every value in CDATA; `]]>` inside a value is split over two sections.
+    pub fn to_xml(&self) -> String {
+        let mut text = String::with_capacity(1024);
+        text.push_str("<xml>");
+        for (name, value) in self.iter() {
+            let value = value.replace("]]>", "]]]]><![CDATA[>");
+            text.push_str(&format!("<{name}><![CDATA[{value}]]></{name}>"));
+        }
+        text.push_str("</xml>");
+        text
+    }
+
+    /// Reads a message. White space around CDATA is layout and dropped, CDATA is kept verbatim,
+    /// plain text is decoded and trimmed.
+    ///
+    /// # Errors
+    /// Anything but one flat `<xml>` document within 128 fields and 8 KiB a value.
+    pub fn parse(bytes: &[u8]) -> Result<Fields, XmlFault> {
+        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+        let text = std::str::from_utf8(bytes).map_err(|_| XmlFault::Encoding)?;
+        if text.chars().any(|c| c.is_control() && !"\t\r\n".contains(c)) {
+            return Err(XmlFault::Entity);
+        }
+        let mut reader = Reader::from_str(text);
+        reader.config_mut().check_end_names = true;
+        let mut document = Document::default();
+        loop {
+            match reader.read_event().map_err(|_| XmlFault::NotWellFormed)? {
+                Event::Eof => return document.finish(),
+                Event::Decl(decl) => document.declaration(&decl, text.is_ascii())?,
+                Event::DocType(_) | Event::Comment(_) | Event::PI(_) => return Err(XmlFault::Forbidden),
+                Event::Start(tag) => document.open(plain_name(&tag)?)?,
+                Event::Empty(tag) => {
+                    document.open(plain_name(&tag)?)?;
+                    document.close()?;
+                }
+                Event::End(_) => document.close()?,
+                Event::Text(text) => document.text(&text, false)?,
+                Event::CData(text) => document.text(&text, true)?,
+                Event::GeneralRef(reference) => {
+                    let character = resolve(&reference)?;
+                    document.text(character.encode_utf8(&mut [0; 4]), false)?;
+                }
+            }
+        }
+    }
+}
+
+impl<'a> FromIterator<(&'a str, &'a str)> for Fields {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Fields {
+        Fields(pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+}
+
+/// Where the reader stands: before the root, in it, in a value, or after it.
+#[derive(Default)]
+struct Document {
+    fields: BTreeMap<String, String>,
+    root: Root,
+    value: Option<Value>,
+    declared: bool,
+}
+
+#[derive(Default, PartialEq)]
+enum Root {
+    #[default]
+    Before,
+    Inside,
+    After,
+}
+
+struct Value {
+    name: String,
+    plain: String,
+    /// Everything in order, with plain runs of white space left out once CDATA appears.
+    pieces: Vec<(String, bool)>,
+}
+
+impl Document {
+    fn declaration(&mut self, decl: &quick_xml::events::BytesDecl<'_>, ascii: bool) -> Result<(), XmlFault> {
+        if self.declared || self.root != Root::Before {
+            return Err(XmlFault::NotWellFormed);
+        }
+        self.declared = true;
+        match decl.encoding() {
+            None => Ok(()),
+            Some(Ok(name)) if ascii || name.eq_ignore_ascii_case("utf-8") => Ok(()),
+            Some(_) => Err(XmlFault::Encoding),
+        }
+    }
+
+    fn open(&mut self, name: &str) -> Result<(), XmlFault> {
+        match self.root {
+            Root::Before if name == "xml" => {
+                self.root = Root::Inside;
+                Ok(())
+            }
+            Root::Inside if self.value.is_some() => Err(XmlFault::Nested),
+            Root::Inside if self.fields.contains_key(name) => Err(XmlFault::Duplicate),
+            Root::Inside if self.fields.len() >= MAX_FIELDS => Err(XmlFault::TooLarge),
+            Root::Inside => {
+                self.value = Some(Value { name: name.to_owned(), plain: String::new(), pieces: Vec::new() });
+                Ok(())
+            }
+            Root::Before | Root::After => Err(XmlFault::Root),
+        }
+    }
+
+    fn close(&mut self) -> Result<(), XmlFault> {
+        match self.value.take() {
+            Some(value) => {
+                let (name, text) = value.finish();
+                if text.len() > MAX_VALUE {
+                    return Err(XmlFault::TooLarge);
+                }
+                self.fields.insert(name, text);
+            }
+            None => self.root = Root::After,
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str, cdata: bool) -> Result<(), XmlFault> {
+        match &mut self.value {
+            Some(value) => value.push(text, cdata),
+            None if !cdata && is_blank(text) => {}
+            None => return Err(XmlFault::StrayText),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Fields, XmlFault> {
+        if self.root == Root::After { Ok(Fields(self.fields)) } else { Err(XmlFault::NotWellFormed) }
+    }
+}
+
+impl Value {
+    /// Plain text arrives in several events around references; they are one run until CDATA comes.
+    fn push(&mut self, text: &str, cdata: bool) {
+        if cdata {
+            let plain = std::mem::take(&mut self.plain);
+            self.pieces.push((plain, false));
+            self.pieces.push((text.to_owned(), true));
+        } else {
+            self.plain.push_str(text);
+        }
+    }
+
+    fn finish(mut self) -> (String, String) {
+        if self.pieces.is_empty() {
+            let text = self.plain.trim_matches(is_space).to_owned();
+            return (self.name, text);
+        }
+        self.pieces.push((self.plain, false));
+        let text = self
+            .pieces
+            .into_iter()
+            .filter(|(text, cdata)| *cdata || !is_blank(text))
+            .map(|(t, _)| t)
+            .collect();
+        (self.name, text)
+    }
+}
+
+fn plain_name<'a>(tag: &'a quick_xml::events::BytesStart<'_>) -> Result<&'a str, XmlFault> {
+    let name: &str = tag;
+    let plain = name.len() <= MAX_NAME
+        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+    // With attributes the tag's text is longer than a plain name: the blank in it fails the test above.
+    if plain { Ok(name) } else { Err(XmlFault::Name) }
+}
+
+fn resolve(reference: &quick_xml::events::BytesRef<'_>) -> Result<char, XmlFault> {
+    let name: &str = reference;
+    match name {
+        "amp" => return Ok('&'),
+        "lt" => return Ok('<'),
+        "gt" => return Ok('>'),
+        "quot" => return Ok('"'),
+        "apos" => return Ok('\''),
+        _ => {}
+    }
+    match reference.resolve_char_ref() {
+        Ok(Some(c)) if !c.is_control() || "\t\r\n".contains(c) => Ok(c),
+        _ => Err(XmlFault::Entity),
+    }
+}
+
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n')
+}
+
+fn is_blank(text: &str) -> bool {
+    text.chars().all(is_space)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(input: &str, expected: Result<&str, XmlFault>) {
+        let body = format!("<xml><t>{input}</t></xml>");
+        let read =
+            Fields::parse(body.as_bytes()).map(|f| f.iter().map(|(_, v)| v.to_owned()).collect::<String>());
+        assert_eq!(read.as_deref().map_err(|fault| *fault), expected, "{input:?}");
+    }
+
+    #[test]
+    fn a_value_is_read_as_the_gateway_meant_it() {
+        check("\n<![CDATA[APP]]>", Ok("APP"));
+        check("<![CDATA[ a ]]>", Ok(" a "));
+        check("\n 20 \n", Ok("20"));
+        check("<![CDATA[a]]]]><![CDATA[>b]]>", Ok("a]]>b"));
+        check("a&amp;b &lt; &#20013; &#x4E2D;", Ok("a&b < 中 中"));
+        check("x<![CDATA[y]]>z", Ok("xyz"));
+        check("<![CDATA[]]>", Ok(""));
+        check("", Ok(""));
+        check("<![CDATA[&amp;]]>", Ok("&amp;"));
+    }
+
+    #[test]
+    fn a_value_that_two_readers_could_read_differently_is_refused() {
+        check("2<!--x-->0", Err(XmlFault::Forbidden));
+        check("<b>1</b>", Err(XmlFault::Nested));
+        check("&nbsp;", Err(XmlFault::Entity));
+        check("&#0;", Err(XmlFault::Entity));
+        check("&#xD800;", Err(XmlFault::Entity));
+        check("<?php ?>", Err(XmlFault::Forbidden));
+        check("\u{1}", Err(XmlFault::Entity));
+        check("a & b", Err(XmlFault::NotWellFormed));
+    }
+
+    #[test]
+    fn a_document_that_is_not_one_flat_xml_is_refused() {
+        let deep = "<xml>".repeat(8000);
+        let wide = format!("<xml>{}</xml>", (0..129).map(|i| format!("<f{i}>1</f{i}>")).collect::<String>());
+        let cases: &[(&str, XmlFault)] = &[
+            ("", XmlFault::NotWellFormed),
+            ("{\"a\":1}", XmlFault::StrayText),
+            ("<html><body>502</body></html>", XmlFault::Root),
+            ("<xml><a>1</a>", XmlFault::NotWellFormed),
+            ("<xml><a>1</a></xml><xml></xml>", XmlFault::Root),
+            ("<xml><a>1</a></xml>x", XmlFault::StrayText),
+            ("<xml><a>1</a><a>2</a></xml>", XmlFault::Duplicate),
+            ("<xml><p:a>1</p:a></xml>", XmlFault::Name),
+            ("<xml><a b=\"1\">1</a></xml>", XmlFault::Name),
+            ("<xml a=\"1\"><a>1</a></xml>", XmlFault::Name),
+            ("<xml>stray<a>1</a></xml>", XmlFault::StrayText),
+            ("<xml><![CDATA[x]]></xml>", XmlFault::StrayText),
+            ("<!DOCTYPE xml><xml><a>1</a></xml>", XmlFault::Forbidden),
+            (
+                "<!DOCTYPE x [<!ENTITY e SYSTEM \"file:///etc/passwd\">]><xml><a>&e;</a></xml>",
+                XmlFault::Forbidden,
+            ),
+            ("<?xml version=\"1.0\" encoding=\"gbk\"?><xml><a>中</a></xml>", XmlFault::Encoding),
+            ("<xml><a>1</b></xml>", XmlFault::NotWellFormed),
+            (&deep, XmlFault::Nested),
+            (&wide, XmlFault::TooLarge),
+        ];
+        for (body, fault) in cases {
+            assert_eq!(Fields::parse(body.as_bytes()), Err(*fault), "{}", body.get(..60).unwrap_or(body));
+        }
+        assert_eq!(Fields::parse(b"\xFF\xFE<xml/>"), Err(XmlFault::Encoding));
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_a_declaration_are_harmless() {
+        let body = "\u{FEFF}<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<xml>\n<a>中</a>\n</xml>\n";
+        assert_eq!(Fields::parse(body.as_bytes()).unwrap().get("a"), Some("中"));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_the_same() {
+        let value = "]]><total_fee>1</total_fee><![CDATA[ & <x> \u{4e2d} ]]]]>>";
+        let fields: Fields = [("body", value), ("total_fee", "100")].into_iter().collect();
+        assert_eq!(Fields::parse(fields.to_xml().as_bytes()), Ok(fields));
+    }
+}

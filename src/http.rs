@@ -1,0 +1,125 @@
+//! The only outbound calls: connect 2 s, whole call 5 s, replies capped at 1 MiB, no redirects,
+//! no proxy, and the next origin of the list when one cannot be connected to.
+
+use crate::gateway::{Base, Request, Response};
+use futures_util::StreamExt;
+use std::time::Duration;
+
+const CONNECT: Duration = Duration::from_secs(2);
+const TOTAL: Duration = Duration::from_secs(5);
+const MAX_REPLY: usize = 1024 * 1024;
+
+/// Where each kind of request goes: origins without a trailing slash, first choice first.
+#[derive(Clone, Debug)]
+pub struct Origins {
+    pub wechat_api: Vec<String>,
+    pub wechat_oauth: Vec<String>,
+}
+
+/// Sends requests. Cloning shares the connections.
+#[derive(Clone, Debug)]
+pub struct Http {
+    client: reqwest::Client,
+    origins: Origins,
+}
+
+/// Why there is no answer. Only `Connect` proves that nothing was done at the other end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HttpError {
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    #[error("no answer within 5 seconds")]
+    Timeout,
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    #[error("the answer is larger than 1 MiB")]
+    TooLarge,
+}
+
+impl Http {
+    /// # Errors
+    /// The TLS library cannot start.
+    pub fn new(origins: Origins) -> Result<Http, HttpError> {
+        let client = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .timeout(TOTAL)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .user_agent(concat!("shouyin/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| HttpError::Broken(error.to_string()))?;
+        Ok(Http { client, origins })
+    }
+
+    /// Sends a gateway's request; any HTTP status is an answer.
+    ///
+    /// # Errors
+    /// No origin could be connected to; time ran out; the answer broke off or is too large.
+    pub async fn send(&self, request: &Request) -> Result<Response, HttpError> {
+        let origins = match request.base {
+            Base::WechatApi => &self.origins.wechat_api,
+            Base::WechatOauth => &self.origins.wechat_oauth,
+        };
+        let mut last = HttpError::Connect("no origin configured".to_owned());
+        for origin in origins {
+            let url = format!("{origin}{}", request.path);
+            let built = match &request.body {
+                Some(body) => {
+                    self.client.post(url).header("content-type", request.content_type).body(body.clone())
+                }
+                None => self.client.get(url),
+            };
+            match read(built).await {
+                Err(HttpError::Connect(reason)) => {
+                    tracing::warn!(call = request.call, %origin, "cannot connect to {origin}: {reason}");
+                    last = HttpError::Connect(reason);
+                }
+                answer => return answer,
+            }
+        }
+        Err(last)
+    }
+
+    /// Posts to an absolute address, as the simulator does when it calls `notify_url`.
+    ///
+    /// # Errors
+    /// As `send`.
+    pub async fn post(&self, url: &str, content_type: &str, body: Vec<u8>) -> Result<Response, HttpError> {
+        read(self.client.post(url).header("content-type", content_type).body(body)).await
+    }
+}
+
+async fn read(request: reqwest::RequestBuilder) -> Result<Response, HttpError> {
+    let answer = request.send().await.map_err(described)?;
+    let status = answer.status().as_u16();
+    let mut body = Vec::new();
+    let mut stream = answer.bytes_stream();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(described)?;
+        if body.len().saturating_add(chunk.len()) > MAX_REPLY {
+            return Err(HttpError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Response { status, body })
+}
+
+/// Without the URL: it may hold the app secret.
+fn described(error: reqwest::Error) -> HttpError {
+    let error = error.without_url();
+    if error.is_timeout() && !error.is_connect() {
+        HttpError::Timeout
+    } else if error.is_connect() {
+        HttpError::Connect(root_cause(&error))
+    } else {
+        HttpError::Broken(root_cause(&error))
+    }
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
