@@ -1,20 +1,16 @@
 //! The only outbound calls: connect 2 s, whole call 5 s, replies capped at 1 MiB, no redirects,
 //! no proxy, and the next origin of the list when one cannot be connected to.
 
-use crate::gateway::{Base, Request, Response};
+use crate::{
+    config::Origins,
+    gateway::{Base, Request, Response},
+};
 use futures_util::StreamExt;
 use std::time::Duration;
 
 const CONNECT: Duration = Duration::from_secs(2);
 const TOTAL: Duration = Duration::from_secs(5);
 const MAX_REPLY: usize = 1024 * 1024;
-
-/// Where each kind of request goes: origins without a trailing slash, first choice first.
-#[derive(Clone, Debug)]
-pub struct Origins {
-    pub wechat_api: Vec<String>,
-    pub wechat_oauth: Vec<String>,
-}
 
 /// Sends requests. Cloning shares the connections.
 #[derive(Clone, Debug)]

@@ -1,0 +1,78 @@
+//! Origins: the one people and WeChat reach us by, and those we call.
+
+use std::{fmt, net::IpAddr};
+use url::{Host, Url};
+
+/// The origin browsers and WeChat use, without a trailing slash. Links and `notify_url` are made
+/// from it, never from a Host header.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+impl PublicUrl {
+    /// # Errors
+    /// What is wrong: not an origin, plain http outside loopback, or an address WeChat cannot reach.
+    pub fn parse(text: &str) -> Result<PublicUrl, &'static str> {
+        if text.is_empty() {
+            return Err("is not set");
+        }
+        let url = origin(text).ok_or("is not a plain origin")?;
+        match url.host() {
+            _ if is_loopback(&url) => {}
+            _ if url.scheme() != "https" => return Err("must be https outside loopback"),
+            Some(Host::Ipv4(ip)) if is_private(IpAddr::V4(ip)) => return Err("is a private address"),
+            Some(Host::Ipv6(ip)) if is_private(IpAddr::V6(ip)) => return Err("is a private address"),
+            _ => {}
+        }
+        Ok(PublicUrl(text.trim_end_matches('/').to_owned()))
+    }
+
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A comma list of origins we may call: https, or http on loopback for a simulator.
+pub(super) fn list(text: &str) -> Option<Vec<String>> {
+    let origins: Option<Vec<String>> = text
+        .split(',')
+        .map(str::trim)
+        .map(|one| {
+            let url = origin(one)?;
+            (url.scheme() == "https" || is_loopback(&url)).then(|| one.trim_end_matches('/').to_owned())
+        })
+        .collect();
+    origins.filter(|origins| !origins.is_empty())
+}
+
+fn origin(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let anonymous = url.username().is_empty() && url.password().is_none();
+    (bare && anonymous && url.has_host() && matches!(url.scheme(), "http" | "https")).then_some(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || ip.is_unspecified() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified(),
+    }
+}

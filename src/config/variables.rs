@@ -1,0 +1,67 @@
+//! Every variable this program reads, in the order `.env.example` lists them. A test holds the two together.
+
+/// One environment variable.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    pub name: &'static str,
+    /// May also be given as `NAME_FILE`, a path whose content is the value.
+    pub secret: bool,
+    /// The form that is accepted, for error messages.
+    pub form: &'static str,
+}
+
+const fn plain(name: &'static str, form: &'static str) -> Variable {
+    Variable { name, secret: false, form }
+}
+
+const fn secret(name: &'static str, form: &'static str) -> Variable {
+    Variable { name, secret: true, form }
+}
+
+pub const VARIABLES: &[Variable] = &[
+    secret("DATABASE_URL", "sqlite:PATH, such as sqlite:data/shouyin.db"),
+    plain("LISTEN", "an address and port, such as 127.0.0.1:8080"),
+    plain(
+        "PUBLIC_URL",
+        "an https origin without path or query, such as https://pay.example.com (http only for loopback)",
+    ),
+    secret("SECRET_KEY", "at least 32 random characters, such as the output of: openssl rand -hex 32"),
+    plain("TRUSTED_PROXIES", "a comma list of networks, such as 10.0.0.0/8,127.0.0.1/32"),
+    plain(
+        "WECHAT_APPID",
+        "the appid of your service account, letters and digits, such as wx2421b1c4370ec43b",
+    ),
+    secret("WECHAT_APP_SECRET", "the app secret of the same account, at least 16 letters and digits"),
+    plain("WECHAT_MCH_ID", "your merchant number, digits only, such as 1900000109"),
+    secret("WECHAT_API_KEY", "the API v2 key of the merchant platform: exactly 32 letters and digits"),
+    plain("WECHAT_SIGN_TYPE", "HMAC-SHA256 or MD5"),
+    plain("WECHAT_ACCEPT_SIGN_TYPES", "a comma list of HMAC-SHA256 and MD5"),
+    plain("WECHAT_API_BASE", "a comma list of https origins, such as https://api.mch.weixin.qq.com"),
+    plain("WECHAT_OAUTH_BASE", "one https origin that serves both /connect and /sns"),
+    plain("TOP_UP_MIN_FEN", "whole fen, 1 or more"),
+    plain("TOP_UP_MAX_FEN", "whole fen, not less than TOP_UP_MIN_FEN, at most 100000000"),
+    plain("TOP_UP_PRESETS_FEN", "a comma list of up to 12 amounts in fen, each within the limits"),
+    plain("ORDER_EXPIRE_MINUTES", "minutes, 6 to 10080 (WeChat keeps an order payable for at most 7 days)"),
+    plain("LOG", "a filter, such as info or shouyin=debug,info"),
+    plain("LOG_FORMAT", "pretty or json"),
+];
+
+/// Names of the contract that later versions read: known here so that a prepared `.env` is no error.
+pub const LATER: &[&str] = &[
+    "WECHAT_API_V3_KEY",
+    "WECHAT_MERCHANT_KEY_PEM",
+    "WECHAT_MERCHANT_CERT_SERIAL",
+    "WECHAT_PUBLIC_KEY_ID",
+    "WECHAT_PUBLIC_KEY_PEM",
+    "WECHAT_PLATFORM_CERT_PEM",
+    "WECHAT_CERT_PEM",
+    "WECHAT_KEY_PEM",
+    "ALIPAY_APP_ID",
+    "ALIPAY_SELLER_ID",
+    "ALIPAY_PRIVATE_KEY_PEM",
+    "ALIPAY_PUBLIC_KEY_PEM",
+    "ALIPAY_GATEWAY",
+];
+
+/// A variable that begins like one of these is meant for us, so an unknown one is a mistake.
+pub const PREFIXES: &[&str] = &["WECHAT_", "ALIPAY_", "TOP_UP_", "ORDER_EXPIRE"];

@@ -1,0 +1,168 @@
+//! Attempts: one number at one gateway, with the parameters it was and will be asked with.
+
+use super::{
+    Db, StoreError,
+    orders::OrderRow,
+    schema::{attempts, orders},
+};
+use crate::domain::{
+    ids::{Openid, OutTradeNo},
+    money::Fen,
+    order::{Attempt, Channel, Environment, Order},
+    time::UnixMs,
+};
+use diesel::prelude::*;
+
+#[derive(Queryable)]
+struct AttemptRow {
+    out_trade_no: String,
+    order_id: i64,
+    channel: String,
+    _provider: String,
+    environment: String,
+    amount_fen: i64,
+    goods_name: String,
+    payer: String,
+    client_ip: String,
+    notify_url: String,
+    created_at: i64,
+    expires_at: i64,
+    asked_at: Option<i64>,
+    prepay_id: Option<String>,
+    prepaid_at: Option<i64>,
+    closed_at: Option<i64>,
+}
+
+impl AttemptRow {
+    fn attempt(self) -> Result<Attempt, StoreError> {
+        Ok(Attempt {
+            out_trade_no: OutTradeNo::parse(&self.out_trade_no)
+                .ok_or(StoreError::Unreadable("out_trade_no"))?,
+            order_id: self.order_id,
+            channel: Channel::parse(&self.channel).ok_or(StoreError::Unreadable("channel"))?,
+            environment: Environment::parse(&self.environment)
+                .ok_or(StoreError::Unreadable("environment"))?,
+            amount: Fen::new(self.amount_fen).ok_or(StoreError::Unreadable("amount"))?,
+            goods_name: self.goods_name,
+            payer: Openid::parse(&self.payer).ok_or(StoreError::Unreadable("openid"))?,
+            client_ip: self.client_ip,
+            notify_url: self.notify_url,
+            created_at: UnixMs(self.created_at),
+            expires_at: UnixMs(self.expires_at),
+            asked_at: self.asked_at.map(UnixMs),
+            prepay_id: self.prepay_id,
+            prepaid_at: self.prepaid_at.map(UnixMs),
+            closed_at: self.closed_at.map(UnixMs),
+        })
+    }
+}
+
+/// # Errors
+/// The database.
+pub fn insert(db: &mut Db, attempt: &Attempt) -> Result<(), StoreError> {
+    diesel::insert_into(attempts::table)
+        .values((
+            attempts::out_trade_no.eq(attempt.out_trade_no.as_str()),
+            attempts::order_id.eq(attempt.order_id),
+            attempts::channel.eq(attempt.channel.as_str()),
+            attempts::provider.eq(attempt.channel.provider().as_str()),
+            attempts::environment.eq(attempt.environment.as_str()),
+            attempts::amount_fen.eq(attempt.amount.get()),
+            attempts::goods_name.eq(&attempt.goods_name),
+            attempts::payer.eq(attempt.payer.as_str()),
+            attempts::client_ip.eq(&attempt.client_ip),
+            attempts::notify_url.eq(&attempt.notify_url),
+            attempts::created_at.eq(attempt.created_at.0),
+            attempts::expires_at.eq(attempt.expires_at.0),
+        ))
+        .execute(db)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database.
+pub fn by_number(db: &mut Db, number: &OutTradeNo) -> Result<Option<Attempt>, StoreError> {
+    let row: Option<AttemptRow> = attempts::table.find(number.as_str()).first(db).optional()?;
+    row.map(AttemptRow::attempt).transpose()
+}
+
+/// The attempt of this number and the order it belongs to.
+///
+/// # Errors
+/// The database.
+pub fn with_order(db: &mut Db, number: &OutTradeNo) -> Result<Option<(Attempt, Order)>, StoreError> {
+    let row: Option<(AttemptRow, OrderRow)> = attempts::table
+        .inner_join(orders::table)
+        .filter(attempts::out_trade_no.eq(number.as_str()))
+        .first(db)
+        .optional()?;
+    row.map(|(attempt, order)| Ok((attempt.attempt()?, order.order()?))).transpose()
+}
+
+/// Oldest first.
+///
+/// # Errors
+/// The database.
+pub fn of_order(db: &mut Db, order_id: i64) -> Result<Vec<Attempt>, StoreError> {
+    let rows: Vec<AttemptRow> = attempts::table
+        .filter(attempts::order_id.eq(order_id))
+        .order((attempts::created_at.asc(), attempts::out_trade_no.asc()))
+        .load(db)?;
+    rows.into_iter().map(AttemptRow::attempt).collect()
+}
+
+/// Lets one caller ask the gateway to prepare the payment; the others wait for its answer.
+/// A claim that brought nothing within `patience_ms` may be taken over.
+///
+/// # Errors
+/// The database.
+pub fn claim_prepay(
+    db: &mut Db,
+    number: &OutTradeNo,
+    now: UnixMs,
+    patience_ms: i64,
+) -> Result<bool, StoreError> {
+    let free = attempts::table
+        .filter(attempts::out_trade_no.eq(number.as_str()))
+        .filter(attempts::closed_at.is_null())
+        .filter(
+            attempts::asked_at
+                .is_null()
+                .or(attempts::asked_at.le(now.plus_ms(patience_ms.saturating_neg()).0)),
+        );
+    Ok(diesel::update(free).set(attempts::asked_at.eq(now.0)).execute(db)? == 1)
+}
+
+/// Gives a claim back after an answer that allows to ask again at once. The epoch stands for "asked,
+/// free to ask": NULL would say that the gateway has never heard of the number.
+///
+/// # Errors
+/// The database.
+pub fn release_prepay(db: &mut Db, number: &OutTradeNo) -> Result<(), StoreError> {
+    diesel::update(attempts::table.find(number.as_str())).set(attempts::asked_at.eq(0)).execute(db)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database.
+pub fn set_prepay_id(
+    db: &mut Db,
+    number: &OutTradeNo,
+    prepay_id: &str,
+    now: UnixMs,
+) -> Result<(), StoreError> {
+    diesel::update(attempts::table.find(number.as_str()))
+        .set((attempts::prepay_id.eq(prepay_id), attempts::prepaid_at.eq(now.0)))
+        .execute(db)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database.
+pub fn close(db: &mut Db, number: &OutTradeNo, now: UnixMs) -> Result<(), StoreError> {
+    let open = attempts::table
+        .filter(attempts::out_trade_no.eq(number.as_str()))
+        .filter(attempts::closed_at.is_null());
+    diesel::update(open).set(attempts::closed_at.eq(now.0)).execute(db)?;
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! The books prove themselves: money invariants as queries. An empty answer is a clean bill.
+
+use super::{Db, StoreError};
+use diesel::{RunQueryDsl, sql_query, sql_types::BigInt};
+
+#[derive(diesel::QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    breaches: i64,
+}
+
+/// Each names a rule and counts the rows that break it.
+const RULES: &[(&str, &str)] = &[
+    (
+        "a paid order has exactly its two ledger legs, of its amount",
+        "SELECT CAST(COUNT(*) AS BIGINT) AS breaches FROM orders o WHERE o.status = 1 AND (
+            (SELECT COUNT(*) FROM ledger l WHERE l.order_id = o.id AND l.kind = 'top_up') <> 2
+            OR NOT EXISTS (SELECT 1 FROM ledger l WHERE l.order_id = o.id AND l.kind = 'top_up'
+                AND l.account = 'user:' || o.user_id AND l.amount_fen = o.amount_fen))",
+    ),
+    (
+        "an unpaid order has no ledger entry",
+        "SELECT CAST(COUNT(*) AS BIGINT) AS breaches FROM orders o JOIN ledger l ON l.order_id = o.id WHERE o.status = 0",
+    ),
+    (
+        "the legs of each entry sum to zero",
+        "SELECT CAST(COUNT(*) AS BIGINT) AS breaches FROM
+            (SELECT 1 AS one FROM ledger GROUP BY order_id, kind HAVING SUM(amount_fen) <> 0) AS unbalanced",
+    ),
+    (
+        "the users' balances sum to the paid orders",
+        "SELECT CAST(ABS(
+            (SELECT COALESCE(SUM(amount_fen), 0) FROM ledger WHERE account LIKE 'user:%')
+            - (SELECT COALESCE(SUM(amount_fen), 0) FROM orders WHERE status = 1)) AS BIGINT) AS breaches",
+    ),
+    (
+        "every credit rests on an authentic message about one of the order's attempts",
+        "SELECT CAST(COUNT(*) AS BIGINT) AS breaches FROM ledger l
+            JOIN orders o ON o.id = l.order_id JOIN notices n ON n.id = l.notice_id
+            WHERE n.transaction_id IS NULL OR n.transaction_id <> o.transaction_id
+               OR n.verdict NOT IN ('ok', 'late_payment')
+               OR NOT EXISTS (SELECT 1 FROM attempts a WHERE a.order_id = o.id AND a.out_trade_no = n.out_trade_no
+                    AND a.environment = o.environment)",
+    ),
+];
+
+/// The rules that do not hold now.
+///
+/// # Errors
+/// The database.
+pub fn breaches(db: &mut Db) -> Result<Vec<String>, StoreError> {
+    let mut broken = Vec::new();
+    for (rule, query) in RULES {
+        let count = sql_query(*query).get_result::<Count>(db)?.breaches;
+        if count != 0 {
+            broken.push(format!("{rule}: {count}"));
+        }
+    }
+    Ok(broken)
+}

@@ -1,0 +1,92 @@
+//! The story of an order between its messages.
+
+use super::{Db, StoreError, schema::order_events};
+use crate::domain::time::UnixMs;
+use diesel::prelude::*;
+
+/// Enough for every query of 24 hours and a patient user; a stuck page cannot fill the disk.
+const MOST_PER_ORDER: i64 = 300;
+
+/// What happened. The text is for the administrator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    Created,
+    Prepay,
+    Returned,
+    Query,
+    Close,
+    Credit,
+}
+
+impl EventKind {
+    pub const ALL: [EventKind; 6] = [
+        EventKind::Created,
+        EventKind::Prepay,
+        EventKind::Returned,
+        EventKind::Query,
+        EventKind::Close,
+        EventKind::Credit,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            EventKind::Created => "created",
+            EventKind::Prepay => "prepay",
+            EventKind::Returned => "returned",
+            EventKind::Query => "query",
+            EventKind::Close => "close",
+            EventKind::Credit => "credit",
+        }
+    }
+
+    fn parse(text: &str) -> Option<EventKind> {
+        EventKind::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// One step of the story.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub at: UnixMs,
+    pub kind: EventKind,
+    pub detail: String,
+}
+
+/// Adds a step. Credits are always written; anything else stops at 300 steps an order.
+///
+/// # Errors
+/// The database.
+pub fn insert(db: &mut Db, order_id: i64, event: &Event) -> Result<(), StoreError> {
+    let steps: i64 =
+        order_events::table.filter(order_events::order_id.eq(order_id)).count().get_result(db)?;
+    if steps >= MOST_PER_ORDER && event.kind != EventKind::Credit {
+        return Ok(());
+    }
+    diesel::insert_into(order_events::table)
+        .values((
+            order_events::order_id.eq(order_id),
+            order_events::at.eq(event.at.0),
+            order_events::kind.eq(event.kind.as_str()),
+            order_events::detail.eq(&event.detail),
+        ))
+        .execute(db)?;
+    Ok(())
+}
+
+/// Oldest first.
+///
+/// # Errors
+/// The database.
+pub fn of_order(db: &mut Db, order_id: i64) -> Result<Vec<Event>, StoreError> {
+    let rows: Vec<(i64, String, String)> = order_events::table
+        .filter(order_events::order_id.eq(order_id))
+        .order(order_events::id.asc())
+        .select((order_events::at, order_events::kind, order_events::detail))
+        .load(db)?;
+    rows.into_iter()
+        .map(|(at, kind, detail)| {
+            let kind = EventKind::parse(&kind).ok_or(StoreError::Unreadable("event"))?;
+            Ok(Event { at: UnixMs(at), kind, detail })
+        })
+        .collect()
+}

@@ -1,0 +1,36 @@
+//! Which WeChat user, under which appid, is which of our users.
+
+use super::{
+    Db, StoreError,
+    schema::{openids, users},
+    users::UserRow,
+};
+use crate::domain::{ids::Openid, time::UnixMs, user::User};
+use diesel::prelude::*;
+
+/// # Errors
+/// The database.
+pub fn user_of(db: &mut Db, appid: &str, openid: &Openid) -> Result<Option<User>, StoreError> {
+    let row: Option<UserRow> = openids::table
+        .inner_join(users::table)
+        .filter(openids::appid.eq(appid))
+        .filter(openids::openid.eq(openid.as_str()))
+        .select(users::all_columns)
+        .first(db)
+        .optional()?;
+    row.map(UserRow::user).transpose()
+}
+
+/// # Errors
+/// The database; a unique violation when the openid belongs to somebody already.
+pub fn bind(db: &mut Db, appid: &str, openid: &Openid, user_id: i64, now: UnixMs) -> Result<(), StoreError> {
+    diesel::insert_into(openids::table)
+        .values((
+            openids::appid.eq(appid),
+            openids::openid.eq(openid.as_str()),
+            openids::user_id.eq(user_id),
+            openids::created_at.eq(now.0),
+        ))
+        .execute(db)?;
+    Ok(())
+}

@@ -1,0 +1,298 @@
+//! Orders: made once, paid by `settlement`, closed here, listed for their owner and for administrators.
+
+use super::{
+    Db, StoreError,
+    schema::{attempts, orders, users},
+};
+use crate::domain::{
+    ids::{OutTradeNo, TransactionId},
+    money::Fen,
+    order::{Environment, Order, Source, Status},
+    time::UnixMs,
+};
+use diesel::{dsl::sql, prelude::*, sql_types};
+
+/// An order as it is made.
+#[derive(Clone, Debug)]
+pub struct NewOrder {
+    pub out_trade_no: OutTradeNo,
+    pub user_id: i64,
+    pub intent: String,
+    pub goods_name: String,
+    pub amount: Fen,
+    pub environment: Environment,
+    pub created_at: UnixMs,
+    pub expires_at: UnixMs,
+}
+
+#[derive(Queryable)]
+pub(super) struct OrderRow {
+    id: i64,
+    out_trade_no: String,
+    user_id: i64,
+    _intent: String,
+    goods_name: String,
+    amount_fen: i64,
+    environment: String,
+    status: i32,
+    created_at: i64,
+    expires_at: i64,
+    _close_after: i64,
+    closed_at: Option<i64>,
+    paid_at: Option<i64>,
+    transaction_id: Option<String>,
+    settled_by: Option<String>,
+    late: i32,
+}
+
+impl OrderRow {
+    pub(super) fn order(self) -> Result<Order, StoreError> {
+        let status = match self.status {
+            0 => Status::Created,
+            1 => Status::Paid,
+            _ => return Err(StoreError::Unreadable("status")),
+        };
+        Ok(Order {
+            id: self.id,
+            out_trade_no: OutTradeNo::parse(&self.out_trade_no)
+                .ok_or(StoreError::Unreadable("out_trade_no"))?,
+            user_id: self.user_id,
+            goods_name: self.goods_name,
+            amount: Fen::new(self.amount_fen).ok_or(StoreError::Unreadable("amount"))?,
+            status,
+            environment: Environment::parse(&self.environment)
+                .ok_or(StoreError::Unreadable("environment"))?,
+            created_at: UnixMs(self.created_at),
+            expires_at: UnixMs(self.expires_at),
+            closed_at: self.closed_at.map(UnixMs),
+            paid_at: self.paid_at.map(UnixMs),
+            transaction_id: self.transaction_id.as_deref().and_then(TransactionId::parse),
+            settled_by: self.settled_by.as_deref().and_then(Source::parse),
+            late: self.late == 1,
+        })
+    }
+}
+
+/// # Errors
+/// The database; a unique violation when the intent or the number is taken.
+pub fn insert(db: &mut Db, new: &NewOrder) -> Result<i64, StoreError> {
+    let id = diesel::insert_into(orders::table)
+        .values((
+            orders::out_trade_no.eq(new.out_trade_no.as_str()),
+            orders::user_id.eq(new.user_id),
+            orders::intent.eq(&new.intent),
+            orders::goods_name.eq(&new.goods_name),
+            orders::amount_fen.eq(new.amount.get()),
+            orders::environment.eq(new.environment.as_str()),
+            orders::status.eq(Status::Created.number()),
+            orders::created_at.eq(new.created_at.0),
+            orders::expires_at.eq(new.expires_at.0),
+            orders::close_after.eq(new.expires_at.0),
+            orders::late.eq(0),
+        ))
+        .returning(orders::id)
+        .get_result(db)?;
+    Ok(id)
+}
+
+/// # Errors
+/// The database.
+pub fn by_id(db: &mut Db, id: i64) -> Result<Option<Order>, StoreError> {
+    let row: Option<OrderRow> = orders::table.find(id).first(db).optional()?;
+    row.map(OrderRow::order).transpose()
+}
+
+/// # Errors
+/// The database.
+pub fn by_number(db: &mut Db, number: &OutTradeNo) -> Result<Option<Order>, StoreError> {
+    let row: Option<OrderRow> =
+        orders::table.filter(orders::out_trade_no.eq(number.as_str())).first(db).optional()?;
+    row.map(OrderRow::order).transpose()
+}
+
+/// The order, if this user owns it: the check is part of the query.
+///
+/// # Errors
+/// The database.
+pub fn by_number_of(db: &mut Db, number: &OutTradeNo, user_id: i64) -> Result<Option<Order>, StoreError> {
+    let row: Option<OrderRow> = orders::table
+        .filter(orders::out_trade_no.eq(number.as_str()))
+        .filter(orders::user_id.eq(user_id))
+        .first(db)
+        .optional()?;
+    row.map(OrderRow::order).transpose()
+}
+
+/// # Errors
+/// The database.
+pub fn by_intent(db: &mut Db, user_id: i64, intent: &str) -> Result<Option<Order>, StoreError> {
+    let row: Option<OrderRow> = orders::table
+        .filter(orders::user_id.eq(user_id))
+        .filter(orders::intent.eq(intent))
+        .first(db)
+        .optional()?;
+    row.map(OrderRow::order).transpose()
+}
+
+/// Orders of a user that could still be paid.
+///
+/// # Errors
+/// The database.
+pub fn count_open(db: &mut Db, user_id: i64, now: UnixMs) -> Result<i64, StoreError> {
+    Ok(orders::table
+        .filter(orders::user_id.eq(user_id))
+        .filter(orders::status.eq(Status::Created.number()))
+        .filter(orders::closed_at.is_null())
+        .filter(orders::expires_at.gt(now.0))
+        .count()
+        .get_result(db)?)
+}
+
+/// Newest first; `before` is the id of the last order already shown.
+///
+/// # Errors
+/// The database.
+pub fn of_user(db: &mut Db, user_id: i64, before: Option<i64>, limit: i64) -> Result<Vec<Order>, StoreError> {
+    let rows: Vec<OrderRow> = orders::table
+        .filter(orders::user_id.eq(user_id))
+        .filter(orders::id.lt(before.unwrap_or(i64::MAX)))
+        .order(orders::id.desc())
+        .limit(limit)
+        .load(db)?;
+    rows.into_iter().map(OrderRow::order).collect()
+}
+
+/// Unpaid and not closed, with their closing due.
+///
+/// # Errors
+/// The database.
+pub fn due_to_close(db: &mut Db, now: UnixMs, limit: i64) -> Result<Vec<Order>, StoreError> {
+    let rows: Vec<OrderRow> = orders::table
+        .filter(orders::status.eq(Status::Created.number()))
+        .filter(orders::closed_at.is_null())
+        .filter(orders::close_after.le(now.0))
+        .order(orders::close_after.asc())
+        .limit(limit)
+        .load(db)?;
+    rows.into_iter().map(OrderRow::order).collect()
+}
+
+/// Puts off the next try to close.
+///
+/// # Errors
+/// The database.
+pub fn close_later(db: &mut Db, id: i64, after: UnixMs) -> Result<(), StoreError> {
+    diesel::update(orders::table.find(id)).set(orders::close_after.eq(after.0)).execute(db)?;
+    Ok(())
+}
+
+/// Closes an order that is still unpaid. `false` when it was paid or closed before.
+///
+/// # Errors
+/// The database.
+pub fn close(db: &mut Db, id: i64, now: UnixMs) -> Result<bool, StoreError> {
+    let open = orders::table
+        .filter(orders::id.eq(id))
+        .filter(orders::status.eq(Status::Created.number()))
+        .filter(orders::closed_at.is_null());
+    Ok(diesel::update(open).set(orders::closed_at.eq(now.0)).execute(db)? == 1)
+}
+
+/// Which orders an administrator looks at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// An order number, an attempt's number, a WeChat number or a user name, whole.
+    pub search: Option<String>,
+    pub state: Option<StateFilter>,
+    /// Made at or after.
+    pub from: Option<UnixMs>,
+    /// Made before.
+    pub until: Option<UnixMs>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateFilter {
+    Paid,
+    Unpaid,
+    Closed,
+    Late,
+}
+
+/// Sums over exactly one filter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub orders: i64,
+    pub paid: i64,
+    pub paid_fen: i64,
+}
+
+/// The filter as a boxed query, said once for the page and for its totals.
+macro_rules! filtered {
+    ($filter:expr) => {{
+        let filter: &Filter = $filter;
+        let mut query = orders::table.inner_join(users::table).into_boxed();
+        if let Some(from) = filter.from {
+            query = query.filter(orders::created_at.ge(from.0));
+        }
+        if let Some(until) = filter.until {
+            query = query.filter(orders::created_at.lt(until.0));
+        }
+        match filter.state {
+            Some(StateFilter::Paid) => query = query.filter(orders::status.eq(1)),
+            Some(StateFilter::Unpaid) => {
+                query = query.filter(orders::status.eq(0)).filter(orders::closed_at.is_null());
+            }
+            Some(StateFilter::Closed) => {
+                query = query.filter(orders::status.eq(0)).filter(orders::closed_at.is_not_null());
+            }
+            Some(StateFilter::Late) => query = query.filter(orders::late.eq(1)),
+            None => {}
+        }
+        if let Some(text) = &filter.search {
+            let by_attempt =
+                attempts::table.filter(attempts::out_trade_no.eq(text.clone())).select(attempts::order_id);
+            query = query.filter(
+                orders::out_trade_no
+                    .eq(text.clone())
+                    .or(orders::transaction_id.eq(text.clone()))
+                    .or(users::username.eq(text.to_lowercase()))
+                    .or(orders::id.eq_any(by_attempt)),
+            );
+        }
+        query
+    }};
+}
+
+/// Newest first, with the owner's name.
+///
+/// # Errors
+/// The database.
+pub fn list(
+    db: &mut Db,
+    filter: &Filter,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<(Order, String)>, StoreError> {
+    let rows: Vec<(OrderRow, String)> = filtered!(filter)
+        .filter(orders::id.lt(before.unwrap_or(i64::MAX)))
+        .select((orders::all_columns, users::username))
+        .order(orders::id.desc())
+        .limit(limit)
+        .load(db)?;
+    rows.into_iter().map(|(row, username)| Ok((row.order()?, username))).collect()
+}
+
+/// # Errors
+/// The database.
+pub fn totals(db: &mut Db, filter: &Filter) -> Result<Totals, StoreError> {
+    let (orders, paid, paid_fen): (i64, i64, i64) = filtered!(filter)
+        .select((
+            sql::<sql_types::BigInt>("CAST(COUNT(*) AS BIGINT)"),
+            sql::<sql_types::BigInt>("CAST(COALESCE(SUM(orders.status), 0) AS BIGINT)"),
+            sql::<sql_types::BigInt>(
+                "CAST(COALESCE(SUM(CASE WHEN orders.status = 1 THEN orders.amount_fen ELSE 0 END), 0) AS BIGINT)",
+            ),
+        ))
+        .first(db)?;
+    Ok(Totals { orders, paid, paid_fen })
+}

@@ -1,0 +1,192 @@
+//! The tables as Diesel sees them; `migrations/` is what makes them.
+
+diesel::table! {
+    users (id) {
+        id -> BigInt,
+        username -> Text,
+        password_hash -> Text,
+        role -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    openids (appid, openid) {
+        appid -> Text,
+        openid -> Text,
+        user_id -> BigInt,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    sessions (token_hash) {
+        token_hash -> Text,
+        user_id -> BigInt,
+        openid -> Nullable<Text>,
+        appid -> Nullable<Text>,
+        created_at -> BigInt,
+        seen_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    oauth_states (state_hash) {
+        state_hash -> Text,
+        browser_hash -> Text,
+        next -> Text,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    setup_links (token_hash) {
+        token_hash -> Text,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    orders (id) {
+        id -> BigInt,
+        out_trade_no -> Text,
+        user_id -> BigInt,
+        intent -> Text,
+        goods_name -> Text,
+        amount_fen -> BigInt,
+        environment -> Text,
+        status -> Integer,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        close_after -> BigInt,
+        closed_at -> Nullable<BigInt>,
+        paid_at -> Nullable<BigInt>,
+        transaction_id -> Nullable<Text>,
+        settled_by -> Nullable<Text>,
+        late -> Integer,
+    }
+}
+
+diesel::table! {
+    attempts (out_trade_no) {
+        out_trade_no -> Text,
+        order_id -> BigInt,
+        channel -> Text,
+        provider -> Text,
+        environment -> Text,
+        amount_fen -> BigInt,
+        goods_name -> Text,
+        payer -> Text,
+        client_ip -> Text,
+        notify_url -> Text,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        asked_at -> Nullable<BigInt>,
+        prepay_id -> Nullable<Text>,
+        prepaid_at -> Nullable<BigInt>,
+        closed_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    pending_queries (out_trade_no) {
+        out_trade_no -> Text,
+        next_at -> BigInt,
+        asked_at -> Nullable<BigInt>,
+        asked -> Integer,
+    }
+}
+
+diesel::table! {
+    notices (id) {
+        id -> Text,
+        received_at -> BigInt,
+        provider -> Text,
+        source -> Text,
+        verdict -> Text,
+        out_trade_no -> Nullable<Text>,
+        transaction_id -> Nullable<Text>,
+        remote_ip -> Text,
+        headers -> Text,
+        body -> Binary,
+        reply -> Text,
+    }
+}
+
+diesel::table! {
+    rejected_notices (id) {
+        id -> Text,
+        received_at -> BigInt,
+        provider -> Text,
+        source -> Text,
+        verdict -> Text,
+        out_trade_no -> Nullable<Text>,
+        transaction_id -> Nullable<Text>,
+        remote_ip -> Text,
+        headers -> Text,
+        body -> Binary,
+        reply -> Text,
+    }
+}
+
+diesel::table! {
+    ledger (id) {
+        id -> BigInt,
+        kind -> Text,
+        order_id -> BigInt,
+        account -> Text,
+        amount_fen -> BigInt,
+        notice_id -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    work_items (id) {
+        id -> BigInt,
+        kind -> Text,
+        out_trade_no -> Text,
+        transaction_id -> Text,
+        notice_id -> Text,
+        opened_at -> BigInt,
+        closed_at -> Nullable<BigInt>,
+        closed_by -> Nullable<Text>,
+        note -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    order_events (id) {
+        id -> BigInt,
+        order_id -> BigInt,
+        at -> BigInt,
+        kind -> Text,
+        detail -> Text,
+    }
+}
+
+diesel::table! {
+    audit_log (id) {
+        id -> BigInt,
+        at -> BigInt,
+        actor -> Text,
+        action -> Text,
+        target -> Text,
+        detail -> Text,
+    }
+}
+
+diesel::joinable!(orders -> users (user_id));
+diesel::joinable!(attempts -> orders (order_id));
+diesel::joinable!(sessions -> users (user_id));
+diesel::joinable!(openids -> users (user_id));
+diesel::allow_tables_to_appear_in_same_query!(
+    users,
+    openids,
+    sessions,
+    orders,
+    attempts,
+    pending_queries,
+    ledger
+);

@@ -1,0 +1,145 @@
+//! Settling in the books: one transaction that makes an order paid, credits its owner and keeps the
+//! evidence. UPDATE first, then read: the update is the lock, the unique ledger key the second assertion.
+
+use super::{
+    Db, StoreError, attempts,
+    events::{self, Event, EventKind},
+    ledger,
+    notices::{self, Notice},
+    pending,
+    schema::{attempts as attempts_table, orders},
+    work_items,
+};
+use crate::{
+    domain::{
+        ledger as entries,
+        order::{Claim, Refusal, Settled, Source, Status, explain},
+        time::UnixMs,
+    },
+    gateway::VerifiedPayment,
+};
+use diesel::{Connection, prelude::*};
+
+/// What `settle` did, and to which order if it is one of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    pub settled: Settled,
+    /// The order's own number, under which its pages wait.
+    pub order_number: Option<String>,
+}
+
+/// Settles a verified payment. `notice` is the message that brought it, without its verdict and
+/// reply; `reply` makes the answer that belongs to an outcome.
+///
+/// # Errors
+/// The database; then nothing was written, the notice neither.
+pub fn settle(
+    db: &mut Db,
+    payment: &VerifiedPayment,
+    source: Source,
+    mut notice: Notice,
+    reply: &dyn Fn(&Settled) -> String,
+    now: UnixMs,
+) -> Result<Settlement, StoreError> {
+    let flipped = flip(db, payment, source, now)?;
+    let settled = match &flipped {
+        Flip::Done(order) if order.closed_at.is_some() => Settled::Late,
+        Flip::Done(_) => Settled::Now,
+        Flip::TransactionReused => Settled::Refused(Refusal::TransactionReused),
+        Flip::NothingToFlip => {
+            let found = attempts::with_order(db, payment.out_trade_no())?;
+            explain(payment.claim(), found.as_ref().map(|(attempt, order)| (attempt, order)))
+        }
+    };
+    notice.verdict = settled.verdict().to_owned();
+    notice.reply = reply(&settled);
+    notices::insert(db, &notice)?;
+    if let Flip::Done(order) = &flipped {
+        credit(db, payment, order, &notice, source, now)?;
+    }
+    if settled.needs_work() {
+        let (number, transaction) = (payment.out_trade_no().as_str(), payment.transaction_id().as_str());
+        work_items::open_once(db, settled.verdict(), number, transaction, &notice.id, now)?;
+    }
+    let order_number = match flipped {
+        Flip::Done(order) => Some(order.out_trade_no),
+        _ => attempts::with_order(db, payment.out_trade_no())?
+            .map(|(_, order)| order.out_trade_no.as_str().to_owned()),
+    };
+    Ok(Settlement { settled, order_number })
+}
+
+enum Flip {
+    Done(FlippedOrder),
+    NothingToFlip,
+    TransactionReused,
+}
+
+#[derive(Queryable)]
+struct FlippedOrder {
+    id: i64,
+    out_trade_no: String,
+    user_id: i64,
+    closed_at: Option<i64>,
+}
+
+/// 0 → 1 where number, provider, environment, currency and amount fit; nothing else can write `status`.
+fn flip(db: &mut Db, payment: &VerifiedPayment, source: Source, now: UnixMs) -> Result<Flip, StoreError> {
+    let Claim { provider, environment, transaction_id, amount, currency } = payment.claim();
+    if currency != "CNY" {
+        return Ok(Flip::NothingToFlip);
+    }
+    let of_attempt = attempts_table::table
+        .filter(attempts_table::out_trade_no.eq(payment.out_trade_no().as_str()))
+        .filter(attempts_table::provider.eq(provider.as_str()))
+        .filter(attempts_table::environment.eq(environment.as_str()))
+        .select(attempts_table::order_id);
+    let payable = orders::table
+        .filter(orders::id.eq_any(of_attempt))
+        .filter(orders::status.eq(Status::Created.number()))
+        .filter(orders::environment.eq(environment.as_str()))
+        .filter(orders::amount_fen.eq(amount.get()));
+    // In a savepoint: a violated key must not spoil the transaction it is explained in.
+    let flipped: Result<Option<FlippedOrder>, StoreError> = db.transaction(|db| {
+        Ok(diesel::update(payable)
+            .set((
+                orders::status.eq(Status::Paid.number()),
+                orders::paid_at.eq(now.0),
+                orders::transaction_id.eq(transaction_id.as_str()),
+                orders::settled_by.eq(source.as_str()),
+                orders::late.eq(diesel::dsl::sql::<diesel::sql_types::Integer>(
+                    "CASE WHEN closed_at IS NULL THEN 0 ELSE 1 END",
+                )),
+            ))
+            .returning((orders::id, orders::out_trade_no, orders::user_id, orders::closed_at))
+            .get_result(db)
+            .optional()?)
+    });
+    match flipped {
+        Ok(Some(order)) => Ok(Flip::Done(order)),
+        Ok(None) => Ok(Flip::NothingToFlip),
+        Err(error) if error.is_unique_violation() => Ok(Flip::TransactionReused),
+        Err(error) => Err(error),
+    }
+}
+
+fn credit(
+    db: &mut Db,
+    payment: &VerifiedPayment,
+    order: &FlippedOrder,
+    notice: &Notice,
+    source: Source,
+    now: UnixMs,
+) -> Result<(), StoreError> {
+    let legs = entries::top_up(order.user_id, payment.provider(), payment.amount());
+    ledger::insert_top_up(db, order.id, &legs, &notice.id, now)?;
+    let detail = format!("{} by {} as {}", payment.amount(), source.as_str(), payment.trade_type());
+    events::insert(db, order.id, &Event { at: now, kind: EventKind::Credit, detail })?;
+    for attempt in attempts::of_order(db, order.id)? {
+        // A second attempt may have been paid as well: keep asking about all but this one.
+        if attempt.out_trade_no == *payment.out_trade_no() {
+            pending::finish(db, &attempt.out_trade_no)?;
+        }
+    }
+    Ok(())
+}

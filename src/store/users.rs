@@ -1,0 +1,90 @@
+//! Accounts.
+
+use super::{Db, StoreError, schema::users};
+use crate::domain::{
+    ids::Username,
+    time::UnixMs,
+    user::{Role, User},
+};
+use diesel::prelude::*;
+
+#[derive(Queryable)]
+pub(super) struct UserRow {
+    id: i64,
+    username: String,
+    password_hash: String,
+    role: String,
+    _created_at: i64,
+}
+
+impl UserRow {
+    pub(super) fn user(self) -> Result<User, StoreError> {
+        let role = Role::parse(&self.role).ok_or(StoreError::Unreadable("role"))?;
+        Ok(User { id: self.id, username: self.username, role })
+    }
+}
+
+/// `None` when the name is taken.
+///
+/// # Errors
+/// The database.
+pub fn insert(
+    db: &mut Db,
+    name: &Username,
+    password_hash: &str,
+    role: Role,
+    now: UnixMs,
+) -> Result<Option<i64>, StoreError> {
+    let inserted = diesel::insert_into(users::table)
+        .values((
+            users::username.eq(name.as_str()),
+            users::password_hash.eq(password_hash),
+            users::role.eq(role.as_str()),
+            users::created_at.eq(now.0),
+        ))
+        .returning(users::id)
+        .get_result(db)
+        .map_err(StoreError::from);
+    match inserted {
+        Err(error) if error.is_unique_violation() => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// The account and its password hash.
+///
+/// # Errors
+/// The database.
+pub fn by_name(db: &mut Db, name: &Username) -> Result<Option<(User, String)>, StoreError> {
+    let row: Option<UserRow> = users::table.filter(users::username.eq(name.as_str())).first(db).optional()?;
+    row.map(|row| {
+        let hash = row.password_hash.clone();
+        Ok((row.user()?, hash))
+    })
+    .transpose()
+}
+
+/// # Errors
+/// The database.
+pub fn by_id(db: &mut Db, id: i64) -> Result<Option<User>, StoreError> {
+    let row: Option<UserRow> = users::table.find(id).first(db).optional()?;
+    row.map(UserRow::user).transpose()
+}
+
+/// # Errors
+/// The database.
+pub fn any_admin(db: &mut Db) -> Result<bool, StoreError> {
+    let admins = users::table.filter(users::role.eq(Role::Owner.as_str()));
+    Ok(diesel::select(diesel::dsl::exists(admins)).get_result(db)?)
+}
+
+/// Replaces a password. `false` when there is no such account.
+///
+/// # Errors
+/// The database.
+pub fn set_password(db: &mut Db, name: &Username, password_hash: &str) -> Result<bool, StoreError> {
+    let changed = diesel::update(users::table.filter(users::username.eq(name.as_str())))
+        .set(users::password_hash.eq(password_hash))
+        .execute(db)?;
+    Ok(changed == 1)
+}
