@@ -263,3 +263,102 @@ pub fn explain(claim: Claim<'_>, found: Option<(&Attempt, &Order)>) -> Settled {
         None => Settled::Refused(Refusal::TransactionReused),
     }
 }
+
+/// Ages in seconds at which an unanswered attempt is asked about: dense at first, then hourly.
+const QUERY_AGES: [i64; 7] = [10, 30, 60, 120, 300, 600, 1800];
+const HOUR_MS: i64 = 3_600_000;
+/// A payment in flight when an order closed still shows up within this time after its expiry.
+const QUERY_TAIL_MS: i64 = 24 * HOUR_MS;
+
+/// When to ask the gateway next about an attempt; `None` when 24 hours have passed since it expired.
+pub fn next_query(created_at: UnixMs, expires_at: UnixMs, now: UnixMs) -> Option<UnixMs> {
+    let next = QUERY_AGES
+        .iter()
+        .map(|secs| created_at.plus_secs(*secs))
+        .find(|at| *at > now)
+        .unwrap_or_else(|| now.plus_ms(HOUR_MS));
+    (next <= expires_at.plus_ms(QUERY_TAIL_MS)).then_some(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_dense_at_first_and_end_a_day_after_expiry() {
+        let (created, expires) = (UnixMs(0), UnixMs(0).plus_secs(7200));
+        let mut now = created;
+        let mut asked = Vec::new();
+        while let Some(next) = next_query(created, expires, now) {
+            assert!(next > now);
+            asked.push(next.secs());
+            now = next;
+        }
+        assert_eq!(asked.get(..8), Some([10, 30, 60, 120, 300, 600, 1800, 5400].as_slice()));
+        assert_eq!(asked.len(), 7 + 25);
+        assert!(now <= expires.plus_secs(24 * 3600));
+    }
+
+    #[test]
+    fn each_refusal_has_a_cause_of_its_own() {
+        let number = OutTradeNo::parse("R1").unwrap();
+        let paid_by = TransactionId::parse("T1").unwrap();
+        let other = TransactionId::parse("T2").unwrap();
+        let order = Order {
+            id: 1,
+            out_trade_no: number.clone(),
+            user_id: 1,
+            goods_name: String::new(),
+            amount: Fen::new(100).unwrap(),
+            status: Status::Paid,
+            environment: Environment::Live,
+            created_at: UnixMs(0),
+            expires_at: UnixMs(0),
+            closed_at: None,
+            paid_at: None,
+            transaction_id: Some(paid_by.clone()),
+            settled_by: None,
+            late: false,
+        };
+        let attempt = Attempt {
+            out_trade_no: number,
+            order_id: 1,
+            channel: Channel::WechatJsapi,
+            environment: Environment::Live,
+            amount: order.amount,
+            goods_name: String::new(),
+            payer: Openid::parse("o1").unwrap(),
+            client_ip: String::new(),
+            notify_url: String::new(),
+            created_at: UnixMs(0),
+            expires_at: UnixMs(0),
+            asked_at: None,
+            prepay_id: None,
+            prepaid_at: None,
+            closed_at: None,
+        };
+        let good = Claim {
+            provider: Provider::Wechat,
+            environment: Environment::Live,
+            transaction_id: &paid_by,
+            amount: order.amount,
+            currency: "CNY",
+        };
+        let found = Some((&attempt, &order));
+        assert_eq!(explain(good, found), Settled::Already);
+        assert_eq!(explain(Claim { transaction_id: &other, ..good }, found), Settled::SecondPayment);
+        assert_eq!(explain(good, None), Settled::Refused(Refusal::UnknownOrder));
+        let refused = |claim| match explain(claim, found) {
+            Settled::Refused(refusal) => refusal,
+            settled => panic!("{settled:?}"),
+        };
+        assert_eq!(refused(Claim { amount: Fen::new(99).unwrap(), ..good }), Refusal::AmountMismatch);
+        assert_eq!(refused(Claim { currency: "USD", ..good }), Refusal::CurrencyMismatch);
+        assert_eq!(
+            refused(Claim { environment: Environment::Simulator, ..good }),
+            Refusal::EnvironmentMismatch
+        );
+        let unpaid = Order { status: Status::Created, transaction_id: None, ..order.clone() };
+        assert_eq!(explain(good, Some((&attempt, &unpaid))), Settled::Refused(Refusal::TransactionReused));
+    }
+}

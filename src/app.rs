@@ -1,0 +1,104 @@
+//! The composition root: everything a flow needs, put together once.
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    domain::order::{Environment, Provider},
+    gateway::{Gateway, wechat_v2::WechatV2},
+    http::{Http, HttpError},
+    metrics::Metrics,
+    store::Store,
+};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::{Notify, Semaphore};
+
+/// Passwords hashed at once: each takes 19 MiB and a core for some 30 ms.
+const HASHING: usize = 2;
+/// Queries of the sweep and of hurried callbacks, over all orders, per second.
+const SWEEPS_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
+/// Everything the flows share.
+pub struct App {
+    pub config: Config,
+    pub store: Store,
+    pub http: Http,
+    pub clock: Clock,
+    pub metrics: Metrics,
+    pub waiting: Waiting,
+    pub hashing: Semaphore,
+    pub sweeps: DefaultDirectRateLimiter,
+    wechat: WechatV2,
+}
+
+/// Why the program cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
+}
+
+impl App {
+    /// # Errors
+    /// The TLS library or the metrics cannot start.
+    pub fn new(config: Config, store: Store, clock: Clock) -> Result<Arc<App>, AppError> {
+        Ok(Arc::new(App {
+            http: Http::new(config.origins.clone())?,
+            metrics: Metrics::new()?,
+            waiting: Waiting::default(),
+            hashing: Semaphore::new(HASHING),
+            sweeps: RateLimiter::direct(Quota::per_second(SWEEPS_PER_SECOND)),
+            wechat: WechatV2 { account: config.wechat.clone() },
+            config,
+            store,
+            clock,
+        }))
+    }
+
+    /// The gateway that speaks for a provider.
+    pub fn gateway(&self, provider: Provider) -> &dyn Gateway {
+        match provider {
+            Provider::Wechat => &self.wechat,
+        }
+    }
+
+    /// Where new orders belong.
+    pub fn environment(&self) -> Environment {
+        self.config.wechat.environment
+    }
+
+    /// The appid openids are asked for and kept under.
+    pub fn appid(&self) -> &str {
+        &self.config.wechat.appid
+    }
+}
+
+/// Pages that wait for an order to be settled.
+#[derive(Default)]
+pub struct Waiting {
+    pages: Mutex<HashMap<String, Arc<Notify>>>,
+}
+
+impl Waiting {
+    /// Ask for this before reading the order, so that no news between is missed.
+    pub fn on(&self, out_trade_no: &str) -> Arc<Notify> {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        // Entries nobody holds any more are dropped here, so the map stays as small as the crowd.
+        pages.retain(|_, page| Arc::strong_count(page) > 1);
+        pages.entry(out_trade_no.to_owned()).or_default().clone()
+    }
+
+    /// Wakes every page that waits for this order.
+    pub fn wake(&self, out_trade_no: &str) {
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(page) = pages.get(out_trade_no) {
+            page.notify_waiters();
+        }
+    }
+}

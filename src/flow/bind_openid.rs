@@ -1,0 +1,115 @@
+//! WeChat's silent authorisation: who holds this phone, and which of our users is that.
+
+use super::FlowError;
+use crate::{
+    app::App,
+    domain::{ids::Openid, user::User},
+    gateway::wechat_oauth::{self, OauthFault},
+    store::{openids, sessions, tickets},
+    token,
+};
+
+/// A trip to WeChat and back must be done within this, in seconds.
+const TRIP_SECS: i64 = 600;
+
+/// Why no openid was learnt.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The state is missing, of another browser, used, or too old; or WeChat's code is.
+    #[error("the trip to WeChat must start again")]
+    Restart,
+    #[error("WeChat did not answer")]
+    Busy,
+    #[error("WeChat refuses our appid or secret")]
+    Configuration,
+    #[error(transparent)]
+    Flow(#[from] FlowError),
+}
+
+/// What the trip brought.
+#[derive(Clone, Debug)]
+pub struct Learnt {
+    pub openid: Openid,
+    /// Whom this openid belongs to, after binding.
+    pub owner: Option<User>,
+    /// Where the browser wanted to go.
+    pub next: String,
+}
+
+/// The address at WeChat to send this browser to. `browser` is its cookie's secret.
+///
+/// # Errors
+/// The books.
+pub async fn start(app: &App, browser: &str, next: &str) -> Result<String, FlowError> {
+    let state = app.clock.token()?;
+    let (state_hash, browser_hash) = (token::hash(&state), token::hash(browser));
+    let (next, expires) = (next.to_owned(), app.clock.now().plus_secs(TRIP_SECS));
+    app.store
+        .write(move |db| tickets::put_oauth_state(db, &state_hash, &browser_hash, &next, expires))
+        .await?;
+    let redirect_uri = format!("{}/wechat/callback", app.config.public_url);
+    Ok(wechat_oauth::authorize_url(&app.config.wechat_authorize_base, app.appid(), &redirect_uri, &state))
+}
+
+/// Uses up the state, exchanges the code, and binds the openid to the signed-in user if it is free.
+/// The state is used up before the code is tried, so that one code makes one call.
+///
+/// # Errors
+/// See `BindError`; nothing is bound then.
+pub async fn finish(
+    app: &App,
+    browser: &str,
+    state: &str,
+    code: &str,
+    signed_in: Option<&User>,
+) -> Result<Learnt, BindError> {
+    let (state_hash, browser_hash, now) = (token::hash(state), token::hash(browser), app.clock.now());
+    let next = app
+        .store
+        .write(move |db| tickets::take_oauth_state(db, &state_hash, &browser_hash, now))
+        .await
+        .map_err(FlowError::from)?
+        .ok_or(BindError::Restart)?;
+    let openid = exchange(app, code).await?;
+    let (appid, user_id, key) = (app.appid().to_owned(), signed_in.map(|user| user.id), openid.clone());
+    let owner = app
+        .store
+        .write(move |db| {
+            if let (Some(user_id), None) = (user_id, openids::user_of(db, &appid, &key)?) {
+                openids::bind(db, &appid, &key, user_id, now)?;
+            }
+            openids::user_of(db, &appid, &key)
+        })
+        .await
+        .map_err(FlowError::from)?;
+    Ok(Learnt { openid, owner, next })
+}
+
+/// Keeps the openid with the session: it is this phone that will pay, whoever is signed in.
+///
+/// # Errors
+/// The books.
+pub async fn keep(app: &App, session_token: &str, openid: Openid) -> Result<(), FlowError> {
+    let (hash, appid) = (token::hash(session_token), app.appid().to_owned());
+    app.store.write(move |db| sessions::set_openid(db, &hash, &openid, &appid)).await?;
+    Ok(())
+}
+
+async fn exchange(app: &App, code: &str) -> Result<Openid, BindError> {
+    if code.is_empty() || code.len() > 512 {
+        return Err(BindError::Restart);
+    }
+    let request = wechat_oauth::token_request(app.appid(), &app.config.wechat_app_secret, code);
+    let answer = app.http.send(&request).await.map_err(|error| {
+        tracing::warn!(call = request.call, "WeChat's token endpoint did not answer: {error}");
+        BindError::Busy
+    })?;
+    wechat_oauth::openid(&answer).map_err(|fault| match fault {
+        OauthFault::Restart => BindError::Restart,
+        OauthFault::Configuration => {
+            tracing::error!("WeChat refuses WECHAT_APPID or WECHAT_APP_SECRET");
+            BindError::Configuration
+        }
+        OauthFault::Busy | OauthFault::Unusable => BindError::Busy,
+    })
+}

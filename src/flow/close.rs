@@ -1,0 +1,145 @@
+//! Closing what was not paid in time: query, close at the gateway, query again, and only then close here.
+
+use super::{
+    FlowError,
+    query::{self, Asked},
+};
+use crate::{
+    app::App,
+    domain::order::{Attempt, Order, Source},
+    gateway::Closing,
+    store::{
+        attempts,
+        events::{self, Event, EventKind},
+        orders, pending,
+    },
+};
+
+/// When the gateway does not confirm, try again after this, in ms.
+const RETRY_MS: i64 = 60_000;
+
+/// What became of an attempt we tried to close.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closed {
+    Closed,
+    /// It was paid and is settled now.
+    Paid,
+    /// The gateway did not say plainly: it stays open and is tried again.
+    Unknown(String),
+}
+
+/// Closes an unpaid order once every attempt is confirmed closed at its gateway.
+///
+/// # Errors
+/// The books.
+pub async fn close_order(app: &App, order: &Order, source: Source) -> Result<Closed, FlowError> {
+    let id = order.id;
+    let open = app.store.read(move |db| attempts::of_order(db, id)).await?;
+    for attempt in open.iter().filter(|attempt| attempt.closed_at.is_none()) {
+        match close_attempt(app, attempt, source).await? {
+            Closed::Closed => {}
+            Closed::Paid => return Ok(Closed::Paid),
+            Closed::Unknown(reason) => {
+                let after = app.clock.now().plus_ms(RETRY_MS);
+                app.store.write(move |db| orders::close_later(db, id, after)).await?;
+                return Ok(Closed::Unknown(reason));
+            }
+        }
+    }
+    let now = app.clock.now();
+    let closed = app
+        .store
+        .write(move |db| {
+            let closed = orders::close(db, id, now)?;
+            if closed {
+                let detail = "closed: not paid in time".to_owned();
+                events::insert(db, id, &Event { at: now, kind: EventKind::Close, detail })?;
+            }
+            Ok(closed)
+        })
+        .await?;
+    let number = &order.out_trade_no;
+    if closed {
+        tracing::info!(out_trade_no = %number, "order {number} closed unpaid");
+        app.waiting.wake(number.as_str());
+        return Ok(Closed::Closed);
+    }
+    // Somebody paid or closed it between our question and our answer.
+    let order = app.store.read(move |db| orders::by_id(db, id)).await?;
+    Ok(if order.is_some_and(|order| order.is_paid()) { Closed::Paid } else { Closed::Closed })
+}
+
+/// Makes sure nobody can pay this attempt any more, or settles it if somebody has.
+///
+/// # Errors
+/// The books.
+pub async fn close_attempt(app: &App, attempt: &Attempt, source: Source) -> Result<Closed, FlowError> {
+    if attempt.asked_at.is_none() {
+        // The gateway has never heard of it.
+        return closed_here(app, attempt).await;
+    }
+    match query::ask(app, attempt, source).await? {
+        Asked::Paid(_) => return Ok(Closed::Paid),
+        Asked::Closed => return Ok(Closed::Closed),
+        Asked::Unknown(reason) => return Ok(Closed::Unknown(reason)),
+        Asked::Refunded => return closed_here(app, attempt).await,
+        Asked::Pending(_) | Asked::NotFound => {}
+    }
+    let asked = ask_to_close(app, attempt).await?;
+    match asked {
+        Ok(Closing::Closed | Closing::Paid) => confirm(app, attempt, source).await,
+        // Past its time_expire the gateway would refuse it, even if a lost request of ours arrived now.
+        Ok(Closing::NotFound) if app.clock.now() >= attempt.expires_at => closed_here(app, attempt).await,
+        Ok(Closing::NotFound) => Ok(Closed::Unknown("ORDERNOTEXIST".to_owned())),
+        Ok(Closing::Unknown { code }) => Ok(Closed::Unknown(code)),
+        Err(reason) => Ok(Closed::Unknown(reason)),
+    }
+}
+
+async fn confirm(app: &App, attempt: &Attempt, source: Source) -> Result<Closed, FlowError> {
+    match query::ask(app, attempt, source).await? {
+        Asked::Paid(_) => Ok(Closed::Paid),
+        Asked::Closed => Ok(Closed::Closed),
+        Asked::NotFound | Asked::Refunded => closed_here(app, attempt).await,
+        Asked::Pending(state) => Ok(Closed::Unknown(state)),
+        Asked::Unknown(reason) => Ok(Closed::Unknown(reason)),
+    }
+}
+
+async fn ask_to_close(app: &App, attempt: &Attempt) -> Result<Result<Closing, String>, FlowError> {
+    let gateway = app.gateway(attempt.channel.provider());
+    let request = gateway.close(attempt, &app.clock.stamp()?);
+    let closing = match app.http.send(&request).await {
+        Err(error) => Err(error.to_string()),
+        Ok(answer) => gateway.closing(&answer, attempt).map_err(|untrusted| untrusted.to_string()),
+    };
+    let outcome = if closing.is_ok() { "answered" } else { "no_answer" };
+    app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
+    let (order_id, at) = (attempt.order_id, app.clock.now());
+    let detail = format!("closeorder {}: {}", attempt.out_trade_no, described(&closing));
+    app.store
+        .write(move |db| events::insert(db, order_id, &Event { at, kind: EventKind::Close, detail }))
+        .await?;
+    Ok(closing)
+}
+
+fn described(closing: &Result<Closing, String>) -> String {
+    match closing {
+        Ok(Closing::Closed) => "SUCCESS".to_owned(),
+        Ok(Closing::Paid) => "ORDERPAID".to_owned(),
+        Ok(Closing::NotFound) => "ORDERNOTEXIST".to_owned(),
+        Ok(Closing::Unknown { code }) => code.clone(),
+        Err(reason) => format!("no usable answer, {reason}"),
+    }
+}
+
+async fn closed_here(app: &App, attempt: &Attempt) -> Result<Closed, FlowError> {
+    let (number, now) = (attempt.out_trade_no.clone(), app.clock.now());
+    app.store
+        .write(move |db| {
+            attempts::close(db, &number, now)?;
+            pending::finish(db, &number)
+        })
+        .await?;
+    Ok(Closed::Closed)
+}

@@ -1,0 +1,28 @@
+//! The stories: one file each, read from top to bottom.
+
+pub mod bind_openid;
+pub mod close;
+pub mod confirm;
+pub mod log_in;
+pub mod notify;
+pub mod password;
+pub mod query;
+pub mod register;
+pub mod set_up;
+pub mod settle;
+pub mod timeline;
+pub mod top_up;
+pub mod work;
+
+use crate::{clock::NoEntropy, store::StoreError};
+
+/// What can stop any story.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    NoEntropy(#[from] NoEntropy),
+    #[error("too many passwords are being checked")]
+    HashingBusy,
+}

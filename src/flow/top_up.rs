@@ -1,0 +1,349 @@
+//! A top-up: an order of our own first, then an attempt, then WeChat is asked, then the payer may pay.
+
+use super::{
+    FlowError,
+    close::{self, Closed},
+    query::{self, Asked},
+};
+use crate::{
+    app::App,
+    domain::{
+        ids::Openid,
+        money::Fen,
+        order::{Attempt, Channel, Order, Settled, Source, next_query},
+    },
+    gateway::{Checkout, Prepaid},
+    store::{
+        StoreError, attempts,
+        events::{self, Event, EventKind},
+        orders::{self, NewOrder},
+        pending,
+    },
+};
+use std::time::Duration;
+
+/// What the payer reads on WeChat's sheet.
+const GOODS_NAME: &str = "账户充值";
+/// Unpaid orders one user may have at a time.
+const MOST_OPEN: i64 = 50;
+/// A prepay_id lives 2 hours; a fresh one is asked for when less than 10 minutes are left.
+const PREPAY_LIFE_MS: i64 = 110 * 60_000;
+/// WeChat refuses an expiry less than 5 minutes away; one minute more for clocks that differ.
+const SHORTEST_LIFE_MS: i64 = 6 * 60_000;
+/// How long one request may hold the right to ask WeChat: its own time limit and a little.
+const CLAIM_MS: i64 = 6_000;
+/// New numbers tried for one click, should the gateway keep calling them closed or used.
+const MOST_ASKED: u32 = 3;
+/// Looks at what another request is doing, every 100 ms.
+const LOOKS: usize = 65;
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+/// Pauses before the same question again when WeChat answers that it is busy.
+const BUSY_PAUSES_MS: [u64; 2] = [300, 900];
+
+/// What a user asks for.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    pub user_id: i64,
+    pub amount: Fen,
+    pub channel: Channel,
+    /// A random id of the form: the same twice is the same order.
+    pub intent: String,
+}
+
+/// Why there is no order.
+#[derive(Debug, thiserror::Error)]
+pub enum TopUpError {
+    #[error("the amount is outside the limits")]
+    AmountOutside,
+    #[error("the form carries no usable intent")]
+    BadIntent,
+    #[error("this form was already used for another amount")]
+    IntentReused,
+    #[error("too many unpaid orders")]
+    TooManyOpen,
+    #[error(transparent)]
+    Flow(#[from] FlowError),
+}
+
+/// Makes the order, status 0, durable before anybody is asked. The same intent gives the same order.
+///
+/// # Errors
+/// An amount outside the limits, an intent used for another amount, too many unpaid orders; the books.
+pub async fn create(app: &App, wish: Wish) -> Result<Order, TopUpError> {
+    let limits = &app.config.top_up;
+    if wish.amount < limits.min || wish.amount > limits.max {
+        return Err(TopUpError::AmountOutside);
+    }
+    if !(8..=64).contains(&wish.intent.len())
+        || !wish.intent.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    {
+        return Err(TopUpError::BadIntent);
+    }
+    let now = app.clock.now();
+    let new = NewOrder {
+        out_trade_no: app.clock.out_trade_no().map_err(FlowError::from)?,
+        user_id: wish.user_id,
+        intent: wish.intent,
+        goods_name: GOODS_NAME.to_owned(),
+        amount: wish.amount,
+        environment: app.environment(),
+        created_at: now,
+        expires_at: now.plus_secs(limits.expire_minutes.saturating_mul(60)),
+    };
+    let made = app.store.write(move |db| insert_once(db, &new)).await.map_err(FlowError::from)?;
+    match made {
+        Made::New(order) => {
+            app.metrics.orders_created.with_label_values(&[wish.channel.as_str()]).inc();
+            let number = &order.out_trade_no;
+            tracing::info!(out_trade_no = %number, "order {number} created");
+            Ok(order)
+        }
+        Made::Before(order) if order.amount == wish.amount => Ok(order),
+        Made::Before(_) => Err(TopUpError::IntentReused),
+        Made::TooManyOpen => Err(TopUpError::TooManyOpen),
+    }
+}
+
+enum Made {
+    New(Order),
+    Before(Order),
+    TooManyOpen,
+}
+
+fn insert_once(db: &mut crate::store::Db, new: &NewOrder) -> Result<Made, StoreError> {
+    if let Some(order) = orders::by_intent(db, new.user_id, &new.intent)? {
+        return Ok(Made::Before(order));
+    }
+    if orders::count_open(db, new.user_id, new.created_at)? >= MOST_OPEN {
+        return Ok(Made::TooManyOpen);
+    }
+    let id = orders::insert(db, new)?;
+    let detail = format!("{} for user {}", new.amount, new.user_id);
+    events::insert(db, id, &Event { at: new.created_at, kind: EventKind::Created, detail })?;
+    let order = orders::by_id(db, id)?.ok_or(StoreError::Unreadable("order"))?;
+    Ok(Made::New(order))
+}
+
+/// How an order can be paid from this browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pay {
+    Ready(Checkout),
+    Paid,
+    Closed,
+    /// The gateway must know who pays, and we do not yet.
+    NeedOpenid,
+    /// The gateway did not answer usably: the order is kept and may be tried again.
+    Busy,
+    /// The gateway refuses our account or our request; trying again cannot help.
+    Refused,
+}
+
+/// Gives this payer what is needed to pay the order: an attempt with a fresh `prepay_id`, signed now.
+/// Several requests at once ask the gateway once.
+///
+/// # Errors
+/// The books.
+pub async fn checkout(
+    app: &App,
+    order_id: i64,
+    channel: Channel,
+    payer: Option<&Openid>,
+    client_ip: &str,
+) -> Result<Pay, FlowError> {
+    let mut asked = 0;
+    for _ in 0..LOOKS {
+        let (order, open) = current(app, order_id).await?;
+        if order.is_paid() {
+            return Ok(Pay::Paid);
+        }
+        if !order.is_payable(app.clock.now()) {
+            return Ok(Pay::Closed);
+        }
+        let Some(payer) = payer else {
+            return Ok(Pay::NeedOpenid);
+        };
+        let attempt = match open {
+            None => {
+                open_attempt(app, &order, channel, payer, client_ip).await?;
+                continue;
+            }
+            // Another phone or another way to pay: the old attempt must be closed before there is a new one.
+            Some(attempt) if attempt.payer != *payer || attempt.channel != channel => {
+                match close::close_attempt(app, &attempt, Source::Query).await? {
+                    Closed::Closed => continue,
+                    Closed::Paid => return Ok(Pay::Paid),
+                    Closed::Unknown(_) => return Ok(Pay::Busy),
+                }
+            }
+            Some(attempt) => attempt,
+        };
+        if let Some(ready) = sign_if_fresh(app, &attempt)? {
+            return Ok(ready);
+        }
+        let (number, now) = (attempt.out_trade_no.clone(), app.clock.now());
+        if app.store.write(move |db| attempts::claim_prepay(db, &number, now, CLAIM_MS)).await? {
+            if asked == MOST_ASKED {
+                return Ok(Pay::Busy);
+            }
+            asked += 1;
+            match prepay(app, &attempt).await? {
+                Step::Done(pay) => return Ok(pay),
+                Step::Again => continue,
+            }
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+    Ok(Pay::Busy)
+}
+
+/// The order and its open attempt, if there is one.
+async fn current(app: &App, order_id: i64) -> Result<(Order, Option<Attempt>), FlowError> {
+    let found = app
+        .store
+        .read(move |db| {
+            let order = orders::by_id(db, order_id)?.ok_or(StoreError::Unreadable("order"))?;
+            let open =
+                attempts::of_order(db, order_id)?.into_iter().rfind(|attempt| attempt.closed_at.is_none());
+            Ok((order, open))
+        })
+        .await?;
+    Ok(found)
+}
+
+/// Writes a new attempt and its first query, unless somebody else just has. The first carries the order's number.
+async fn open_attempt(
+    app: &App,
+    order: &Order,
+    channel: Channel,
+    payer: &Openid,
+    client_ip: &str,
+) -> Result<(), FlowError> {
+    let now = app.clock.now();
+    let fresh = app.clock.out_trade_no()?;
+    let mut attempt = Attempt {
+        out_trade_no: order.out_trade_no.clone(),
+        order_id: order.id,
+        channel,
+        environment: order.environment,
+        amount: order.amount,
+        goods_name: order.goods_name.clone(),
+        payer: payer.clone(),
+        client_ip: client_ip.to_owned(),
+        notify_url: app.config.notify_url(),
+        created_at: now,
+        expires_at: order.expires_at.max(now.plus_ms(SHORTEST_LIFE_MS)),
+        asked_at: None,
+        prepay_id: None,
+        prepaid_at: None,
+        closed_at: None,
+    };
+    app.store
+        .write(move |db| {
+            let others = attempts::of_order(db, attempt.order_id)?;
+            if others.iter().any(|other| other.closed_at.is_none()) {
+                return Ok(());
+            }
+            if !others.is_empty() {
+                attempt.out_trade_no = fresh;
+            }
+            attempts::insert(db, &attempt)?;
+            orders::close_later(db, attempt.order_id, attempt.expires_at)?;
+            let first = next_query(attempt.created_at, attempt.expires_at, now).unwrap_or(now);
+            pending::insert(db, &attempt.out_trade_no, first)
+        })
+        .await?;
+    Ok(())
+}
+
+fn sign_if_fresh(app: &App, attempt: &Attempt) -> Result<Option<Pay>, FlowError> {
+    let (Some(prepay_id), Some(prepaid_at)) = (&attempt.prepay_id, attempt.prepaid_at) else {
+        return Ok(None);
+    };
+    if app.clock.now().since(prepaid_at) > PREPAY_LIFE_MS {
+        return Ok(None);
+    }
+    let gateway = app.gateway(attempt.channel.provider());
+    Ok(Some(Pay::Ready(gateway.checkout(prepay_id, &app.clock.stamp()?))))
+}
+
+enum Step {
+    Done(Pay),
+    Again,
+}
+
+/// Asks the gateway to prepare the attempt; the caller holds the claim.
+async fn prepay(app: &App, attempt: &Attempt) -> Result<Step, FlowError> {
+    let started = app.clock.now();
+    let prepaid = ask_until_clear(app, attempt).await?;
+    let now = app.clock.now();
+    let number = attempt.out_trade_no.clone();
+    let detail = format!("{number}: {} ({} ms)", described(&prepaid), now.since(started));
+    let event = Event { at: now, kind: EventKind::Prepay, detail };
+    let (order_id, kept) = (attempt.order_id, prepaid.clone());
+    app.store
+        .write(move |db| {
+            events::insert(db, order_id, &event)?;
+            match &kept {
+                Prepaid::Ready { prepay_id } => attempts::set_prepay_id(db, &number, prepay_id, now)?,
+                Prepaid::Closed => attempts::close(db, &number, now)?,
+                Prepaid::Unknown { .. } | Prepaid::Refused { .. } => attempts::release_prepay(db, &number)?,
+                Prepaid::Paid | Prepaid::NumberUsed => {}
+            }
+            Ok(())
+        })
+        .await?;
+    match prepaid {
+        // Round again: the callback may have come before this answer, and then nothing is to be paid.
+        Prepaid::Ready { .. } | Prepaid::Closed => Ok(Step::Again),
+        Prepaid::Paid => Ok(match query::ask(app, attempt, Source::Query).await? {
+            Asked::Paid(Settled::Refused(_)) => Step::Done(Pay::Busy),
+            Asked::Paid(_) => Step::Done(Pay::Paid),
+            _ => Step::Done(Pay::Busy),
+        }),
+        Prepaid::NumberUsed => Ok(match close::close_attempt(app, attempt, Source::Query).await? {
+            Closed::Paid => Step::Done(Pay::Paid),
+            Closed::Closed => Step::Again,
+            Closed::Unknown(_) => Step::Done(Pay::Busy),
+        }),
+        Prepaid::Unknown { .. } => Ok(Step::Done(Pay::Busy)),
+        Prepaid::Refused { code } => {
+            app.metrics.alerts.with_label_values(&["prepay_refused"]).inc();
+            tracing::error!(out_trade_no = %attempt.out_trade_no, %code, "WeChat refuses to prepare payments: {code}");
+            Ok(Step::Done(Pay::Refused))
+        }
+    }
+}
+
+/// The same question up to three times while WeChat authentically says that it is busy.
+async fn ask_until_clear(app: &App, attempt: &Attempt) -> Result<Prepaid, FlowError> {
+    let mut pauses = BUSY_PAUSES_MS.into_iter();
+    loop {
+        let gateway = app.gateway(attempt.channel.provider());
+        let request = gateway.prepay(attempt, &app.clock.stamp()?);
+        let (prepaid, authentic) = match app.http.send(&request).await {
+            Err(error) => (Prepaid::Unknown { code: error.to_string() }, false),
+            Ok(answer) => match gateway.prepaid(&answer, attempt) {
+                Err(untrusted) => (Prepaid::Unknown { code: untrusted.to_string() }, false),
+                Ok(prepaid) => (prepaid, true),
+            },
+        };
+        let outcome = if authentic { "answered" } else { "no_answer" };
+        app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
+        let busy = authentic && matches!(prepaid, Prepaid::Unknown { .. });
+        match pauses.next() {
+            Some(pause) if busy => tokio::time::sleep(Duration::from_millis(pause)).await,
+            _ => return Ok(prepaid),
+        }
+    }
+}
+
+fn described(prepaid: &Prepaid) -> String {
+    match prepaid {
+        Prepaid::Ready { .. } => "prepay_id received".to_owned(),
+        Prepaid::Paid => "ORDERPAID".to_owned(),
+        Prepaid::Closed => "ORDERCLOSED".to_owned(),
+        Prepaid::NumberUsed => "number used with other parameters".to_owned(),
+        Prepaid::Unknown { code } => format!("outcome unknown, {code}"),
+        Prepaid::Refused { code } => format!("refused, {code}"),
+    }
+}

@@ -1,0 +1,69 @@
+//! What operators watch: counters without user or order numbers in their labels.
+
+use prometheus::{Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+
+/// All metrics of one process. Cloning shares them.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    pub orders_created: IntCounterVec,
+    pub settled: IntCounterVec,
+    pub notices: IntCounterVec,
+    pub notice_seconds: Histogram,
+    pub gateway_calls: IntCounterVec,
+    pub alerts: IntCounterVec,
+    pub rate_limited: IntCounterVec,
+    pub log_in_failures: IntCounterVec,
+    pub pending_queries: IntGauge,
+    pub open_work_items: IntGauge,
+    pub writer_queue_percent: IntGauge,
+    pub books_clean: IntGauge,
+}
+
+impl Metrics {
+    /// # Errors
+    /// Two metrics of one name: a defect of this file.
+    pub fn new() -> Result<Metrics, prometheus::Error> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let buckets = vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0];
+        let notice_seconds = Histogram::with_opts(
+            HistogramOpts::new("notify_seconds", "From a callback's last byte to its answer")
+                .buckets(buckets),
+        )?;
+        registry.register(Box::new(notice_seconds.clone()))?;
+        Ok(Metrics {
+            orders_created: counter("orders_created_total", "Orders made", &["channel"])?,
+            settled: counter("settle_total", "Verified payments by what they did", &["source", "result"])?,
+            notices: counter("notify_total", "Callbacks by verdict", &["provider", "verdict"])?,
+            notice_seconds,
+            gateway_calls: counter("gateway_calls_total", "Calls to gateways", &["call", "outcome"])?,
+            alerts: counter("alerts_total", "Events somebody must look at", &["name"])?,
+            rate_limited: counter("rate_limited_total", "Requests turned away", &["limit"])?,
+            log_in_failures: counter("login_failures_total", "Wrong names or passwords", &[])?,
+            pending_queries: gauge("pending_queries", "Attempts the sweep still asks about")?,
+            open_work_items: gauge("open_work_items", "Work items nobody has closed")?,
+            writer_queue_percent: gauge("db_writer_queue_percent", "Share of the write queue in use")?,
+            books_clean: gauge("ledger_audit_ok", "1 when the last audit of the books found nothing")?,
+            registry,
+        })
+    }
+
+    /// Prometheus text.
+    pub fn render(&self) -> String {
+        let mut text = Vec::new();
+        match TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            Ok(()) => String::from_utf8(text).unwrap_or_default(),
+            Err(error) => format!("# {error}\n"),
+        }
+    }
+}
