@@ -1,0 +1,194 @@
+//! Around every answer: request id, one log line, security headers, and a readable page or
+//! problem+json for every failure, also those that the framework makes by itself.
+
+use super::{
+    Web,
+    error::{Problem, SignInAt},
+    layout::{Layout, accepts_json},
+};
+use actix_web::{
+    Error, HttpMessage, HttpRequest, HttpResponse,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        StatusCode,
+        header::{HeaderMap, HeaderName, HeaderValue},
+    },
+    middleware::Next,
+    web::Data,
+};
+use askama::Template;
+use std::sync::Arc;
+use tracing::Instrument;
+
+/// The id of one request: ours, or the caller's if it is plain.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+/// What is shown when something failed.
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage {
+    layout: Layout,
+    status: u16,
+    title: String,
+    message: String,
+    request_id: String,
+    back: String,
+    back_text: String,
+}
+
+/// The middleware.
+///
+/// # Errors
+/// None: every error of the handler becomes an answer here.
+pub async fn wrap(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(web) = request.app_data::<Data<Arc<Web>>>().map(|data| Arc::clone(data)) else {
+        return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
+    };
+    let id = request_id(&request, &web);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let (method, path) = (request.method().clone(), request.path().to_owned());
+    let http_request = request.request().clone();
+    let started = web.app.clock.now();
+    let span = tracing::info_span!("request", request_id = %id);
+    let answered = async {
+        let response = match next.call(request).await {
+            Ok(response) => response.map_into_boxed_body(),
+            Err(error) => ServiceResponse::new(http_request.clone(), error.error_response()),
+        };
+        let status = response.status().as_u16();
+        let ms = web.app.clock.now().since(started);
+        if path.starts_with("/static/") || path == "/healthz" {
+            tracing::debug!(%method, path, status, ms, "{method} {path} {status}");
+        } else {
+            tracing::info!(%method, path = shown(&path), status, ms, "{method} {} {status} in {ms} ms", shown(&path));
+        }
+        response
+    }
+    .instrument(span)
+    .await;
+    let mut answered = explain(&web, answered, &id);
+    secure(&web, answered.headers_mut());
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        answered.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
+    }
+    Ok(answered)
+}
+
+/// A setup link is a secret: its address is not logged.
+fn shown(path: &str) -> &str {
+    if path.starts_with("/admin/setup/") { "/admin/setup/***" } else { path }
+}
+
+fn request_id(request: &ServiceRequest, web: &Web) -> String {
+    let given = request.headers().get("x-request-id").and_then(|value| value.to_str().ok());
+    let plain = |id: &&str| {
+        (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    match given.filter(plain) {
+        Some(id) => id.to_owned(),
+        None => web.app.clock.nonce().unwrap_or_default(),
+    }
+}
+
+/// Gives a failed request a body people or machines can read, unless the handler wrote one.
+fn explain(web: &Web, response: ServiceResponse<BoxBody>, id: &str) -> ServiceResponse<BoxBody> {
+    let status = response.status();
+    let ours = response.response().extensions().get::<Problem>().cloned();
+    let typed = response.headers().get("content-type").and_then(|value| value.to_str().ok());
+    let written = typed.is_some_and(|kind| !kind.starts_with("text/plain"));
+    if status.as_u16() < 400 || (written && ours.is_none()) {
+        return response;
+    }
+    let problem = ours.unwrap_or_else(|| by_status(status));
+    let sign_in = response.response().extensions().get::<SignInAt>().cloned();
+    let (request, old) = response.into_parts();
+    let mut body = match sign_in {
+        Some(SignInAt(at)) if !accepts_json(&request) => {
+            HttpResponse::SeeOther().insert_header(("location", at)).finish()
+        }
+        _ if accepts_json(&request) => problem_json(&problem, id),
+        _ => page(web, &request, &problem, id),
+    };
+    for name in ["retry-after", "allow", "set-cookie", "connection"] {
+        if let Some(value) = old.headers().get(name) {
+            body.headers_mut().insert(HeaderName::from_static(name), value.clone());
+        }
+    }
+    ServiceResponse::new(request, body)
+}
+
+fn problem_json(problem: &Problem, id: &str) -> HttpResponse {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = serde_json::json!({
+        "type": "about:blank",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "code": problem.code,
+        "request_id": id,
+        "retryable": matches!(problem.status, 429 | 503),
+    });
+    HttpResponse::build(status)
+        .insert_header(("content-type", "application/problem+json; charset=utf-8"))
+        .body(body.to_string())
+}
+
+fn page(web: &Web, request: &HttpRequest, problem: &Problem, id: &str) -> HttpResponse {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let page = ErrorPage {
+        layout: Layout::anonymous(web, request),
+        status: problem.status,
+        title: problem.title.to_owned(),
+        message: problem.detail.clone(),
+        request_id: id.to_owned(),
+        back: "/".to_owned(),
+        back_text: "返回首页".to_owned(),
+    };
+    HttpResponse::build(status)
+        .insert_header(("content-type", "text/html; charset=utf-8"))
+        .body(page.render().unwrap_or_default())
+}
+
+/// Failures that no handler of ours described.
+fn by_status(status: StatusCode) -> Problem {
+    let (code, title, detail) = match status.as_u16() {
+        404 => ("not_found", "没有找到", "这个地址不存在，或不属于你。"),
+        405 => ("method_not_allowed", "不支持这种请求", "这个地址不接受这种请求方法。"),
+        413 => ("too_large", "内容太大", "发送的内容超过了上限，没有任何改动。"),
+        400..=499 => ("bad_request", "请求无法识别", "没有任何改动，请返回重试。"),
+        _ => ("internal", "系统出了问题", "如果已经付款，款项是安全的，请勿重复支付。请稍后再试。"),
+    };
+    Problem { status: status.as_u16(), title, detail: detail.to_owned(), code }
+}
+
+fn secure(web: &Web, headers: &mut HeaderMap) {
+    let bridge = web.bridge.as_deref().unwrap_or_default();
+    let authorize = &web.app.config.wechat_authorize_base;
+    // form-action names WeChat's authorisation too: browsers check it along the redirects of a form.
+    let policy = format!(
+        "default-src 'none'; script-src 'self' {bridge}; style-src 'self'; img-src 'self' data:; \
+         connect-src 'self' {bridge}; frame-src weixin: weixinping: weixinpreinject: {bridge}; \
+         form-action 'self' {authorize}; base-uri 'none'; frame-ancestors 'none'"
+    );
+    let mut set = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    set("content-security-policy", &policy);
+    set("x-content-type-options", "nosniff");
+    set("referrer-policy", "strict-origin-when-cross-origin");
+    set("cross-origin-opener-policy", "same-origin");
+    set("permissions-policy", "camera=(), geolocation=(), microphone=()");
+    if web.app.config.public_url.is_https() {
+        set("strict-transport-security", "max-age=31536000");
+    }
+    if !headers.contains_key("cache-control") {
+        headers.insert(HeaderName::from_static("cache-control"), HeaderValue::from_static("no-store"));
+    }
+}

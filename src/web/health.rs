@@ -1,0 +1,55 @@
+//! For operators and their machines: alive, ready, metrics.
+
+use super::{Web, error::WebError, session::client_ip};
+use crate::store::{pending, work_items};
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use std::{sync::Arc, time::Duration};
+
+const PROBE: Duration = Duration::from_secs(1);
+const FULL_PERCENT: usize = 80;
+
+/// GET /healthz: the process answers. Looks at nothing else.
+pub async fn alive() -> HttpResponse {
+    HttpResponse::Ok().insert_header(("content-type", "text/plain; charset=utf-8")).body("ok\n")
+}
+
+/// GET /readyz: the books take writes, the jobs run, nobody has told us to stop. A gateway that is
+/// down does not matter here: its callbacks still need us.
+pub async fn ready(web: Data<Arc<Web>>) -> HttpResponse {
+    let reason = if web.is_draining() {
+        Some("stopping")
+    } else if web.app.store.queue_percent() >= FULL_PERCENT {
+        Some("write queue nearly full")
+    } else if !(web.jobs_alive)() {
+        Some("a background job has not run lately")
+    } else {
+        match tokio::time::timeout(PROBE, web.app.store.write(|_| Ok(()))).await {
+            Ok(Ok(())) => None,
+            _ => Some("the database does not take writes"),
+        }
+    };
+    let (mut response, text) = match reason {
+        None => (HttpResponse::Ok(), "ready\n".to_owned()),
+        Some(reason) => (HttpResponse::ServiceUnavailable(), format!("not ready: {reason}\n")),
+    };
+    response.insert_header(("content-type", "text/plain; charset=utf-8")).body(text)
+}
+
+/// GET /metrics, for this machine only: a request that came through a proxy is not from here.
+///
+/// # Errors
+/// `NotFound` for anybody else; the books.
+pub async fn metrics(web: Data<Arc<Web>>, request: HttpRequest) -> Result<HttpResponse, WebError> {
+    let forwarded = ["x-forwarded-for", "forwarded", "x-real-ip"].iter().any(|name| request.headers().contains_key(*name));
+    if !client_ip(&request, &web.app).is_loopback() || forwarded {
+        return Err(WebError::NotFound);
+    }
+    let app = &web.app;
+    let (pending, open) = app.store.read(|db| Ok((pending::backlog(db)?.0, work_items::count_open(db)?))).await?;
+    app.metrics.pending_queries.set(pending);
+    app.metrics.open_work_items.set(open);
+    app.metrics.writer_queue_percent.set(i64::try_from(app.store.queue_percent()).unwrap_or(100));
+    Ok(HttpResponse::Ok()
+        .insert_header(("content-type", "text/plain; version=0.0.4; charset=utf-8"))
+        .body(app.metrics.render()))
+}

@@ -1,0 +1,102 @@
+//! What every page shares: who is signed in, addresses of the static files, how states are shown.
+
+use super::{Web, session::Visitor};
+use crate::domain::{order::Order, time::UnixMs};
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
+use askama::Template;
+
+/// The frame of a page.
+#[derive(Clone, Debug, Default)]
+pub struct Layout {
+    /// For the hidden input `token` of every form.
+    pub token: String,
+    pub who: Option<Who>,
+    pub demo: bool,
+    pub css: String,
+    pub admin_css: String,
+    pub copy_js: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Who {
+    pub name: String,
+    pub is_admin: bool,
+}
+
+impl Layout {
+    pub fn of(web: &Web, visitor: &Visitor) -> Layout {
+        Layout {
+            token: visitor.form_token(&web.app),
+            who: visitor
+                .user
+                .as_ref()
+                .map(|user| Who { name: user.username.clone(), is_admin: user.role.is_admin() }),
+            ..Layout::bare(web)
+        }
+    }
+
+    /// For error pages: nobody is looked up, so they work when the books do not.
+    pub fn anonymous(web: &Web, _: &HttpRequest) -> Layout {
+        Layout::bare(web)
+    }
+
+    fn bare(web: &Web) -> Layout {
+        Layout {
+            demo: web.bridge.is_some(),
+            css: web.assets.css.url.clone(),
+            admin_css: web.assets.admin_css.url.clone(),
+            copy_js: web.assets.copy_js.url.clone(),
+            ..Layout::default()
+        }
+    }
+}
+
+/// An order as people see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderState {
+    Paid,
+    Late,
+    Open,
+    /// The payer came back and we are still asking.
+    Confirming,
+    Closed,
+}
+
+impl OrderState {
+    pub fn of(order: &Order, now: UnixMs) -> OrderState {
+        match () {
+            () if order.is_paid() && order.late => OrderState::Late,
+            () if order.is_paid() => OrderState::Paid,
+            () if order.closed_at.is_some() => OrderState::Closed,
+            // Past its time but not confirmed closed: nobody should pay, and we do not yet know that nobody did.
+            () if now >= order.expires_at => OrderState::Confirming,
+            () => OrderState::Open,
+        }
+    }
+}
+
+/// `application/json` is asked for, and HTML is not.
+pub fn accepts_json(request: &HttpRequest) -> bool {
+    let accept = request.headers().get("accept").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accept.contains("json") && !accept.contains("text/html")
+}
+
+/// A page with the cookie a fresh browser needs.
+pub fn page(web: &Web, visitor: &Visitor, status: StatusCode, template: &impl Template) -> HttpResponse {
+    let mut response = HttpResponse::build(status);
+    visitor.greet(&web.app, &mut response);
+    match template.render() {
+        Ok(html) => response.insert_header(("content-type", "text/html; charset=utf-8")).body(html),
+        Err(error) => {
+            tracing::error!("a page cannot be rendered: {error}");
+            HttpResponse::InternalServerError().finish()
+        }
+    }
+}
+
+/// `20:30:12.104`, Beijing.
+pub fn precise_time(at: UnixMs) -> String {
+    let text = at.beijing_text();
+    let clock = text.split_once(' ').map_or("", |(_, clock)| clock);
+    format!("{clock}.{:03}", at.0.rem_euclid(1000))
+}

@@ -1,0 +1,101 @@
+//! How often one address or one account may do what costs us something.
+
+use super::error::WebError;
+use crate::app::App;
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _, clock::DefaultClock};
+use std::{net::IpAddr, num::NonZeroU32, time::Duration};
+
+/// All limiters of the process.
+pub struct Limits {
+    sign_in_by_address: DefaultKeyedRateLimiter<IpAddr>,
+    /// One address against one name: ten tries, then one every half minute.
+    sign_in_by_pair: DefaultKeyedRateLimiter<(String, IpAddr)>,
+    /// All addresses together against one name.
+    sign_in_by_name: DefaultKeyedRateLimiter<String>,
+    register: DefaultKeyedRateLimiter<IpAddr>,
+    wechat_trip: DefaultKeyedRateLimiter<IpAddr>,
+    top_up: DefaultKeyedRateLimiter<i64>,
+    clock: DefaultClock,
+}
+
+const fn burst(n: u32) -> NonZeroU32 {
+    match NonZeroU32::new(n) {
+        Some(n) => n,
+        None => NonZeroU32::MIN,
+    }
+}
+
+fn every(period: Duration, at_once: u32) -> Quota {
+    Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst(at_once))
+}
+
+impl Limits {
+    pub fn new() -> Limits {
+        Limits {
+            sign_in_by_address: RateLimiter::keyed(every(Duration::from_secs(1), 60)),
+            sign_in_by_pair: RateLimiter::keyed(every(Duration::from_secs(30), 10)),
+            sign_in_by_name: RateLimiter::keyed(every(Duration::from_secs(10), 30)),
+            register: RateLimiter::keyed(every(Duration::from_secs(2), 60)),
+            wechat_trip: RateLimiter::keyed(every(Duration::from_secs(1), 120)),
+            top_up: RateLimiter::keyed(every(Duration::from_secs(2), 30)),
+            clock: DefaultClock::default(),
+        }
+    }
+
+    /// # Errors
+    /// `TooMany`, with the seconds to wait.
+    pub fn sign_in(&self, app: &App, name: &str, ip: IpAddr) -> Result<(), WebError> {
+        // Long names are cut, or the map of names would be the attacker's memory to fill.
+        let name: String = name.to_lowercase().chars().take(64).collect();
+        self.check(app, "sign_in", self.sign_in_by_address.check_key(&ip))?;
+        self.check(app, "sign_in", self.sign_in_by_pair.check_key(&(name.clone(), ip)))?;
+        self.check(app, "sign_in", self.sign_in_by_name.check_key(&name))
+    }
+
+    /// # Errors
+    /// `TooMany`.
+    pub fn register(&self, app: &App, ip: IpAddr) -> Result<(), WebError> {
+        self.check(app, "register", self.register.check_key(&ip))
+    }
+
+    /// # Errors
+    /// `TooMany`.
+    pub fn wechat_trip(&self, app: &App, ip: IpAddr) -> Result<(), WebError> {
+        self.check(app, "wechat_trip", self.wechat_trip.check_key(&ip))
+    }
+
+    /// # Errors
+    /// `TooMany`.
+    pub fn top_up(&self, app: &App, user_id: i64) -> Result<(), WebError> {
+        self.check(app, "top_up", self.top_up.check_key(&user_id))
+    }
+
+    /// Forgets addresses and names that are calm again.
+    pub fn forget_calm(&self) {
+        self.sign_in_by_address.retain_recent();
+        self.sign_in_by_pair.retain_recent();
+        self.sign_in_by_name.retain_recent();
+        self.register.retain_recent();
+        self.wechat_trip.retain_recent();
+        self.top_up.retain_recent();
+    }
+
+    fn check<T>(
+        &self,
+        app: &App,
+        limit: &str,
+        verdict: Result<T, governor::NotUntil<<DefaultClock as governor::clock::Clock>::Instant>>,
+    ) -> Result<(), WebError> {
+        verdict.map(|_| ()).map_err(|not_until| {
+            app.metrics.rate_limited.with_label_values(&[limit]).inc();
+            let wait = not_until.wait_time_from(self.clock.now());
+            WebError::TooMany { retry_after_secs: wait.as_secs().saturating_add(1) }
+        })
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits::new()
+    }
+}

@@ -1,0 +1,118 @@
+//! Signing in and out.
+
+use super::{
+    Web,
+    browser::Browser,
+    csrf,
+    error::WebError,
+    layout::{Layout, page},
+    session::{Visitor, cookie, local_path, see_other},
+};
+use crate::flow::log_in;
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::StatusCode,
+    web::{Data, Form, Query},
+};
+use askama::Template;
+use serde::Deserialize;
+use std::sync::Arc;
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage {
+    layout: Layout,
+    username: String,
+    next: String,
+    error: Option<String>,
+    wechat_login: bool,
+}
+
+/// Where to go after signing in.
+#[derive(Deserialize)]
+pub struct NextQuery {
+    #[serde(default)]
+    pub next: String,
+}
+
+#[derive(Deserialize)]
+pub struct LoginForm {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    next: String,
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    password: String,
+}
+
+#[derive(Deserialize)]
+pub struct TokenForm {
+    #[serde(default)]
+    pub token: String,
+}
+
+/// GET /login
+pub async fn show(web: Data<Arc<Web>>, visitor: Visitor, query: Query<NextQuery>) -> HttpResponse {
+    if visitor.user.is_some() {
+        return see_other("/top-up", None);
+    }
+    let form = LoginPage {
+        layout: Layout::of(&web, &visitor),
+        username: String::new(),
+        next: local_path(&query.next),
+        error: None,
+        wechat_login: visitor.kind != Browser::Other,
+    };
+    page(&web, &visitor, StatusCode::OK, &form)
+}
+
+/// POST /login
+///
+/// # Errors
+/// See `WebError`; a wrong name or password comes back as the form with 422, both with the same words.
+pub async fn submit(
+    web: Data<Arc<Web>>,
+    request: HttpRequest,
+    visitor: Visitor,
+    form: Form<LoginForm>,
+) -> Result<HttpResponse, WebError> {
+    let form = form.into_inner();
+    csrf::check(&request, &web.app, &visitor, &form.token)?;
+    web.limits.sign_in(&web.app, &form.username, visitor.ip)?;
+    let next = local_path(&form.next);
+    match log_in::check(&web.app, &form.username, form.password).await? {
+        Some(user) => {
+            let openid = visitor.openid.clone();
+            let secret = log_in::open_session(&web.app, &user, Some(visitor.browser), openid).await?;
+            let home = if user.role.is_admin() && form.next.is_empty() { "/admin/orders".to_owned() } else { next };
+            Ok(see_other(&home, Some(cookie(&web.app, &secret))))
+        }
+        None => {
+            let form = LoginPage {
+                layout: Layout::of(&web, &visitor),
+                username: form.username.chars().take(64).collect(),
+                next,
+                error: Some("用户名或密码不正确。".to_owned()),
+                wechat_login: visitor.kind != Browser::Other,
+            };
+            Ok(page(&web, &visitor, StatusCode::UNPROCESSABLE_ENTITY, &form))
+        }
+    }
+}
+
+/// POST /logout: the session is dead on the server, and the browser gets a new cookie.
+///
+/// # Errors
+/// `Forbidden` without the form's token; the books.
+pub async fn out(
+    web: Data<Arc<Web>>,
+    request: HttpRequest,
+    visitor: Visitor,
+    form: Form<TokenForm>,
+) -> Result<HttpResponse, WebError> {
+    csrf::check(&request, &web.app, &visitor, &form.token)?;
+    log_in::log_out(&web.app, &visitor.browser).await?;
+    Ok(see_other("/login", Some(cookie(&web.app, &web.app.clock.token()?))))
+}

@@ -1,0 +1,62 @@
+//! HTTP in, HTTP out: parse, call one flow, render.
+
+pub mod admin;
+pub mod assets;
+pub mod browser;
+pub mod csrf;
+pub mod envelope;
+pub mod error;
+pub mod health;
+pub mod home;
+pub mod layout;
+pub mod limits;
+pub mod log_in;
+pub mod notify;
+pub mod orders;
+pub mod pay;
+pub mod register;
+pub mod routes;
+pub mod session;
+pub mod top_up;
+pub mod wechat;
+
+use crate::app::App;
+use limits::Limits;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// What the handlers share besides the flows' `App`.
+pub struct Web {
+    pub app: Arc<App>,
+    pub limits: Limits,
+    pub assets: assets::Assets,
+    /// Only `demo` has one: the simulator's origin, whose script stands in for the WeChat browser.
+    pub bridge: Option<String>,
+    /// Set when the process is told to stop: no new traffic, please.
+    draining: AtomicBool,
+    /// Whether every background job has run lately.
+    pub jobs_alive: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Web {
+    pub fn new(app: Arc<App>, bridge: Option<String>, jobs_alive: Box<dyn Fn() -> bool + Send + Sync>) -> Arc<Web> {
+        Arc::new(Web {
+            limits: Limits::new(),
+            assets: assets::Assets::new(),
+            app,
+            bridge,
+            draining: AtomicBool::new(false),
+            jobs_alive,
+        })
+    }
+
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+}

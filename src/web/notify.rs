@@ -1,0 +1,84 @@
+//! POST /notify/*: raw bytes to the flow, the gateway's own words back. No session, no redirect, no HTML.
+
+use super::{Web, session::client_ip};
+use crate::{
+    domain::order::Provider,
+    flow::{
+        notify::{self, Incoming},
+        settle::Evidence,
+    },
+    gateway::{Ack, AckReply},
+};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::StatusCode,
+    web::{Data, Payload},
+};
+use futures_util::StreamExt;
+use std::{sync::Arc, time::Duration};
+
+const MAX_BODY: usize = 64 * 1024;
+/// A body that trickles in slower than this is given up.
+const BODY_WAIT: Duration = Duration::from_secs(5);
+/// Headers worth keeping with a notice, and how much of each.
+const KEPT_HEADERS: [&str; 5] = ["content-type", "content-length", "user-agent", "host", "x-forwarded-for"];
+const MAX_HEADER: usize = 256;
+
+/// POST /notify/wechat
+pub async fn wechat(web: Data<Arc<Web>>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    receive(&web, &request, payload, Provider::Wechat).await
+}
+
+async fn receive(web: &Web, request: &HttpRequest, payload: Payload, provider: Provider) -> HttpResponse {
+    let refused = |class| web.app.gateway(provider).ack(Ack::Refused(class));
+    let body = match tokio::time::timeout(BODY_WAIT, read(payload)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(status)) => {
+            web.app.metrics.notices.with_label_values(&[provider.as_str(), "unread"]).inc();
+            return answer(status, refused("MESSAGE TOO LARGE OR BROKEN"));
+        }
+        Err(_) => return answer(StatusCode::REQUEST_TIMEOUT, refused("MESSAGE TOO SLOW")),
+    };
+    let timer = web.app.metrics.notice_seconds.start_timer();
+    let evidence =
+        Evidence { body, headers: kept_headers(request), remote_ip: client_ip(request, &web.app).to_string() };
+    // On a task of its own: a caller that hangs up does not stop a settlement half-way.
+    let task = tokio::spawn(notify::receive(web.app.clone(), Incoming { provider, evidence }));
+    let response = match task.await {
+        Ok(Ok(ack)) => answer(StatusCode::OK, ack),
+        Ok(Err(error)) => {
+            tracing::error!("a callback could not be recorded, the gateway will come again: {error}");
+            answer(StatusCode::SERVICE_UNAVAILABLE, refused("TRY AGAIN LATER"))
+        }
+        Err(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, refused("TRY AGAIN LATER")),
+    };
+    timer.observe_duration();
+    response
+}
+
+async fn read(mut payload: Payload) -> Result<Vec<u8>, StatusCode> {
+    let mut body = Vec::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| StatusCode::BAD_REQUEST)?;
+        if body.len().saturating_add(chunk.len()) > MAX_BODY {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn kept_headers(request: &HttpRequest) -> String {
+    KEPT_HEADERS
+        .iter()
+        .filter_map(|name| {
+            let value = request.headers().get(*name)?.to_str().ok()?;
+            let value: String = value.chars().take(MAX_HEADER).collect();
+            Some(format!("{name}: {value}\n"))
+        })
+        .collect()
+}
+
+fn answer(status: StatusCode, ack: AckReply) -> HttpResponse {
+    HttpResponse::build(status).insert_header(("content-type", ack.content_type)).body(ack.body)
+}

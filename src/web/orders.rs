@@ -1,0 +1,236 @@
+//! A user's own records: the list and one order.
+
+use super::{
+    Web,
+    error::WebError,
+    layout::{Layout, OrderState, page},
+    session::SignedIn,
+};
+use crate::{
+    domain::{
+        ids::OutTradeNo,
+        ledger::Account,
+        money::yuan_text,
+        order::Order,
+    },
+    store::{ledger, orders},
+};
+use actix_web::{
+    HttpResponse,
+    http::StatusCode,
+    web::{Data, Path, Query},
+};
+use askama::Template;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const PAGE: i64 = 20;
+
+#[derive(Template)]
+#[template(path = "orders.html")]
+struct OrdersPage {
+    layout: Layout,
+    balance: String,
+    months: Vec<Month>,
+    more: Option<String>,
+}
+
+struct Month {
+    title: String,
+    paid: String,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    url: String,
+    amount: String,
+    at: String,
+    state: OrderState,
+    tail: String,
+}
+
+#[derive(Template)]
+#[template(path = "order.html")]
+struct OrderPage {
+    layout: Layout,
+    out_trade_no: String,
+    amount: String,
+    goods_name: String,
+    state: OrderState,
+    balance: Option<String>,
+    transaction_id: Option<String>,
+    created: String,
+    paid: Option<String>,
+    expires: String,
+    pay_url: String,
+    can_pay: bool,
+    steps: Vec<Step>,
+}
+
+struct Step {
+    label: String,
+    at: String,
+    done: bool,
+}
+
+/// Paging: records older than this one.
+#[derive(Deserialize)]
+pub struct Before {
+    before: Option<i64>,
+}
+
+/// GET /orders
+///
+/// # Errors
+/// The books.
+pub async fn list(
+    web: Data<Arc<Web>>,
+    visitor: SignedIn,
+    query: Query<Before>,
+) -> Result<HttpResponse, WebError> {
+    let (user_id, before) = (visitor.user.id, query.before);
+    let (mut found, balance) = web
+        .app
+        .store
+        .read(move |db| {
+            Ok((
+                orders::of_user(db, user_id, before, PAGE.saturating_add(1))?,
+                ledger::balance(db, &Account::User(user_id))?,
+            ))
+        })
+        .await?;
+    let page_size = usize::try_from(PAGE).unwrap_or_default();
+    let has_more = found.len() > page_size;
+    found.truncate(page_size);
+    let next = found.last().filter(|_| has_more).map(|order| order.id);
+    if visitor.json {
+        return Ok(HttpResponse::Ok().json(json!({
+            "orders": found.iter().map(as_json).collect::<Vec<_>>(),
+            "balance_fen": balance,
+            "before": next,
+        })));
+    }
+    let now = web.app.clock.now();
+    let template = OrdersPage {
+        layout: Layout::of(&web, &visitor),
+        balance: yuan_text(balance),
+        months: by_month(&found, |order| OrderState::of(order, now)),
+        more: next.map(|id| format!("/orders?before={id}")),
+    };
+    Ok(page(&web, &visitor, StatusCode::OK, &template))
+}
+
+fn by_month(orders: &[Order], state: impl Fn(&Order) -> OrderState) -> Vec<Month> {
+    let mut months: Vec<Month> = Vec::new();
+    let mut sum: i64 = 0;
+    for order in orders {
+        let at = order.created_at.beijing_text();
+        let title = format!("{} 年 {} 月", at.get(..4).unwrap_or_default(), at.get(5..7).unwrap_or_default());
+        if months.last().is_none_or(|month| month.title != title) {
+            months.push(Month { title, paid: String::new(), rows: Vec::new() });
+            sum = 0;
+        }
+        if order.is_paid() {
+            sum = sum.saturating_add(order.amount.get());
+        }
+        if let Some(month) = months.last_mut() {
+            month.paid = yuan_text(sum);
+            month.rows.push(Row {
+                url: format!("/orders/{}", order.out_trade_no),
+                amount: order.amount.yuan(),
+                at: at.get(5..16).unwrap_or_default().to_owned(),
+                state: state(order),
+                tail: tail(order),
+            });
+        }
+    }
+    months
+}
+
+fn tail(order: &Order) -> String {
+    let number = order.out_trade_no.as_str();
+    number.get(number.len().saturating_sub(6)..).unwrap_or(number).to_owned()
+}
+
+/// GET /orders/{out_trade_no}: result and detail of one order.
+///
+/// # Errors
+/// 404 for anybody but the owner and administrators; the books.
+pub async fn show(
+    web: Data<Arc<Web>>,
+    visitor: SignedIn,
+    number: Path<String>,
+) -> Result<HttpResponse, WebError> {
+    let order = if visitor.user.role.is_admin() {
+        let number = OutTradeNo::parse(&number).ok_or(WebError::NotFound)?;
+        let found = web.app.store.read(move |db| orders::by_number(db, &number)).await?;
+        found.ok_or(WebError::NotFound)?
+    } else {
+        own(&web, &visitor, &number).await?
+    };
+    if visitor.json {
+        return Ok(HttpResponse::Ok().json(as_json(&order)));
+    }
+    let account = Account::User(order.user_id);
+    let balance = web.app.store.read(move |db| ledger::balance(db, &account)).await?;
+    let now = web.app.clock.now();
+    let template = OrderPage {
+        layout: Layout::of(&web, &visitor),
+        out_trade_no: order.out_trade_no.as_str().to_owned(),
+        amount: order.amount.yuan(),
+        goods_name: order.goods_name.clone(),
+        state: OrderState::of(&order, now),
+        balance: order.is_paid().then(|| yuan_text(balance)),
+        transaction_id: order.transaction_id.as_ref().map(|id| id.as_str().to_owned()),
+        created: order.created_at.beijing_text(),
+        paid: order.paid_at.map(|at| at.beijing_text()),
+        expires: order.expires_at.beijing_text(),
+        pay_url: format!("/orders/{}/pay", order.out_trade_no),
+        can_pay: order.is_payable(now) && order.user_id == visitor.user.id,
+        steps: steps(&order),
+    };
+    Ok(page(&web, &visitor, StatusCode::OK, &template))
+}
+
+fn steps(order: &Order) -> Vec<Step> {
+    let step = |label: &str, at: Option<crate::domain::time::UnixMs>| Step {
+        label: label.to_owned(),
+        at: at.map(|at| at.beijing_text()).unwrap_or_default(),
+        done: at.is_some(),
+    };
+    let mut steps = vec![step("下单", Some(order.created_at))];
+    if let (Some(closed), None) = (order.closed_at, order.paid_at) {
+        steps.push(step("关闭", Some(closed)));
+    } else {
+        steps.push(step("支付并入账", order.paid_at));
+    }
+    steps
+}
+
+/// The order, if this user owns it. Somebody else's is as unknown as none at all.
+///
+/// # Errors
+/// `NotFound`; the books.
+pub async fn own(web: &Web, visitor: &SignedIn, number: &str) -> Result<Order, WebError> {
+    let number = OutTradeNo::parse(number).ok_or(WebError::NotFound)?;
+    let user_id = visitor.user.id;
+    let found = web.app.store.read(move |db| orders::by_number_of(db, &number, user_id)).await?;
+    found.ok_or(WebError::NotFound)
+}
+
+/// An order for programs.
+pub fn as_json(order: &Order) -> Value {
+    json!({
+        "out_trade_no": order.out_trade_no.as_str(),
+        "amount_fen": order.amount.get(),
+        "goods_name": order.goods_name,
+        "status": order.status.number(),
+        "closed": order.closed_at.is_some(),
+        "late": order.late,
+        "transaction_id": order.transaction_id.as_ref().map(|id| id.as_str()),
+        "created_at_ms": order.created_at.0,
+        "expires_at_ms": order.expires_at.0,
+        "paid_at_ms": order.paid_at.map(|at| at.0),
+    })
+}

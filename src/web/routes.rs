@@ -1,0 +1,40 @@
+//! Every URL on one screen.
+
+use super::{admin, assets, health, home, log_in, notify, orders, pay, register, top_up, wechat};
+use actix_web::web::{self, ServiceConfig, get, post};
+
+/// Forms are small; anything larger is not one of ours.
+const MAX_FORM: usize = 16 * 1024;
+
+pub fn routes(cfg: &mut ServiceConfig) {
+    cfg.app_data(web::FormConfig::default().limit(MAX_FORM))
+        .route("/", get().to(home::show))
+        .service(web::resource("/register").route(get().to(register::show)).route(post().to(register::submit)))
+        .service(web::resource("/login").route(get().to(log_in::show)).route(post().to(log_in::submit)))
+        .service(web::resource("/logout").route(post().to(log_in::out)))
+        .service(web::resource("/wechat/login").route(get().to(wechat::start)))
+        .service(web::resource("/wechat/callback").route(get().to(wechat::callback)))
+        .service(web::resource("/top-up").route(get().to(top_up::show)).route(post().to(top_up::submit)))
+        .service(web::resource("/orders").route(get().to(orders::list)))
+        .service(web::resource("/orders/{out_trade_no}").route(get().to(orders::show)))
+        .service(web::resource("/orders/{out_trade_no}/pay").route(get().to(pay::show)))
+        .service(web::resource("/orders/{out_trade_no}/status").route(get().to(pay::status)))
+        .service(web::resource("/orders/{out_trade_no}/returned").route(post().to(pay::returned)))
+        .service(web::resource("/notify/wechat").route(post().to(notify::wechat)))
+        .service(
+            web::resource("/admin/setup/{link}")
+                .route(get().to(admin::set_up::show))
+                .route(post().to(admin::set_up::submit)),
+        )
+        .service(web::resource("/admin").route(get().to(admin::orders::home)))
+        .service(web::resource("/admin/orders").route(get().to(admin::orders::list)))
+        .service(web::resource("/admin/orders/{out_trade_no}").route(get().to(admin::order::show)))
+        .service(web::resource("/admin/orders/{out_trade_no}/query").route(post().to(admin::order::query)))
+        .service(web::resource("/admin/notices").route(get().to(admin::notices::list)))
+        .service(web::resource("/admin/work-items").route(get().to(admin::work_items::list)))
+        .service(web::resource("/admin/work-items/{id}/close").route(post().to(admin::work_items::close)))
+        .service(web::resource("/healthz").route(get().to(health::alive)))
+        .service(web::resource("/readyz").route(get().to(health::ready)))
+        .service(web::resource("/metrics").route(get().to(health::metrics)))
+        .service(web::resource("/static/{hash}/{name}").route(get().to(assets::serve)));
+}

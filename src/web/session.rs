@@ -1,0 +1,229 @@
+//! Who is asking: the browser's cookie, the session behind it, the address it comes from.
+
+use super::{Web, browser::Browser, error::WebError, layout::accepts_json};
+use crate::{app::App, domain::{ids::Openid, user::User}, flow::log_in, token};
+use actix_web::{
+    FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder,
+    cookie::{Cookie, SameSite, time::Duration},
+    dev::Payload,
+    http::Method,
+    web::Data,
+};
+use std::{
+    future::Future,
+    net::IpAddr,
+    ops::Deref,
+    pin::Pin,
+    sync::Arc,
+};
+
+/// Any browser, signed in or not.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    /// The cookie's secret; made here for a browser that had none.
+    pub browser: String,
+    /// The cookie is not in the browser yet.
+    pub fresh: bool,
+    pub user: Option<User>,
+    pub openid: Option<Openid>,
+    pub ip: IpAddr,
+    pub kind: Browser,
+    pub json: bool,
+}
+
+/// A browser whose user is signed in; anybody else is sent to sign in.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    visitor: Visitor,
+    pub user: User,
+}
+
+/// A signed-in administrator; to anybody else these pages do not exist.
+#[derive(Clone, Debug)]
+pub struct Admin(pub SignedIn);
+
+impl Deref for SignedIn {
+    type Target = Visitor;
+    fn deref(&self) -> &Visitor {
+        &self.visitor
+    }
+}
+
+impl Deref for Admin {
+    type Target = SignedIn;
+    fn deref(&self) -> &SignedIn {
+        &self.0
+    }
+}
+
+impl Visitor {
+    /// The token this browser's forms carry.
+    pub fn form_token(&self, app: &App) -> String {
+        token::of_form(&app.config.secret_key, &self.browser)
+    }
+
+    /// Adds the cookie a fresh browser needs for its first form.
+    pub fn greet(&self, app: &App, response: &mut HttpResponseBuilder) {
+        if self.fresh {
+            response.cookie(cookie(app, &self.browser));
+        }
+    }
+}
+
+/// The session cookie. `__Host-` keeps it to this very origin; plain http on loopback cannot have that.
+pub fn cookie(app: &App, value: &str) -> Cookie<'static> {
+    let https = app.config.public_url.is_https();
+    Cookie::build(cookie_name(app), value.to_owned())
+        .path("/")
+        .http_only(true)
+        .secure(https)
+        .same_site(SameSite::Lax)
+        .max_age(Duration::days(14))
+        .finish()
+}
+
+fn cookie_name(app: &App) -> &'static str {
+    if app.config.public_url.is_https() { "__Host-shouyin" } else { "shouyin" }
+}
+
+impl FromRequest for Visitor {
+    type Error = WebError;
+    type Future = Pin<Box<dyn Future<Output = Result<Visitor, WebError>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { visitor(&request).await })
+    }
+}
+
+async fn visitor(request: &HttpRequest) -> Result<Visitor, WebError> {
+    let web = web_of(request)?;
+    let app = &web.app;
+    let carried = request
+        .cookie(cookie_name(app))
+        .map(|cookie| cookie.value().to_owned())
+        .filter(|value| value.len() == 64 && value.bytes().all(|b| b.is_ascii_hexdigit()));
+    let session = match &carried {
+        Some(secret) => log_in::session(app, secret).await?,
+        None => None,
+    };
+    let (user, openid) = session.map_or((None, None), |session| (Some(session.user), session.openid));
+    let agent = request.headers().get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    Ok(Visitor {
+        fresh: carried.is_none(),
+        browser: match carried {
+            Some(secret) => secret,
+            None => app.clock.token()?,
+        },
+        user,
+        openid,
+        ip: client_ip(request, app),
+        // In demo the simulator's bridge makes a WeChat of every browser.
+        kind: if web.bridge.is_some() { Browser::WechatPhone } else { Browser::of(agent) },
+        json: accepts_json(request),
+    })
+}
+
+impl FromRequest for SignedIn {
+    type Error = WebError;
+    type Future = Pin<Box<dyn Future<Output = Result<SignedIn, WebError>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let visitor = visitor(&request).await?;
+            match visitor.user.clone() {
+                Some(user) => Ok(SignedIn { visitor, user }),
+                None => Err(WebError::SignInFirst { at: sign_in_at(&request, &visitor) }),
+            }
+        })
+    }
+}
+
+impl FromRequest for Admin {
+    type Error = WebError;
+    type Future = Pin<Box<dyn Future<Output = Result<Admin, WebError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let signed_in = SignedIn::from_request(request, payload);
+        Box::pin(async move {
+            let signed_in = signed_in.await?;
+            if signed_in.user.role.is_admin() { Ok(Admin(signed_in)) } else { Err(WebError::NotFound) }
+        })
+    }
+}
+
+/// In WeChat silently, elsewhere by form. Only a page can be returned to, so a form's address is not kept.
+fn sign_in_at(request: &HttpRequest, visitor: &Visitor) -> String {
+    let next = if request.method() == Method::GET { request.path() } else { "/top-up" };
+    let real_wechat = Browser::of(
+        request.headers().get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or_default(),
+    ) == Browser::WechatPhone;
+    let page = if real_wechat && !visitor.fresh { "/wechat/login" } else { "/login" };
+    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+    format!("{page}?{query}")
+}
+
+/// The peer, or what a trusted proxy says about it: the last address that is not itself a trusted proxy.
+pub fn client_ip(request: &HttpRequest, app: &App) -> IpAddr {
+    let peer = request.peer_addr().map_or(IpAddr::from([127, 0, 0, 1]), |addr| addr.ip().to_canonical());
+    let trusted = |ip: &IpAddr| app.config.trusted_proxies.iter().any(|network| network.contains(ip));
+    if !trusted(&peer) {
+        return peer;
+    }
+    let forwarded: Vec<&str> = request
+        .headers()
+        .get_all("x-forwarded-for")
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect();
+    let mut client = peer;
+    for hop in forwarded.into_iter().rev() {
+        let Ok(ip) = hop.parse::<IpAddr>() else { break };
+        client = ip.to_canonical();
+        if !trusted(&client) {
+            break;
+        }
+    }
+    client
+}
+
+/// # Errors
+/// The server was put together without its `Web`.
+pub fn web_of(request: &HttpRequest) -> Result<Arc<Web>, WebError> {
+    request.app_data::<Data<Arc<Web>>>().map(|data| Arc::clone(data)).ok_or(WebError::NotFound)
+}
+
+/// A path on this site to go to next; anything else becomes `/top-up`.
+pub fn local_path(next: &str) -> String {
+    let local = next.starts_with('/')
+        && !next.starts_with("//")
+        && !next.contains('\\')
+        && !next.chars().any(char::is_control)
+        && next.len() <= 512;
+    if local { next.to_owned() } else { "/top-up".to_owned() }
+}
+
+/// 303, with a cookie when there is one.
+pub fn see_other(location: &str, cookie: Option<Cookie<'static>>) -> HttpResponse {
+    let mut response = HttpResponse::SeeOther();
+    response.insert_header(("location", location));
+    if let Some(cookie) = cookie {
+        response.cookie(cookie);
+    }
+    response.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_path_of_this_site_is_gone_to() {
+        for next in ["https://evil", "//evil", "/\\evil", "javascript:alert(1)", "%2f%2fevil", "", "/a\r\nb"] {
+            assert_eq!(local_path(next), "/top-up", "{next}");
+        }
+        assert_eq!(local_path("/ok?x=https://evil"), "/ok?x=https://evil");
+    }
+}
