@@ -5,8 +5,8 @@
 use super::{
     Simulator,
     faults::{Content, Scenario},
+    layout::layout,
     trades::{Callback, Sent, Trade},
-    wechat_v2::layout,
 };
 use crate::{
     clock::NoEntropy,

@@ -266,6 +266,7 @@ impl Book {
 
     pub fn log_call(&mut self, call: &str, subject: &str) {
         if self.calls.len() < KEPT_CALLS {
+            let subject: String = subject.chars().take(32).collect();
             self.calls.push(format!("{call} {subject}").trim_end().to_owned());
         }
     }

@@ -4,7 +4,9 @@
 //! Source: page 4011936530 and its neighbours for queries and closing; texts of unsigned replies as seen.
 
 use super::{
-    Simulator, SimulatorError, notify, oauth,
+    Simulator, SimulatorError,
+    layout::layout,
+    notify, oauth,
     rules::{self, Broken, Rule},
     trades::{Closing, Message, NotPlaced, Placed, Trade, TradeState},
 };
@@ -17,7 +19,7 @@ use crate::{
     },
 };
 use actix_web::{HttpRequest, HttpResponse, web};
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 /// How long `timeout-after-accept` keeps its reply: longer than any patience of ours.
 const HELD: Duration = Duration::from_millis(6_500);
@@ -293,26 +295,6 @@ fn xml(body: &str) -> HttpResponse {
     HttpResponse::Ok().content_type("text/xml; charset=utf-8").body(body.to_owned())
 }
 
-/// Writes a message the way WeChat's sample looks: a field a line, bare numbers for fees, and a line
-/// break before some CDATA, which a reader must not take for part of the value.
-pub fn layout(fields: &Fields) -> String {
-    let mut text = String::from("<xml>\n");
-    for (name, value) in fields.iter() {
-        let bare = name.ends_with("_fee") && value.bytes().all(|byte| byte.is_ascii_digit());
-        let value = value.replace("]]>", "]]]]><![CDATA[>");
-        // Writing to a String cannot fail.
-        let _ = match name {
-            _ if bare => writeln!(text, "<{name}>{value}</{name}>"),
-            "trade_type" | "trade_state" | "result_code" => {
-                writeln!(text, "<{name}>\n<![CDATA[{value}]]></{name}>")
-            }
-            _ => writeln!(text, "<{name}><![CDATA[{value}]]></{name}>"),
-        };
-    }
-    text.push_str("</xml>\n");
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::testing::*, *};
@@ -506,13 +488,13 @@ mod tests {
         assert_eq!(reply.get("sign").map(str::len), Some(32));
     }
 
-    #[test]
-    fn the_layout_reads_back_to_the_same_fields() {
-        let fields: Fields =
-            [("total_fee", "20"), ("trade_type", "APP"), ("attach", " a]]>b "), ("cash_fee", "x")]
-                .into_iter()
-                .collect();
-        assert!(layout(&fields).contains("<trade_type>\n<![CDATA[APP]]></trade_type>"));
-        assert_eq!(Fields::parse(layout(&fields).as_bytes()), Ok(fields));
+    #[actix_web::test]
+    async fn timeout_after_accept_takes_the_order_and_answers_only_the_repeat() {
+        let (simulator, _) = simulator();
+        simulator.set_default_scenario(Scenario::TimeoutAfterAccept);
+        let patience = Duration::from_millis(100);
+        assert!(tokio::time::timeout(patience, prepay(&simulator)).await.is_err());
+        let accepted = simulator.trade(NUMBER).unwrap();
+        assert_eq!(prepay(&simulator).await, accepted.prepay_id);
     }
 }

@@ -66,7 +66,7 @@
       });
       answer = await response.json();
     } catch {
-      answer = { ok: false, reason: '模拟器没有应答' };
+      answer = { ok: false, reason: '模拟器没有应答，或本页的来源不是它认得的商户域名' };
     }
     if (answer.ok) return sheet(answer.prepay_id, callback);
     open = null;
