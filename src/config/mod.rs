@@ -67,6 +67,26 @@ pub struct LogConfig {
     pub json: bool,
 }
 
+/// Fresh keys of one demo, each marked so that `serve` refuses it.
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct SimulatorKeys {
+    pub api_key: String,
+    pub app_secret: String,
+    pub secret_key: String,
+}
+
+impl SimulatorKeys {
+    /// From three random texts of at least 32 letters and digits.
+    pub fn marked(random: [String; 3]) -> SimulatorKeys {
+        let [api_key, app_secret, secret_key] = random;
+        SimulatorKeys {
+            api_key: format!("{SIMULATOR_MARK}{api_key}").chars().take(32).collect(),
+            app_secret: format!("{SIMULATOR_MARK}{app_secret}"),
+            secret_key: format!("{SIMULATOR_MARK}{secret_key}"),
+        }
+    }
+}
+
 /// One thing wrong with the configuration. Never contains a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -128,6 +148,42 @@ impl Config {
             }),
             _ => Err(ConfigError(problems)),
         }
+    }
+
+    /// The configuration of `demo` and of the tests: the simulator is the gateway, its keys are marked.
+    pub fn for_simulator(
+        keys: &SimulatorKeys,
+        database: Database,
+        listen: SocketAddr,
+        simulator: &str,
+    ) -> Option<Config> {
+        Some(Config {
+            database,
+            listen,
+            public_url: PublicUrl::parse(&format!("http://{listen}")).ok()?,
+            secret_key: SecretString::from(keys.secret_key.clone()),
+            trusted_proxies: Vec::new(),
+            wechat: Account {
+                appid: "wxsimulator000000".to_owned(),
+                mch_id: "1000000000".to_owned(),
+                key: ApiKey::new(&keys.api_key)?,
+                sign_type: SignType::HmacSha256,
+                accept: vec![SignType::HmacSha256],
+                environment: Environment::Simulator,
+            },
+            wechat_app_secret: SecretString::from(keys.app_secret.clone()),
+            origins: Origins {
+                wechat_api: vec![simulator.to_owned()],
+                wechat_oauth: vec![simulator.to_owned()],
+            },
+            wechat_authorize_base: simulator.to_owned(),
+            top_up: TopUpLimits {
+                min: Fen::new(1)?,
+                max: Fen::new(500_000)?,
+                presets: STOCK_PRESETS.iter().filter_map(|fen| Fen::new(*fen)).collect(),
+                expire_minutes: 120,
+            },
+        })
     }
 
     /// Reads only where the books are, for commands that need no gateway.

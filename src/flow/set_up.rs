@@ -57,8 +57,7 @@ pub async fn first_admin(
     let hash = password::hash(app, password).await?;
     let (link, now) = (token::hash(secret), app.clock.now());
     // Link and account in one transaction: of two who come at once, one goes through.
-    let made = app
-        .store
+    app.store
         .write(move |db| {
             if users::any_admin(db)? || !tickets::setup_link_is_open(db, &link, now)? {
                 return Ok(Ok(None));
@@ -71,8 +70,7 @@ pub async fn first_admin(
             Ok(Ok(Some(id)))
         })
         .await
-        .map_err(FlowError::from)?;
-    made
+        .map_err(FlowError::from)?
 }
 
 /// Makes an administrator at the command line of the machine itself.

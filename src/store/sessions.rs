@@ -17,6 +17,9 @@ pub struct Session {
     pub seen_at: UnixMs,
 }
 
+/// openid, its appid, seen_at.
+type Phone = (Option<String>, Option<String>, i64);
+
 /// # Errors
 /// The database.
 pub fn insert(
@@ -46,7 +49,7 @@ pub fn insert(
 /// # Errors
 /// The database.
 pub fn find(db: &mut Db, token_hash: &str, appid: &str, now: UnixMs) -> Result<Option<Session>, StoreError> {
-    let found: Option<((Option<String>, Option<String>, i64), UserRow)> = sessions::table
+    let found: Option<(Phone, UserRow)> = sessions::table
         .inner_join(users::table)
         .filter(sessions::token_hash.eq(token_hash))
         .filter(sessions::expires_at.gt(now.0))

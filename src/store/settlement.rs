@@ -46,7 +46,7 @@ pub fn settle(
         Flip::Done(order) if order.closed_at.is_some() => Settled::Late,
         Flip::Done(_) => Settled::Now,
         Flip::TransactionReused => Settled::Refused(Refusal::TransactionReused),
-        Flip::NothingToFlip => {
+        Flip::Nothing => {
             let found = attempts::with_order(db, payment.out_trade_no())?;
             explain(payment.claim(), found.as_ref().map(|(attempt, order)| (attempt, order)))
         }
@@ -71,7 +71,7 @@ pub fn settle(
 
 enum Flip {
     Done(FlippedOrder),
-    NothingToFlip,
+    Nothing,
     TransactionReused,
 }
 
@@ -87,7 +87,7 @@ struct FlippedOrder {
 fn flip(db: &mut Db, payment: &VerifiedPayment, source: Source, now: UnixMs) -> Result<Flip, StoreError> {
     let Claim { provider, environment, transaction_id, amount, currency } = payment.claim();
     if currency != "CNY" {
-        return Ok(Flip::NothingToFlip);
+        return Ok(Flip::Nothing);
     }
     let of_attempt = attempts_table::table
         .filter(attempts_table::out_trade_no.eq(payment.out_trade_no().as_str()))
@@ -117,7 +117,7 @@ fn flip(db: &mut Db, payment: &VerifiedPayment, source: Source, now: UnixMs) -> 
     });
     match flipped {
         Ok(Some(order)) => Ok(Flip::Done(order)),
-        Ok(None) => Ok(Flip::NothingToFlip),
+        Ok(None) => Ok(Flip::Nothing),
         Err(error) if error.is_unique_violation() => Ok(Flip::TransactionReused),
         Err(error) => Err(error),
     }

@@ -17,5 +17,9 @@ pub fn check(request: &HttpRequest, app: &App, visitor: &Visitor, form_token: &s
         (None, Some(origin)) => origin == app.config.public_url.as_str(),
         (None, None) => true,
     };
-    if same_site && token::same(form_token, &visitor.form_token(app)) { Ok(()) } else { Err(WebError::Forbidden) }
+    if same_site && token::same(form_token, &visitor.form_token(app)) {
+        Ok(())
+    } else {
+        Err(WebError::Forbidden)
+    }
 }

@@ -46,7 +46,7 @@ pub async fn wrap(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let Some(web) = request.app_data::<Data<Arc<Web>>>().map(|data| Arc::clone(data)) else {
+    let Some(web) = request.app_data::<Data<Arc<Web>>>().map(|data| Arc::clone(data.get_ref())) else {
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     };
     let id = request_id(&request, &web);

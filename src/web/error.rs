@@ -45,10 +45,15 @@ impl WebError {
     fn problem(&self) -> Problem {
         let (status, code, title, detail) = match self {
             WebError::NotFound => (404, "not_found", "没有找到", "这个地址不存在，或不属于你。".to_owned()),
-            WebError::Forbidden => {
-                (403, "forbidden", "请求没有被接受", "页面可能已过期。没有任何改动，请返回并刷新后重试。".to_owned())
+            WebError::Forbidden => (
+                403,
+                "forbidden",
+                "请求没有被接受",
+                "页面可能已过期。没有任何改动，请返回并刷新后重试。".to_owned(),
+            ),
+            WebError::SignInFirst { .. } => {
+                (401, "sign_in_first", "请先登录", "登录后再继续，没有任何改动。".to_owned())
             }
-            WebError::SignInFirst { .. } => (401, "sign_in_first", "请先登录", "登录后再继续，没有任何改动。".to_owned()),
             WebError::TooMany { retry_after_secs } => (
                 429,
                 "too_many_requests",
@@ -64,9 +69,12 @@ impl WebError {
                 "微信支付暂时没有回应",
                 "订单已保留，没有扣款。请稍后用同一订单继续支付，不要重复下单。".to_owned(),
             ),
-            WebError::GatewayRefuses => {
-                (502, "gateway_refuses", "暂时无法支付", "没有扣款。收款设置需要商家检查，请联系客服。".to_owned())
-            }
+            WebError::GatewayRefuses => (
+                502,
+                "gateway_refuses",
+                "暂时无法支付",
+                "没有扣款。收款设置需要商家检查，请联系客服。".to_owned(),
+            ),
             WebError::Restart => {
                 (400, "restart", "微信授权已失效", "没有任何改动。请返回重新进入页面。".to_owned())
             }

@@ -40,12 +40,15 @@ pub async fn ready(web: Data<Arc<Web>>) -> HttpResponse {
 /// # Errors
 /// `NotFound` for anybody else; the books.
 pub async fn metrics(web: Data<Arc<Web>>, request: HttpRequest) -> Result<HttpResponse, WebError> {
-    let forwarded = ["x-forwarded-for", "forwarded", "x-real-ip"].iter().any(|name| request.headers().contains_key(*name));
+    let forwarded = ["x-forwarded-for", "forwarded", "x-real-ip"]
+        .iter()
+        .any(|name| request.headers().contains_key(*name));
     if !client_ip(&request, &web.app).is_loopback() || forwarded {
         return Err(WebError::NotFound);
     }
     let app = &web.app;
-    let (pending, open) = app.store.read(|db| Ok((pending::backlog(db)?.0, work_items::count_open(db)?))).await?;
+    let (pending, open) =
+        app.store.read(|db| Ok((pending::backlog(db)?.0, work_items::count_open(db)?))).await?;
     app.metrics.pending_queries.set(pending);
     app.metrics.open_work_items.set(open);
     app.metrics.writer_queue_percent.set(i64::try_from(app.store.queue_percent()).unwrap_or(100));

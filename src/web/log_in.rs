@@ -86,7 +86,8 @@ pub async fn submit(
         Some(user) => {
             let openid = visitor.openid.clone();
             let secret = log_in::open_session(&web.app, &user, Some(visitor.browser), openid).await?;
-            let home = if user.role.is_admin() && form.next.is_empty() { "/admin/orders".to_owned() } else { next };
+            let home =
+                if user.role.is_admin() && form.next.is_empty() { "/admin/orders".to_owned() } else { next };
             Ok(see_other(&home, Some(cookie(&web.app, &secret))))
         }
         None => {

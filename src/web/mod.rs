@@ -16,6 +16,7 @@ pub mod orders;
 pub mod pay;
 pub mod register;
 pub mod routes;
+pub mod server;
 pub mod session;
 pub mod top_up;
 pub mod wechat;
@@ -41,7 +42,11 @@ pub struct Web {
 }
 
 impl Web {
-    pub fn new(app: Arc<App>, bridge: Option<String>, jobs_alive: Box<dyn Fn() -> bool + Send + Sync>) -> Arc<Web> {
+    pub fn new(
+        app: Arc<App>,
+        bridge: Option<String>,
+        jobs_alive: Box<dyn Fn() -> bool + Send + Sync>,
+    ) -> Arc<Web> {
         Arc::new(Web {
             limits: Limits::new(),
             assets: assets::Assets::new(),

@@ -40,8 +40,11 @@ async fn receive(web: &Web, request: &HttpRequest, payload: Payload, provider: P
         Err(_) => return answer(StatusCode::REQUEST_TIMEOUT, refused("MESSAGE TOO SLOW")),
     };
     let timer = web.app.metrics.notice_seconds.start_timer();
-    let evidence =
-        Evidence { body, headers: kept_headers(request), remote_ip: client_ip(request, &web.app).to_string() };
+    let evidence = Evidence {
+        body,
+        headers: kept_headers(request),
+        remote_ip: client_ip(request, &web.app).to_string(),
+    };
     // On a task of its own: a caller that hangs up does not stop a settlement half-way.
     let task = tokio::spawn(notify::receive(web.app.clone(), Incoming { provider, evidence }));
     let response = match task.await {

@@ -7,12 +7,7 @@ use super::{
     session::SignedIn,
 };
 use crate::{
-    domain::{
-        ids::OutTradeNo,
-        ledger::Account,
-        money::yuan_text,
-        order::Order,
-    },
+    domain::{ids::OutTradeNo, ledger::Account, money::yuan_text, order::Order},
     store::{ledger, orders},
 };
 use actix_web::{

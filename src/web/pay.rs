@@ -77,7 +77,8 @@ pub async fn show(
         return Ok(see_other(&login, None));
     } else {
         let ip = visitor.ip.to_string();
-        match top_up::checkout(&web.app, order.id, Channel::WechatJsapi, visitor.openid.as_ref(), &ip).await? {
+        match top_up::checkout(&web.app, order.id, Channel::WechatJsapi, visitor.openid.as_ref(), &ip).await?
+        {
             Pay::Paid | Pay::Closed => return Ok(see_other(&order_page, None)),
             Pay::Ready(Checkout::Jsapi { params }) => {
                 (PayKind::Jsapi, serde_json::to_string(&params).unwrap_or_default())
@@ -96,7 +97,7 @@ pub async fn show(
         qr_svg: if matches!(kind, PayKind::OpenInWechat) { qr_svg(&page_url) } else { String::new() },
         kind,
         params,
-        bridge_src: web.bridge.as_ref().map(|origin| format!("{origin}/static/bridge.js")),
+        bridge_src: web.bridge.as_ref().map(|origin| format!("{origin}/static/simulator/bridge.js")),
         pay_js: web.assets.pay_js.url.clone(),
         expires: order.expires_at.beijing_text().chars().skip(11).take(5).collect(),
         page_url,

@@ -9,7 +9,9 @@ const MAX_FORM: usize = 16 * 1024;
 pub fn routes(cfg: &mut ServiceConfig) {
     cfg.app_data(web::FormConfig::default().limit(MAX_FORM))
         .route("/", get().to(home::show))
-        .service(web::resource("/register").route(get().to(register::show)).route(post().to(register::submit)))
+        .service(
+            web::resource("/register").route(get().to(register::show)).route(post().to(register::submit)),
+        )
         .service(web::resource("/login").route(get().to(log_in::show)).route(post().to(log_in::submit)))
         .service(web::resource("/logout").route(post().to(log_in::out)))
         .service(web::resource("/wechat/login").route(get().to(wechat::start)))

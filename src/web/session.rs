@@ -1,7 +1,12 @@
 //! Who is asking: the browser's cookie, the session behind it, the address it comes from.
 
 use super::{Web, browser::Browser, error::WebError, layout::accepts_json};
-use crate::{app::App, domain::{ids::Openid, user::User}, flow::log_in, token};
+use crate::{
+    app::App,
+    domain::{ids::Openid, user::User},
+    flow::log_in,
+    token,
+};
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder,
     cookie::{Cookie, SameSite, time::Duration},
@@ -9,13 +14,7 @@ use actix_web::{
     http::Method,
     web::Data,
 };
-use std::{
-    future::Future,
-    net::IpAddr,
-    ops::Deref,
-    pin::Pin,
-    sync::Arc,
-};
+use std::{future::Future, net::IpAddr, ops::Deref, pin::Pin, sync::Arc};
 
 /// Any browser, signed in or not.
 #[derive(Clone, Debug)]
@@ -192,7 +191,7 @@ pub fn client_ip(request: &HttpRequest, app: &App) -> IpAddr {
 /// # Errors
 /// The server was put together without its `Web`.
 pub fn web_of(request: &HttpRequest) -> Result<Arc<Web>, WebError> {
-    request.app_data::<Data<Arc<Web>>>().map(|data| Arc::clone(data)).ok_or(WebError::NotFound)
+    request.app_data::<Data<Arc<Web>>>().map(|data| Arc::clone(data.get_ref())).ok_or(WebError::NotFound)
 }
 
 /// A path on this site to go to next; anything else becomes `/top-up`.
@@ -221,7 +220,8 @@ mod tests {
 
     #[test]
     fn only_a_path_of_this_site_is_gone_to() {
-        for next in ["https://evil", "//evil", "/\\evil", "javascript:alert(1)", "%2f%2fevil", "", "/a\r\nb"] {
+        for next in ["https://evil", "//evil", "/\\evil", "javascript:alert(1)", "%2f%2fevil", "", "/a\r\nb"]
+        {
             assert_eq!(local_path(next), "/top-up", "{next}");
         }
         assert_eq!(local_path("/ok?x=https://evil"), "/ok?x=https://evil");

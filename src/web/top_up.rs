@@ -39,6 +39,8 @@ struct TopUpPage {
     min: String,
     max: String,
     intent: String,
+    /// For browsers that cannot pay themselves.
+    wechat_hint: Option<String>,
     top_up_js: String,
 }
 
@@ -139,7 +141,9 @@ fn refusal(web: &Web, error: TopUpError) -> Refused {
         TopUpError::AmountOutside => {
             Refused::Amount(format!("单笔充值金额为 {} 至 {} 元。", limits.min.yuan(), limits.max.yuan()))
         }
-        TopUpError::BadIntent => Refused::Other(WebError::BadRequest("表单已失效，没有下单。请返回充值页重试。")),
+        TopUpError::BadIntent => {
+            Refused::Other(WebError::BadRequest("表单已失效，没有下单。请返回充值页重试。"))
+        }
         TopUpError::IntentReused => {
             Refused::Other(WebError::Conflict("这张表单已经用过，原订单仍然有效。请返回充值页重新选择金额。"))
         }
@@ -161,7 +165,8 @@ async fn form(
     let account = Account::User(visitor.user.id);
     let balance = web.app.store.read(move |db| ledger::balance(db, &account)).await?;
     let limits = &web.app.config.top_up;
-    let chosen = Fen::parse_yuan(typed).ok().or(if typed.is_empty() { limits.presets.get(2).copied() } else { None });
+    let chosen =
+        Fen::parse_yuan(typed).ok().or(if typed.is_empty() { limits.presets.get(2).copied() } else { None });
     let presets: Vec<Preset> = limits
         .presets
         .iter()
@@ -182,6 +187,8 @@ async fn form(
         min: limits.min.yuan(),
         max: limits.max.yuan(),
         intent,
+        wechat_hint: (visitor.kind != Browser::WechatPhone)
+            .then(|| "下单后会显示二维码，请用手机微信扫码付款。".to_owned()),
         top_up_js: web.assets.top_up_js.url.clone(),
     };
     Ok(page(web, visitor, status, &form))

@@ -50,7 +50,8 @@ pub async fn callback(
 ) -> Result<HttpResponse, WebError> {
     web.limits.wechat_trip(&web.app, visitor.ip)?;
     let signed_in = visitor.user.as_ref();
-    let learnt = bind_openid::finish(&web.app, &visitor.browser, &query.state, &query.code, signed_in).await?;
+    let learnt =
+        bind_openid::finish(&web.app, &visitor.browser, &query.state, &query.code, signed_in).await?;
     match (signed_in, learnt.owner) {
         (Some(_), _) => {
             bind_openid::keep(&web.app, &visitor.browser, learnt.openid).await?;
@@ -63,7 +64,9 @@ pub async fn callback(
         }
         // Nobody yet: after signing in, the next trip binds it.
         (None, None) => {
-            let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", &learnt.next).finish();
+            let query = url::form_urlencoded::Serializer::new(String::new())
+                .append_pair("next", &learnt.next)
+                .finish();
             Ok(see_other(&format!("/login?{query}"), None))
         }
     }

@@ -1,0 +1,100 @@
+//! `order`: the story of one order in the terminal, or a question to the gateway now.
+
+use super::CliError;
+use crate::{
+    app::App,
+    clock::Clock,
+    config::{Config, Source},
+    domain::{ids::OutTradeNo, order::Order},
+    flow::{
+        query,
+        timeline::{self, What},
+    },
+    store::{Store, attempts, orders},
+};
+use clap::Subcommand;
+use std::sync::Arc;
+
+#[derive(Subcommand)]
+pub(super) enum Action {
+    /// Prints an order and its timeline. Works beside a running server.
+    ///
+    /// Example: shouyin order show 0c1f…9a
+    Show { out_trade_no: String },
+    /// Asks the gateway now and settles what it says. The server must not be running on the same file.
+    ///
+    /// Example: shouyin order query 0c1f…9a
+    Query { out_trade_no: String },
+}
+
+/// # Errors
+/// No such order (1), no answer from the gateway or the books in use (4).
+pub(super) async fn run(source: &Source, action: Action) -> Result<(), CliError> {
+    let config = Config::read(source)?;
+    match action {
+        Action::Show { out_trade_no } => {
+            let store = Store::open_to_read(&config.database)?;
+            let app = App::new(config, store, Clock::system())?;
+            let order = find(&app, &out_trade_no).await?;
+            show(&app, order).await
+        }
+        Action::Query { out_trade_no } => {
+            let store = Store::open(&config.database)?;
+            let app = App::new(config, store, Clock::system())?;
+            let order = find(&app, &out_trade_no).await?;
+            ask(&app, &order).await?;
+            let order = find(&app, &out_trade_no).await?;
+            show(&app, order).await
+        }
+    }
+}
+
+async fn find(app: &Arc<App>, number: &str) -> Result<Order, CliError> {
+    let unknown = || CliError::Failed(format!("there is no order {number}"));
+    let wanted = OutTradeNo::parse(number).ok_or_else(unknown)?;
+    let found = app
+        .store
+        .read(move |db| match orders::by_number(db, &wanted)? {
+            Some(order) => Ok(Some(order)),
+            None => Ok(attempts::with_order(db, &wanted)?.map(|(_, order)| order)),
+        })
+        .await?;
+    found.ok_or_else(unknown)
+}
+
+async fn ask(app: &Arc<App>, order: &Order) -> Result<(), CliError> {
+    let id = order.id;
+    let sent = app.store.read(move |db| attempts::of_order(db, id)).await?;
+    for attempt in sent.iter().filter(|attempt| attempt.asked_at.is_some()) {
+        let asked = query::ask(app, attempt, crate::domain::order::Source::Admin).await?;
+        println!("{}: {}", attempt.out_trade_no, query::described(&asked));
+        if let query::Asked::Unknown(reason) = asked {
+            return Err(CliError::OutOfReach(format!("the gateway gave no usable answer: {reason}")));
+        }
+    }
+    Ok(())
+}
+
+async fn show(app: &Arc<App>, order: Order) -> Result<(), CliError> {
+    let timeline = timeline::of(app, order).await?;
+    let order = &timeline.order;
+    let state = match (order.is_paid(), order.late, order.closed_at) {
+        (true, true, _) => "paid after closing",
+        (true, false, _) => "paid",
+        (false, _, Some(_)) => "closed unpaid",
+        (false, _, None) => "open",
+    };
+    let owner = timeline.owner.as_ref().map_or("?", |user| user.username.as_str());
+    println!("{}  {}  {state}  user {owner}", order.out_trade_no, order.amount);
+    if let Some(id) = &order.transaction_id {
+        println!("transaction_id {id}");
+    }
+    for step in &timeline.steps {
+        let what = match &step.what {
+            What::Event(kind) => kind.as_str().to_owned(),
+            What::Notice { source, .. } => format!("message ({source})"),
+        };
+        println!("{}  {what:<18} {}", step.at, step.detail);
+    }
+    Ok(())
+}

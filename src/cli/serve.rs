@@ -1,0 +1,77 @@
+//! `serve`: the production server.
+
+use super::CliError;
+use crate::{
+    app::App,
+    clock::Clock,
+    config::{Config, Source},
+    flow::set_up,
+    jobs::Jobs,
+    store::Store,
+    web::{Web, server},
+};
+use std::{net::TcpListener, sync::Arc, time::Duration};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// After a SIGTERM the load balancer gets this long to see that we are not ready.
+const DRAIN: Duration = Duration::from_secs(2);
+const WORKERS: usize = 2;
+
+/// Reads everything, opens the books, serves until told to stop.
+///
+/// # Errors
+/// Configuration, the books, or the port.
+pub(super) async fn run(source: &Source) -> Result<(), CliError> {
+    let config = Config::read(source)?;
+    let store = Store::open(&config.database)?;
+    let listener = bind(&config)?;
+    let app = App::new(config, store, Clock::system())?;
+    if let Some(link) = set_up::link_if_needed(&app).await? {
+        println!("还没有管理员。30 分钟内用这个一次性链接创建第一个管理员：");
+        println!("No administrator yet. Create the first one within 30 minutes with this one-time link:");
+        println!("  {link}");
+    }
+    println!("收银 Shouyin {} 已就绪 ready: {}", env!("CARGO_PKG_VERSION"), app.config.public_url);
+    run_until_stopped(app, listener, None).await
+}
+
+fn bind(config: &Config) -> Result<TcpListener, CliError> {
+    TcpListener::bind(config.listen).map_err(|error| {
+        CliError::OutOfReach(format!("cannot listen on {} (LISTEN): {error}", config.listen))
+    })
+}
+
+/// Serves with the background jobs until SIGTERM or Ctrl-C, then stops in order: not ready any
+/// more, answers in the making finished, jobs at a safe point. A second signal ends it at once.
+///
+/// # Errors
+/// The listener or the signal handlers.
+pub(super) async fn run_until_stopped(
+    app: Arc<App>,
+    listener: TcpListener,
+    bridge: Option<String>,
+) -> Result<(), CliError> {
+    let jobs = Jobs::start(&app);
+    let web = Web::new(app.clone(), bridge, Box::new(jobs.pulse(&app)));
+    let server = server::serve(web.clone(), listener, WORKERS)?;
+    let (handle, serving) = (server.handle(), tokio::spawn(server));
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let drain = tokio::select! {
+        _ = terminate.recv() => DRAIN,
+        _ = interrupt.recv() => Duration::ZERO,
+    };
+    tracing::info!("stopping: no longer ready, finishing what is in the making");
+    web.drain();
+    let graceful = async {
+        tokio::time::sleep(drain).await;
+        handle.stop(true).await;
+        jobs.stop().await;
+    };
+    tokio::select! {
+        () = graceful => tracing::info!("stopped"),
+        _ = terminate.recv() => tracing::warn!("second signal: stopping at once"),
+        _ = interrupt.recv() => tracing::warn!("second signal: stopping at once"),
+    }
+    serving.abort();
+    Ok(())
+}

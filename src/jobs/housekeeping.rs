@@ -1,0 +1,23 @@
+//! Forgets what has expired.
+
+use crate::{
+    app::App,
+    flow::FlowError,
+    store::{sessions, tickets},
+};
+use std::sync::Arc;
+
+/// One round.
+///
+/// # Errors
+/// The books.
+pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
+    let now = app.clock.now();
+    app.store
+        .write(move |db| {
+            sessions::purge(db, now)?;
+            tickets::purge_oauth_states(db, now)
+        })
+        .await?;
+    Ok(0)
+}

@@ -1,0 +1,90 @@
+//! Timers: each calls a flow and holds no rule of its own.
+
+pub mod audit;
+pub mod close_expired;
+pub mod housekeeping;
+pub mod query_pending;
+
+use crate::{app::App, flow::FlowError};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// A job is stuck when it has missed three rounds, and never before this many ms.
+const STUCK_MS: i64 = 60_000;
+
+/// The running jobs.
+pub struct Jobs {
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    beats: Vec<Beat>,
+}
+
+/// When a job last finished a round, and how old that may be.
+#[derive(Clone)]
+struct Beat {
+    at: Arc<AtomicI64>,
+    limit_ms: i64,
+}
+
+impl Jobs {
+    /// Starts all of them on the current runtime.
+    pub fn start(app: &Arc<App>) -> Jobs {
+        let mut jobs = Jobs { stop: watch::channel(false).0, tasks: Vec::new(), beats: Vec::new() };
+        jobs.spawn(app, "query_pending", Duration::from_secs(1), query_pending::run_once);
+        jobs.spawn(app, "close_expired", Duration::from_secs(5), close_expired::run_once);
+        jobs.spawn(app, "housekeeping", Duration::from_secs(60), housekeeping::run_once);
+        jobs.spawn(app, "audit", Duration::from_secs(3600), audit::run_once);
+        jobs
+    }
+
+    /// Whether every job has finished a round lately.
+    pub fn pulse(&self, app: &Arc<App>) -> impl Fn() -> bool + Send + Sync + 'static {
+        let (beats, clock) = (self.beats.clone(), app.clock.clone());
+        move || {
+            beats
+                .iter()
+                .all(|beat| clock.now().0.saturating_sub(beat.at.load(Ordering::Relaxed)) < beat.limit_ms)
+        }
+    }
+
+    /// Lets each finish the round it is in, and waits for that.
+    pub async fn stop(self) {
+        // Nobody listening means all have ended.
+        let _ = self.stop.send(true);
+        for task in self.tasks {
+            let _ = task.await;
+        }
+    }
+
+    fn spawn<F, R>(&mut self, app: &Arc<App>, name: &'static str, period: Duration, round: F)
+    where
+        F: Fn(Arc<App>) -> R + Send + 'static,
+        R: Future<Output = Result<usize, FlowError>> + Send + 'static,
+    {
+        let (app, mut stop) = (app.clone(), self.stop.subscribe());
+        let beat = Arc::new(AtomicI64::new(app.clock.now().0));
+        let three_rounds = i64::try_from(period.as_millis()).unwrap_or(i64::MAX).saturating_mul(3);
+        self.beats.push(Beat { at: beat.clone(), limit_ms: three_rounds.saturating_add(STUCK_MS) });
+        self.tasks.push(tokio::spawn(async move {
+            while !*stop.borrow() {
+                // A task of its own: a panic ends the round, not the job.
+                match tokio::spawn(round(app.clone())).await {
+                    Ok(Ok(done)) if done > 0 => tracing::debug!(job = name, done, "job {name} did {done}"),
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => tracing::error!(job = name, "job {name} failed: {error}"),
+                    Err(error) => tracing::error!(job = name, "job {name} panicked: {error}"),
+                }
+                beat.store(app.clock.now().0, Ordering::Relaxed);
+                // Woken early only to stop.
+                let _ = tokio::time::timeout(period, stop.changed()).await;
+            }
+        }));
+    }
+}

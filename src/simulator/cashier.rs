@@ -1,0 +1,376 @@
+//! What people see of the simulator: the pay sheet with its mischief panel and the list of trades.
+
+use super::{Scenario, Simulator, SimulatorError, TradeState, notify, trades::Trade};
+use crate::domain::{money, time::UnixMs};
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+    web,
+};
+use askama::Template;
+use serde::Deserialize;
+
+const LISTED: usize = 200;
+
+type Handled = Result<HttpResponse, SimulatorError>;
+
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/", web::get().to(index))
+        .route("/scenario", web::post().to(set_default_scenario))
+        .route("/cashier", web::get().to(sheet))
+        .route("/cashier/pay", web::post().to(pay))
+        .route("/cashier/cancel", web::post().to(cancel))
+        .route("/cashier/resend", web::post().to(resend))
+        .route("/static/simulator/{file}", web::get().to(asset));
+}
+
+#[derive(Template)]
+#[template(path = "simulator/cashier.html")]
+struct CashierPage {
+    amount: String,
+    goods: String,
+    merchant: String,
+    out_trade_no: String,
+    prepay_id: String,
+    state: &'static str,
+    /// Whether the pay button is offered: unpaid, or closed and waiting for mischief.
+    payable: bool,
+    closed: bool,
+    paid: bool,
+    /// `ok`, `cancel`, `fail`, or empty before anything happened.
+    result: &'static str,
+    origin: String,
+    scenarios: Vec<Choice>,
+    log: Vec<LogLine>,
+}
+
+#[derive(Template)]
+#[template(path = "simulator/index.html")]
+struct IndexPage {
+    trades: Vec<Row>,
+    paid_total: String,
+    scenarios: Vec<Choice>,
+}
+
+struct Choice {
+    name: &'static str,
+    title: &'static str,
+    explanation: &'static str,
+    chosen: bool,
+}
+
+struct LogLine {
+    at: String,
+    title: String,
+    sent: String,
+    answered: String,
+    good: bool,
+}
+
+struct Row {
+    created_at: String,
+    out_trade_no: String,
+    prepay_id: String,
+    amount: String,
+    state: &'static str,
+    scenario: &'static str,
+    callbacks: usize,
+    accepted: bool,
+}
+
+#[derive(Deserialize)]
+struct SheetQuery {
+    #[serde(default)]
+    prepay_id: String,
+    #[serde(default)]
+    result: String,
+}
+
+#[derive(Deserialize)]
+struct SheetForm {
+    #[serde(default)]
+    prepay_id: String,
+    #[serde(default)]
+    scenario: String,
+}
+
+async fn index(simulator: web::Data<Simulator>) -> Handled {
+    let page = {
+        let mut book = simulator.book();
+        let trades = book.newest(simulator.now(), LISTED);
+        let chosen = book.default_scenario();
+        let paid_total = money::yuan_text(book.paid_total_fen());
+        let trades = trades.iter().map(|trade| row(trade, book.scenario(&trade.out_trade_no))).collect();
+        IndexPage { trades, paid_total, scenarios: choices(chosen) }
+    };
+    Ok(html(&simulator, StatusCode::OK, page.render()?))
+}
+
+async fn set_default_scenario(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> Handled {
+    if let Some(scenario) = Scenario::parse(&form.scenario) {
+        simulator.set_default_scenario(scenario);
+    }
+    Ok(see_other("/".to_owned()))
+}
+
+async fn sheet(simulator: web::Data<Simulator>, query: web::Query<SheetQuery>) -> Handled {
+    let Some((trade, scenario)) = find(&simulator, &query.prepay_id) else { return Ok(not_found()) };
+    let result =
+        ["ok", "cancel", "fail"].into_iter().find(|known| *known == query.result).unwrap_or_default();
+    let page = CashierPage {
+        amount: trade.total_fee.yuan(),
+        goods: trade.parameter("body").to_owned(),
+        merchant: trade.parameter("mch_id").to_owned(),
+        state: trade.state.desc_zh(),
+        payable: matches!(trade.state, TradeState::NotPay | TradeState::Closed),
+        closed: trade.state == TradeState::Closed,
+        paid: trade.is_paid(),
+        result,
+        origin: simulator.0.options.bridge_origin.clone(),
+        scenarios: choices(scenario),
+        log: log_of(&trade),
+        out_trade_no: trade.out_trade_no,
+        prepay_id: trade.prepay_id,
+    };
+    Ok(html(&simulator, StatusCode::OK, page.render()?))
+}
+
+/// The payer presses 确认支付. What the page hears is the scenario's business, not the truth.
+async fn pay(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> Handled {
+    let Some((trade, _)) = find(&simulator, &form.prepay_id) else { return Ok(not_found()) };
+    if let Some(scenario) = Scenario::parse(&form.scenario) {
+        simulator.set_scenario(&trade.out_trade_no, scenario);
+    }
+    let scenario = simulator.book().scenario(&trade.out_trade_no);
+    let result = match simulator.take_payment(&trade.out_trade_no) {
+        Ok((_, callbacks)) => {
+            if scenario.notifies_before_return() {
+                notify::send_all(&simulator, callbacks).await;
+            } else {
+                simulator.book().schedule(callbacks);
+            }
+            scenario.bridge_result()
+        }
+        Err(SimulatorError::NotPayable(..)) => "fail",
+        Err(error) => return Err(error),
+    };
+    Ok(returned(&trade.prepay_id, result))
+}
+
+async fn cancel(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> Handled {
+    let Some((trade, _)) = find(&simulator, &form.prepay_id) else { return Ok(not_found()) };
+    if let Some(scenario) = Scenario::parse(&form.scenario) {
+        simulator.set_scenario(&trade.out_trade_no, scenario);
+    }
+    Ok(returned(&trade.prepay_id, "cancel"))
+}
+
+async fn resend(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> Handled {
+    let Some((trade, _)) = find(&simulator, &form.prepay_id) else { return Ok(not_found()) };
+    if trade.is_paid() {
+        simulator.resend(&trade.out_trade_no)?;
+        simulator.deliver_due().await;
+    }
+    Ok(returned(&trade.prepay_id, ""))
+}
+
+pub fn find(simulator: &Simulator, prepay_id: &str) -> Option<(Trade, Scenario)> {
+    let mut book = simulator.book();
+    let number = book.number_of_prepay_id(prepay_id)?;
+    let scenario = book.scenario(&number);
+    Some((book.trade(&number, simulator.now())?.clone(), scenario))
+}
+
+fn choices(chosen: Scenario) -> Vec<Choice> {
+    Scenario::ALL
+        .into_iter()
+        .map(|scenario| Choice {
+            name: scenario.name(),
+            title: scenario.title_zh(),
+            explanation: scenario.explanation_zh(),
+            chosen: scenario == chosen,
+        })
+        .collect()
+}
+
+/// Calls and callbacks of one trade, oldest first.
+fn log_of(trade: &Trade) -> Vec<LogLine> {
+    let calls = trade.messages.iter().map(|message| {
+        let line = LogLine {
+            at: message.at.beijing_text(),
+            title: format!("商户 → POST /pay/{}", message.call),
+            sent: message.asked.clone(),
+            answered: message.answered.clone(),
+            good: true,
+        };
+        (message.at, line)
+    });
+    let callbacks = trade.callbacks.iter().map(|sent| {
+        let status = sent.status.map_or("没有应答".to_owned(), |status| format!("HTTP {status}"));
+        let verdict = if sent.accepted { "已接受" } else { "未接受" };
+        let line = LogLine {
+            at: sent.at.beijing_text(),
+            title: format!("微信 → POST notify_url · {status} · {verdict} · {} ms", sent.took_ms),
+            sent: sent.body.clone(),
+            answered: sent.reply.clone(),
+            good: sent.accepted,
+        };
+        (sent.at, line)
+    });
+    let mut lines: Vec<(UnixMs, LogLine)> = calls.chain(callbacks).collect();
+    lines.sort_by_key(|(at, _)| *at);
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+fn row(trade: &Trade, scenario: Scenario) -> Row {
+    Row {
+        created_at: trade.created_at.beijing_text(),
+        out_trade_no: trade.out_trade_no.clone(),
+        prepay_id: trade.prepay_id.clone(),
+        amount: trade.total_fee.yuan(),
+        state: trade.state.desc_zh(),
+        scenario: scenario.title_zh(),
+        callbacks: trade.callbacks.len(),
+        accepted: trade.callbacks.iter().any(|sent| sent.accepted),
+    }
+}
+
+async fn asset(file: web::Path<String>) -> HttpResponse {
+    let (content_type, body) = match file.as_str() {
+        "cashier.css" => ("text/css; charset=utf-8", include_str!("../../static/simulator/cashier.css")),
+        "cashier.js" => ("text/javascript; charset=utf-8", include_str!("../../static/simulator/cashier.js")),
+        "bridge.js" => ("text/javascript; charset=utf-8", include_str!("../../static/simulator/bridge.js")),
+        _ => return not_found(),
+    };
+    HttpResponse::Ok()
+        .content_type(content_type)
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header(("cross-origin-resource-policy", "cross-origin"))
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .body(body)
+}
+
+/// A page under the simulator's policy: nothing inline, nothing foreign, framed by the merchant only.
+fn html(simulator: &Simulator, status: StatusCode, body: String) -> HttpResponse {
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+         form-action 'self'; base-uri 'none'; frame-ancestors {}",
+        simulator.0.options.bridge_origin
+    );
+    HttpResponse::build(status)
+        .content_type("text/html; charset=utf-8")
+        .insert_header((header::CONTENT_SECURITY_POLICY, policy))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(body)
+}
+
+fn not_found() -> HttpResponse {
+    HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body("模拟器没有这笔交易或这个文件")
+}
+
+fn returned(prepay_id: &str, result: &str) -> HttpResponse {
+    see_other(format!("/cashier?prepay_id={prepay_id}&result={result}"))
+}
+
+fn see_other(location: String) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((header::LOCATION, location)).finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::*, *};
+    use actix_web::{App, dev::ServiceResponse, test};
+
+    async fn send(simulator: &Simulator, request: test::TestRequest) -> ServiceResponse {
+        let app = test::init_service(App::new().configure(super::super::routes(simulator))).await;
+        test::call_service(&app, request.to_request()).await
+    }
+
+    async fn press(simulator: &Simulator, button: &str, prepay_id: &str, scenario: &str) -> String {
+        let form = [("prepay_id", prepay_id), ("scenario", scenario)];
+        let request = test::TestRequest::post().uri(&format!("/cashier/{button}")).set_form(form);
+        let answer = send(simulator, request).await;
+        assert_eq!(answer.status(), 303);
+        let location = answer.headers().get(header::LOCATION).unwrap().to_str().unwrap();
+        location.split_once("&result=").unwrap().1.to_owned()
+    }
+
+    async fn page(simulator: &Simulator, uri: &str) -> String {
+        let answer = send(simulator, test::TestRequest::get().uri(uri)).await;
+        let policy = answer.headers().get(header::CONTENT_SECURITY_POLICY).unwrap().to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        assert!(policy.ends_with("frame-ancestors http://shop.test"), "{policy}");
+        String::from_utf8(test::read_body(answer).await.to_vec()).unwrap()
+    }
+
+    #[actix_web::test]
+    async fn the_sheet_shows_the_order_and_says_it_is_a_simulation() {
+        let (simulator, _) = simulator();
+        let prepay_id = prepay(&simulator).await;
+        let sheet = page(&simulator, &format!("/cashier?prepay_id={prepay_id}")).await;
+        for text in
+            ["9.90", "账户充值", "确认支付", "模拟环境 SIMULATOR", "不涉及真实资金", "POST /pay/unifiedorder"]
+        {
+            assert!(sheet.contains(text), "{text}");
+        }
+        assert!(!sheet.contains("style=") && !sheet.contains("onclick") && !sheet.contains("<script>"));
+        let list = page(&simulator, "/").await;
+        assert!(list.contains(NUMBER) && list.contains("notify-x20-parallel"));
+        let answer = send(&simulator, test::TestRequest::get().uri("/cashier?prepay_id=none")).await;
+        assert_eq!(answer.status(), 404);
+    }
+
+    #[actix_web::test]
+    async fn the_page_hears_what_the_scenario_says_whatever_the_truth_is() {
+        for (button, scenario, heard, paid) in [
+            ("pay", "ok", "ok", true),
+            ("pay", "cancel-after-paid", "cancel", true),
+            ("pay", "notify-before-return", "ok", true),
+            ("cancel", "ok", "cancel", false),
+        ] {
+            let (simulator, _) = simulator();
+            let prepay_id = prepay(&simulator).await;
+            assert_eq!(press(&simulator, button, &prepay_id, scenario).await, heard, "{scenario}");
+            let trade = simulator.trade(NUMBER).unwrap();
+            assert_eq!(trade.transaction_id.is_some(), paid, "{scenario}");
+            let tried = usize::from(scenario == "notify-before-return");
+            assert_eq!(trade.callbacks.len(), tried, "{scenario}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_trade_is_paid_once_and_without_script_the_page_says_so() {
+        let (simulator, _) = simulator();
+        let prepay_id = prepay(&simulator).await;
+        assert_eq!(press(&simulator, "pay", &prepay_id, "ok").await, "ok");
+        assert_eq!(press(&simulator, "pay", &prepay_id, "ok").await, "fail");
+        let sheet = page(&simulator, &format!("/cashier?prepay_id={prepay_id}&result=ok")).await;
+        assert!(sheet.contains("已支付，请返回商户页面") && sheet.contains("data-result=\"ok\""));
+        assert!(!sheet.contains("确认支付"));
+        assert_eq!(simulator.paid_total_fen(), 990);
+        press(&simulator, "resend", &prepay_id, "").await;
+        assert_eq!(simulator.trade(NUMBER).unwrap().callbacks.len(), 2);
+    }
+
+    #[actix_web::test]
+    async fn a_closed_trade_is_paid_only_by_a_late_payer() {
+        let (simulator, clock) = simulator();
+        let prepay_id = prepay(&simulator).await;
+        clock.advance_ms(900_000);
+        assert_eq!(press(&simulator, "pay", &prepay_id, "ok").await, "fail");
+        assert_eq!(press(&simulator, "pay", &prepay_id, "late-payment").await, "ok");
+        assert_eq!(simulator.trade(NUMBER).unwrap().state, TradeState::Success);
+    }
+
+    #[actix_web::test]
+    async fn the_default_scenario_is_set_on_the_list_page() {
+        let (simulator, _) = simulator();
+        let request = test::TestRequest::post().uri("/scenario").set_form([("scenario", "notify-lost")]);
+        assert_eq!(send(&simulator, request).await.status(), 303);
+        prepay(&simulator).await;
+        assert_eq!(simulator.trade(NUMBER).unwrap().scenario, Scenario::NotifyLost);
+    }
+}

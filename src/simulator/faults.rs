@@ -1,0 +1,204 @@
+//! The mischief list: what a simulated WeChat can do wrong, and which callbacks each fault sends. No I/O.
+
+/// How one trade behaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scenario {
+    #[default]
+    Ok,
+    NotifyLost,
+    NotifyDelayed,
+    NotifyTwice,
+    NotifyX20Parallel,
+    NotifyBeforeReturn,
+    WrongAmount,
+    WrongSign,
+    CancelAfterPaid,
+    SystemError,
+    TimeoutAfterAccept,
+    LatePayment,
+    Coupon,
+    Md5Sign,
+}
+
+/// What is wrong with the text of a callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    True,
+    OneFenLess,
+    WrongSign,
+    /// MD5 for an order signed with HMAC-SHA256, and the other way round.
+    OtherAlgorithm,
+}
+
+/// One callback a payment causes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planned {
+    pub delay_secs: i64,
+    pub content: Content,
+    /// Comes again while it is not acknowledged. Extra copies do not.
+    pub repeats: bool,
+}
+
+/// How many first unifiedorder calls for a number `systemerror` spoils.
+const SPOILED: u32 = 2;
+const DELAY_SECS: i64 = 30;
+
+impl Scenario {
+    pub const ALL: [Scenario; 14] = [
+        Scenario::Ok,
+        Scenario::NotifyLost,
+        Scenario::NotifyDelayed,
+        Scenario::NotifyTwice,
+        Scenario::NotifyX20Parallel,
+        Scenario::NotifyBeforeReturn,
+        Scenario::WrongAmount,
+        Scenario::WrongSign,
+        Scenario::CancelAfterPaid,
+        Scenario::SystemError,
+        Scenario::TimeoutAfterAccept,
+        Scenario::LatePayment,
+        Scenario::Coupon,
+        Scenario::Md5Sign,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        self.words().0
+    }
+
+    pub const fn title_zh(self) -> &'static str {
+        self.words().1
+    }
+
+    /// One sentence for the cashier page: what happens and what it proves.
+    pub const fn explanation_zh(self) -> &'static str {
+        self.words().2
+    }
+
+    pub fn parse(name: &str) -> Option<Scenario> {
+        Scenario::ALL.into_iter().find(|scenario| scenario.name() == name)
+    }
+
+    const fn words(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Scenario::Ok => ("ok", "正常", "付款后立即通知一次"),
+            Scenario::NotifyLost => ("notify-lost", "丢通知", "付款成功但从不通知，要靠查单入账"),
+            Scenario::NotifyDelayed => ("notify-delayed", "通知迟到", "付款 30 秒后才通知"),
+            Scenario::NotifyTwice => ("notify-twice", "重复通知", "同一笔付款通知两次，只能入账一次"),
+            Scenario::NotifyX20Parallel => {
+                ("notify-x20-parallel", "并发通知", "同一笔付款同时通知二十次，只能入账一次")
+            }
+            Scenario::NotifyBeforeReturn => {
+                ("notify-before-return", "通知先到", "通知送达并应答之后，页面才得到结果")
+            }
+            Scenario::WrongAmount => {
+                ("wrong-amount", "少一分", "通知里的金额少 1 分（签名有效），查单才是真话")
+            }
+            Scenario::WrongSign => ("wrong-sign", "错签名", "通知的签名是错的，要靠查单入账"),
+            Scenario::CancelAfterPaid => ("cancel-after-paid", "付完说取消", "已经付款，页面却收到 cancel"),
+            Scenario::SystemError => {
+                ("systemerror", "下单报错", "同一单号前两次下单返回 SYSTEMERROR，第三次成功")
+            }
+            Scenario::TimeoutAfterAccept => {
+                ("timeout-after-accept", "下单超时", "第一次下单已受理，但应答迟于 6 秒")
+            }
+            Scenario::LatePayment => ("late-payment", "关单后付款", "订单关闭或过期以后付款仍然成功并通知"),
+            Scenario::Coupon => ("coupon", "代金券", "用券付款，现金部分小于订单金额，并带有未知新字段"),
+            Scenario::Md5Sign => ("md5-sign", "换算法", "通知用另一种签名算法"),
+        }
+    }
+
+    /// The callbacks one payment causes, in order.
+    pub fn callbacks(self) -> Vec<Planned> {
+        let first = Planned { delay_secs: 0, content: Content::True, repeats: true };
+        let copy = Planned { repeats: false, ..first };
+        match self {
+            Scenario::NotifyLost => Vec::new(),
+            Scenario::NotifyDelayed => vec![Planned { delay_secs: DELAY_SECS, ..first }],
+            Scenario::NotifyTwice => vec![first, copy],
+            Scenario::NotifyX20Parallel => std::iter::once(first).chain([copy; 19]).collect(),
+            Scenario::WrongAmount => vec![Planned { content: Content::OneFenLess, ..first }],
+            Scenario::WrongSign => vec![Planned { content: Content::WrongSign, ..first }],
+            Scenario::Md5Sign => vec![Planned { content: Content::OtherAlgorithm, ..first }],
+            Scenario::Ok
+            | Scenario::NotifyBeforeReturn
+            | Scenario::CancelAfterPaid
+            | Scenario::SystemError
+            | Scenario::TimeoutAfterAccept
+            | Scenario::LatePayment
+            | Scenario::Coupon => vec![first],
+        }
+    }
+
+    /// The callbacks of one payment leave at the same moment instead of one after the other.
+    pub const fn in_parallel(self) -> bool {
+        matches!(self, Scenario::NotifyX20Parallel)
+    }
+
+    pub const fn notifies_before_return(self) -> bool {
+        matches!(self, Scenario::NotifyBeforeReturn)
+    }
+
+    pub const fn pays_closed_trades(self) -> bool {
+        matches!(self, Scenario::LatePayment)
+    }
+
+    pub const fn uses_coupon(self) -> bool {
+        matches!(self, Scenario::Coupon)
+    }
+
+    /// What the page hears after a payment.
+    pub const fn bridge_result(self) -> &'static str {
+        match self {
+            Scenario::CancelAfterPaid => "cancel",
+            _ => "ok",
+        }
+    }
+
+    /// `asked` counts the unifiedorder calls for this number, this one included.
+    pub const fn spoils_unified_order(self, asked: u32) -> bool {
+        matches!(self, Scenario::SystemError) && asked <= SPOILED
+    }
+
+    pub const fn holds_reply(self, asked: u32) -> bool {
+        matches!(self, Scenario::TimeoutAfterAccept) && asked == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_has_a_name_of_its_own_that_reads_back() {
+        for scenario in Scenario::ALL {
+            assert_eq!(Scenario::parse(scenario.name()), Some(scenario));
+            assert!(
+                scenario.name().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            );
+            assert!(!scenario.title_zh().is_empty() && !scenario.explanation_zh().is_empty());
+        }
+        assert_eq!(Scenario::parse("OK"), None);
+    }
+
+    #[test]
+    fn each_scenario_sends_its_own_callbacks() {
+        let sent = |scenario: Scenario| -> Vec<(i64, Content)> {
+            scenario.callbacks().iter().map(|p| (p.delay_secs, p.content)).collect()
+        };
+        for scenario in Scenario::ALL {
+            let expected = match scenario {
+                Scenario::NotifyLost => vec![],
+                Scenario::NotifyDelayed => vec![(30, Content::True)],
+                Scenario::NotifyTwice => vec![(0, Content::True); 2],
+                Scenario::NotifyX20Parallel => vec![(0, Content::True); 20],
+                Scenario::WrongAmount => vec![(0, Content::OneFenLess)],
+                Scenario::WrongSign => vec![(0, Content::WrongSign)],
+                Scenario::Md5Sign => vec![(0, Content::OtherAlgorithm)],
+                _ => vec![(0, Content::True)],
+            };
+            assert_eq!(sent(scenario), expected, "{}", scenario.name());
+            let repeating = scenario.callbacks().iter().filter(|p| p.repeats).count();
+            assert!(repeating <= 1, "{} repeats more than one copy", scenario.name());
+        }
+    }
+}

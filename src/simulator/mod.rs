@@ -1,0 +1,464 @@
+//! A WeChat that keeps trades, checks our signature and every field rule, and calls notify_url.
+//! No real money and no real WeChat is ever touched; used by `demo`, `simulate` and the tests.
+
+use crate::{
+    clock::{Clock, NoEntropy},
+    domain::{money::Fen, time::UnixMs},
+    gateway::wechat_v2::{Account, xml::Fields},
+    http::Http,
+};
+use actix_web::{App, HttpServer, ResponseError, dev::Server, web};
+use secrecy::SecretString;
+use std::{
+    net::TcpListener,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+pub mod faults;
+pub mod trades;
+
+mod bridge;
+mod cashier;
+mod layout;
+mod notify;
+mod oauth;
+mod rules;
+mod wechat_v2;
+
+pub use faults::Scenario;
+pub use trades::{Sent, TradeState};
+
+/// How often `run` looks for due callbacks.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Who the merchant is and how the simulated WeChat behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub account: Account,
+    /// The web authorisation secret of `account.appid`.
+    pub app_secret: SecretString,
+    /// Gaps between tries of a refused callback are divided by this; 0 counts as 1.
+    pub speed: u32,
+    /// For trades that get none of their own.
+    pub scenario: Scenario,
+    /// Origin of the merchant's pages, without a trailing slash: may frame the cashier, hear its
+    /// result and be returned to by web authorisation.
+    pub bridge_origin: String,
+    /// Refuse openids this simulator never issued under this appid.
+    pub strict_openid: bool,
+}
+
+/// The simulated WeChat. Cloning shares the book.
+#[derive(Clone)]
+pub struct Simulator(Arc<Inner>);
+
+struct Inner {
+    options: Options,
+    clock: Clock,
+    http: Http,
+    book: Mutex<trades::Book>,
+    codes: Mutex<oauth::Codes>,
+}
+
+/// A trade as tests look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TradeView {
+    pub state: TradeState,
+    pub total_fee: Fen,
+    pub prepay_id: String,
+    /// `Some` once paid.
+    pub transaction_id: Option<String>,
+    pub scenario: Scenario,
+    /// Every try of every callback, with its reply.
+    pub callbacks: Vec<Sent>,
+}
+
+/// Why the simulator cannot do something.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulatorError {
+    #[error("the simulator knows no trade {0}")]
+    UnknownTrade(String),
+    #[error("trade {0} is {1} and cannot be paid")]
+    NotPayable(String, &'static str),
+    #[error(transparent)]
+    NoEntropy(#[from] NoEntropy),
+    #[error("a simulator page cannot be written: {0}")]
+    Page(#[from] askama::Error),
+}
+
+impl ResponseError for SimulatorError {}
+
+impl Simulator {
+    pub fn new(options: Options, clock: Clock, http: Http) -> Simulator {
+        let book = Mutex::new(trades::Book::new(options.scenario));
+        Simulator(Arc::new(Inner { options, clock, http, book, codes: Mutex::default() }))
+    }
+
+    /// The payer pays: the trade is SUCCESS and its scenario's callbacks wait for `deliver_due`.
+    /// Answers with the transaction_id.
+    ///
+    /// # Errors
+    /// An unknown number; a trade that is paid, or closed unless its scenario is late-payment; no random bytes.
+    pub fn pay(&self, out_trade_no: &str) -> Result<String, SimulatorError> {
+        let (transaction_id, callbacks) = self.take_payment(out_trade_no)?;
+        self.book().schedule(callbacks);
+        Ok(transaction_id)
+    }
+
+    /// Queues the true callback of a paid trade once more, to be sent at once.
+    ///
+    /// # Errors
+    /// An unknown or unpaid trade; no random bytes.
+    pub fn resend(&self, out_trade_no: &str) -> Result<(), SimulatorError> {
+        let now = self.0.clock.now();
+        let mut book = self.book();
+        let trade = book.trade(out_trade_no, now).filter(|trade| trade.is_paid());
+        let trade = trade.ok_or_else(|| SimulatorError::UnknownTrade(out_trade_no.to_owned()))?;
+        let callback = notify::again(self, trade, now)?;
+        book.schedule(vec![callback]);
+        Ok(())
+    }
+
+    /// Somebody refunds a paid trade elsewhere: orderquery says REFUND from now on.
+    ///
+    /// # Errors
+    /// An unknown or unpaid trade.
+    pub fn refund(&self, out_trade_no: &str) -> Result<(), SimulatorError> {
+        let mut book = self.book();
+        let trade = book.trade(out_trade_no, self.0.clock.now()).filter(|trade| trade.is_paid());
+        let trade = trade.ok_or_else(|| SimulatorError::UnknownTrade(out_trade_no.to_owned()))?;
+        trade.state = TradeState::Refund;
+        Ok(())
+    }
+
+    /// For a number that exists or is still to come.
+    pub fn set_scenario(&self, out_trade_no: &str, scenario: Scenario) {
+        self.book().set_scenario(out_trade_no, scenario);
+    }
+
+    /// For numbers not seen yet.
+    pub fn set_default_scenario(&self, scenario: Scenario) {
+        self.book().set_default_scenario(scenario);
+    }
+
+    pub fn trade(&self, out_trade_no: &str) -> Option<TradeView> {
+        let mut book = self.book();
+        let scenario = book.scenario(out_trade_no);
+        let trade = book.trade(out_trade_no, self.0.clock.now())?;
+        Some(TradeView {
+            state: trade.state,
+            total_fee: trade.total_fee,
+            prepay_id: trade.prepay_id.clone(),
+            transaction_id: trade.is_paid().then(|| trade.transaction_id.clone()),
+            scenario,
+            callbacks: trade.callbacks.clone(),
+        })
+    }
+
+    /// Every API call that could be read, oldest first: its name, a blank and the out_trade_no it named.
+    pub fn calls(&self) -> Vec<String> {
+        self.book().calls()
+    }
+
+    /// What payers have paid in all, in fen: the truth the merchant's ledger is held against.
+    pub fn paid_total_fen(&self) -> i64 {
+        self.book().paid_total_fen()
+    }
+
+    /// A genuine openid under the account's appid, the same for the same person.
+    pub fn openid_of(&self, person: u64) -> String {
+        oauth::openid_of(&self.0.options.account, &format!("{person:016x}"))
+    }
+
+    /// The callback this trade has or would have, with fields replaced before signing (an empty value
+    /// takes the field out), signed with the trade's algorithm or the `sign_type` among the overrides.
+    /// An unknown number gets a callback for one fen.
+    pub fn signed_notify(&self, out_trade_no: &str, overrides: &[(&str, &str)]) -> String {
+        let trade = self.book().trade(out_trade_no, self.0.clock.now()).cloned();
+        notify::overridden(self, out_trade_no, trade.as_ref(), overrides)
+    }
+
+    /// Signs these very fields with our key: MD5 or HMAC-SHA256 as their `sign_type` or else the account says.
+    pub fn sign_notify(&self, fields: Fields) -> String {
+        notify::signed(&self.0.options.account, fields, self.0.options.account.sign_type)
+    }
+
+    /// Sends every callback due by the clock, each once, and answers how many were sent.
+    /// A refused one waits for its next turn.
+    pub async fn deliver_due(&self) -> usize {
+        let due = self.book().take_due(self.0.clock.now());
+        notify::send_all(self, due).await
+    }
+
+    /// Delivers callbacks as they fall due, for ever.
+    pub async fn run(self) {
+        loop {
+            let due = self.book().take_due(self.0.clock.now());
+            if !due.is_empty() {
+                // A merchant that answers slowly must not hold up the callbacks of other trades.
+                let simulator = self.clone();
+                tokio::spawn(async move { notify::send_all(&simulator, due).await });
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Marks the trade paid and makes its callbacks, without queueing them.
+    fn take_payment(&self, out_trade_no: &str) -> Result<(String, Vec<trades::Callback>), SimulatorError> {
+        let now = self.0.clock.now();
+        let mut book = self.book();
+        let scenario = book.scenario(out_trade_no);
+        let trade = book
+            .trade(out_trade_no, now)
+            .ok_or_else(|| SimulatorError::UnknownTrade(out_trade_no.to_owned()))?;
+        let payable = match trade.state {
+            TradeState::NotPay => true,
+            TradeState::Closed => scenario.pays_closed_trades(),
+            TradeState::Success | TradeState::Refund => false,
+        };
+        if !payable {
+            return Err(SimulatorError::NotPayable(out_trade_no.to_owned(), trade.state.as_str()));
+        }
+        let mut paid = trade.clone();
+        paid.state = TradeState::Success;
+        paid.paid_at = Some(now);
+        paid.coupon = scenario.uses_coupon().then(|| notify::coupon_of(paid.total_fee));
+        let callbacks = notify::planned(self, &paid, scenario, now)?;
+        *trade = paid;
+        Ok((trade.transaction_id.clone(), callbacks))
+    }
+
+    /// A panic elsewhere leaves the book as it was between two statements, which is good enough to go on.
+    fn book(&self) -> MutexGuard<'_, trades::Book> {
+        self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn codes(&self) -> MutexGuard<'_, oauth::Codes> {
+        self.0.codes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> UnixMs {
+        self.0.clock.now()
+    }
+
+    fn account(&self) -> &Account {
+        &self.0.options.account
+    }
+}
+
+/// Every URL of the simulator, to mount on any actix server.
+pub fn routes(simulator: &Simulator) -> impl Fn(&mut web::ServiceConfig) + Clone + use<> {
+    let simulator = simulator.clone();
+    move |config| {
+        config.app_data(web::Data::new(simulator.clone()));
+        wechat_v2::routes(config);
+        oauth::routes(config);
+        cashier::routes(config);
+        bridge::routes(config);
+    }
+}
+
+/// The simulator alone on a listener: one worker, no signal handling. The answer must be awaited or spawned.
+///
+/// # Errors
+/// The listener cannot be used.
+pub fn serve(simulator: Simulator, listener: TcpListener) -> std::io::Result<Server> {
+    let routes = routes(&simulator);
+    Ok(HttpServer::new(move || App::new().configure(routes.clone()))
+        .workers(1)
+        .disable_signals()
+        .listen(listener)?
+        .run())
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! What the simulator's own tests share.
+
+    use super::*;
+    use crate::{
+        config::Origins,
+        domain::order::Environment,
+        gateway::wechat_v2::{
+            ApiKey,
+            sign::{self, SignType},
+        },
+    };
+    use actix_web::test;
+
+    pub const NOW: UnixMs = UnixMs(1_770_000_000_000);
+    pub const NUMBER: &str = "order-000001";
+    pub const ORIGIN: &str = "http://shop.test";
+
+    pub fn simulator() -> (Simulator, Clock) {
+        let account = Account {
+            appid: "wxd930ea5d5a258f4f".to_owned(),
+            mch_id: "10000100".to_owned(),
+            key: ApiKey::new("192006250b4c09247ec02edce69f6a2d").unwrap(),
+            sign_type: SignType::HmacSha256,
+            accept: vec![SignType::HmacSha256],
+            environment: Environment::Simulator,
+        };
+        let options = Options {
+            account,
+            app_secret: SecretString::from("an-app-secret"),
+            speed: 1,
+            scenario: Scenario::Ok,
+            bridge_origin: ORIGIN.to_owned(),
+            strict_openid: true,
+        };
+        let clock = Clock::manual(NOW);
+        let http = Http::new(Origins { wechat_api: vec![], wechat_oauth: vec![] }).unwrap();
+        (Simulator::new(options, clock.clone(), http), clock)
+    }
+
+    /// A unifiedorder that keeps every rule, not signed yet.
+    pub fn order(simulator: &Simulator) -> Fields {
+        let openid = simulator.openid_of(1);
+        let (start, expire) = (NOW.beijing_compact(), NOW.plus_secs(900).beijing_compact());
+        [
+            ("appid", "wxd930ea5d5a258f4f"),
+            ("mch_id", "10000100"),
+            ("nonce_str", "ibuaiVcKdpRxkhJA"),
+            ("sign_type", "HMAC-SHA256"),
+            ("body", "账户充值"),
+            ("attach", "a-b"),
+            ("out_trade_no", NUMBER),
+            ("total_fee", "990"),
+            ("spbill_create_ip", "127.0.0.1"),
+            ("time_start", start.as_str()),
+            ("time_expire", expire.as_str()),
+            ("notify_url", "http://127.0.0.1:9/notify"),
+            ("trade_type", "JSAPI"),
+            ("openid", openid.as_str()),
+        ]
+        .into_iter()
+        .collect()
+    }
+
+    pub fn about(number: &str) -> Fields {
+        [
+            ("appid", "wxd930ea5d5a258f4f"),
+            ("mch_id", "10000100"),
+            ("nonce_str", "n"),
+            ("sign_type", "HMAC-SHA256"),
+            ("out_trade_no", number),
+        ]
+        .into_iter()
+        .collect()
+    }
+
+    /// Signs, posts, and checks the signature of what comes back when it has to have one.
+    pub async fn call(simulator: &Simulator, path: &str, mut fields: Fields) -> Fields {
+        let key = simulator.account().key.clone();
+        let sign_type = fields.get("sign_type").and_then(SignType::parse).unwrap_or(SignType::Md5);
+        let signature = sign::sign(&fields, &key, sign_type);
+        fields.set("sign", &signature);
+        let reply = post(simulator, path, fields.to_xml().into_bytes()).await;
+        if reply.get("return_code") == Some("SUCCESS") {
+            sign::verify(&reply, &key, &[sign_type]).unwrap();
+        } else {
+            assert_eq!(reply.get("sign"), None);
+        }
+        reply
+    }
+
+    pub async fn post(simulator: &Simulator, path: &str, body: Vec<u8>) -> Fields {
+        let app = test::init_service(App::new().configure(routes(simulator))).await;
+        let request = test::TestRequest::post().uri(path).set_payload(body).to_request();
+        Fields::parse(&test::call_and_read_body(&app, request).await).unwrap()
+    }
+
+    pub async fn prepay(simulator: &Simulator) -> String {
+        let reply = call(simulator, "/pay/unifiedorder", order(simulator)).await;
+        reply.get("prepay_id").unwrap_or_else(|| panic!("{reply:?}")).to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{testing::*, *};
+    use crate::{
+        config::Origins,
+        domain::{
+            ids::{Openid, OutTradeNo},
+            order::{Attempt, Channel, Environment},
+        },
+        gateway::{Gateway, Prepaid, Trade, wechat_v2::WechatV2},
+    };
+    use actix_web::HttpResponse;
+
+    fn attempt(simulator: &Simulator, notify_url: &str) -> Attempt {
+        Attempt {
+            out_trade_no: OutTradeNo::parse(NUMBER).unwrap(),
+            order_id: 1,
+            channel: Channel::WechatJsapi,
+            environment: Environment::Simulator,
+            amount: Fen::new(990).unwrap(),
+            goods_name: "账户充值".to_owned(),
+            payer: Openid::parse(&simulator.openid_of(1)).unwrap(),
+            client_ip: "127.0.0.1".to_owned(),
+            notify_url: notify_url.to_owned(),
+            created_at: NOW,
+            expires_at: NOW.plus_secs(900),
+            asked_at: None,
+            prepay_id: None,
+            prepaid_at: None,
+            closed_at: None,
+        }
+    }
+
+    #[actix_web::test]
+    async fn our_own_gateway_orders_queries_and_is_notified_over_http() {
+        let (simulator, clock) = simulator();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        actix_web::rt::spawn(serve(simulator.clone(), listener).unwrap());
+        let http = Http::new(Origins { wechat_api: vec![origin], wechat_oauth: vec![] }).unwrap();
+
+        let shop = TcpListener::bind("127.0.0.1:0").unwrap();
+        let notify_url = format!("http://{}/notify", shop.local_addr().unwrap());
+        let (heard, mut hear) = tokio::sync::mpsc::unbounded_channel();
+        let server = HttpServer::new(move || {
+            let heard = heard.clone();
+            App::new().default_service(web::to(move |body: web::Bytes| {
+                heard.send(body).unwrap();
+                async { HttpResponse::Ok().body("<xml><return_code>SUCCESS</return_code></xml>") }
+            }))
+        });
+        actix_web::rt::spawn(server.workers(1).disable_signals().listen(shop).unwrap().run());
+        actix_web::rt::spawn(simulator.clone().run());
+
+        let gateway = WechatV2 { account: simulator.account().clone() };
+        let attempt = attempt(&simulator, &notify_url);
+        let ask = gateway.prepay(&attempt, &clock.stamp().unwrap());
+        let answer = http.send(&ask).await.unwrap();
+        let prepay_id = match gateway.prepaid(&answer, &attempt).unwrap() {
+            Prepaid::Ready { prepay_id } => prepay_id,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(simulator.trade(NUMBER).unwrap().prepay_id, prepay_id);
+
+        let transaction_id = simulator.pay(NUMBER).unwrap();
+        let ask = gateway.query(&attempt, &clock.stamp().unwrap());
+        match gateway.trade(&http.send(&ask).await.unwrap(), &attempt).unwrap() {
+            Trade::Paid(payment) => assert_eq!(payment.transaction_id().as_str(), transaction_id),
+            other => panic!("{other:?}"),
+        }
+        let body = tokio::time::timeout(Duration::from_secs(5), hear.recv()).await.unwrap().unwrap();
+        assert!(String::from_utf8_lossy(&body).contains(&transaction_id));
+        let names: Vec<String> = simulator.calls();
+        assert_eq!(names, [format!("unifiedorder {NUMBER}"), format!("orderquery {NUMBER}")]);
+    }
+
+    #[actix_web::test]
+    async fn a_get_is_not_a_call() {
+        let (simulator, _) = simulator();
+        let app = actix_web::test::init_service(App::new().configure(routes(&simulator))).await;
+        let request = actix_web::test::TestRequest::get().uri("/pay/unifiedorder").to_request();
+        let body = actix_web::test::call_and_read_body(&app, request).await;
+        let reply = Fields::parse(&body).unwrap();
+        assert_eq!(reply.get("return_code"), Some("FAIL"));
+    }
+}

@@ -1,0 +1,500 @@
+//! unifiedorder, orderquery and closeorder as WeChat answers them: shape, signature, identity, field
+//! rules, then the book.
+//!
+//! Source: page 4011936530 and its neighbours for queries and closing; texts of unsigned replies as seen.
+
+use super::{
+    Simulator, SimulatorError,
+    layout::layout,
+    notify, oauth,
+    rules::{self, Broken, Rule},
+    trades::{Closing, Message, NotPlaced, Placed, Trade, TradeState},
+};
+use crate::{
+    clock::{Clock, NoEntropy},
+    domain::{money::Fen, time::UnixMs},
+    gateway::wechat_v2::{
+        sign::{self, SignType},
+        xml::{Fields, XmlFault},
+    },
+};
+use actix_web::{HttpRequest, HttpResponse, web};
+use std::time::Duration;
+
+/// How long `timeout-after-accept` keeps its reply: longer than any patience of ours.
+const HELD: Duration = Duration::from_millis(6_500);
+type Handled = Result<HttpResponse, SimulatorError>;
+
+pub fn routes(config: &mut web::ServiceConfig) {
+    let post_only = || web::to(|| async { xml(&comm_fail("请使用post方法")) });
+    config
+        .service(
+            web::resource("/pay/unifiedorder")
+                .route(web::post().to(unified_order))
+                .default_service(post_only()),
+        )
+        .service(
+            web::resource("/pay/orderquery").route(web::post().to(order_query)).default_service(post_only()),
+        )
+        .service(
+            web::resource("/pay/closeorder").route(web::post().to(close_order)).default_service(post_only()),
+        );
+}
+
+/// A call whose signature holds.
+struct Asked {
+    fields: Fields,
+    sign_type: SignType,
+}
+
+/// A signed reply with result_code FAIL.
+struct Failure {
+    err_code: &'static str,
+    err_code_des: String,
+}
+
+/// What a call comes to, before it is signed.
+enum Verdict {
+    Done(Fields),
+    Fail(Failure),
+}
+
+impl Verdict {
+    fn fail(err_code: &'static str, des: &str) -> Verdict {
+        Verdict::Fail(Failure { err_code, err_code_des: des.to_owned() })
+    }
+}
+
+impl Asked {
+    fn get(&self, name: &str) -> &str {
+        self.fields.get(name).unwrap_or_default()
+    }
+}
+
+async fn unified_order(simulator: web::Data<Simulator>, request: HttpRequest, body: web::Bytes) -> Handled {
+    let origin = {
+        let connection = request.connection_info();
+        format!("{}://{}", connection.scheme(), connection.host())
+    };
+    let mut held = false;
+    let reply = answer(&simulator, "unifiedorder", rules::UNIFIED_ORDER, &body, |asked| {
+        let (verdict, hold) = place(&simulator, asked, &origin)?;
+        held = hold;
+        Ok(verdict)
+    })?;
+    if held {
+        tokio::time::sleep(HELD).await;
+    }
+    Ok(reply)
+}
+
+async fn order_query(simulator: web::Data<Simulator>, body: web::Bytes) -> Handled {
+    answer(&simulator, "orderquery", rules::ORDER_QUERY, &body, |asked| Ok(query(&simulator, asked)))
+}
+
+async fn close_order(simulator: web::Data<Simulator>, body: web::Bytes) -> Handled {
+    answer(&simulator, "closeorder", rules::CLOSE_ORDER, &body, |asked| {
+        Ok(match simulator.book().close(asked.get("out_trade_no"), simulator.now()) {
+            Closing::Done => Verdict::Done([("result_msg", "OK")].into_iter().collect()),
+            Closing::Paid => Verdict::fail("ORDERPAID", "订单已支付"),
+            Closing::Already => Verdict::fail("ORDERCLOSED", "订单已关闭"),
+            Closing::Unknown => Verdict::fail("ORDERNOTEXIST", "订单不存在"),
+        })
+    })
+}
+
+/// The path every call takes; `decide` is what differs.
+fn answer(
+    simulator: &Simulator,
+    call: &'static str,
+    own_rules: &[Rule],
+    body: &[u8],
+    decide: impl FnOnce(&Asked) -> Result<Verdict, NoEntropy>,
+) -> Handled {
+    let asked = match read(simulator, call, body) {
+        Ok(asked) => asked,
+        Err(reason) => return Ok(xml(&comm_fail(reason))),
+    };
+    let verdict = match refused(simulator, &asked, own_rules) {
+        Some(failure) => Verdict::Fail(failure),
+        None => decide(&asked)?,
+    };
+    let reply = signed(simulator, &asked, verdict)?;
+    let message =
+        Message { at: simulator.now(), call, asked: layout(&asked.fields), answered: reply.clone() };
+    simulator.book().note(asked.get("out_trade_no"), message);
+    Ok(xml(&reply))
+}
+
+/// Shape and signature. The algorithm is the message's own `sign_type`; absent means MD5.
+fn read(simulator: &Simulator, call: &str, body: &[u8]) -> Result<Asked, &'static str> {
+    if body.is_empty() {
+        return Err("post数据为空");
+    }
+    let fields = Fields::parse(body).map_err(|fault| match fault {
+        XmlFault::Encoding => "编码格式错误",
+        _ => "XML格式错误",
+    })?;
+    simulator.book().log_call(call, fields.get("out_trade_no").unwrap_or_default());
+    let sign_type = match fields.get("sign_type") {
+        None => SignType::Md5,
+        Some(named) => SignType::parse(named).ok_or("签名错误")?,
+    };
+    sign::verify(&fields, &simulator.account().key, &[sign_type]).map_err(|_| "签名错误")?;
+    Ok(Asked { fields, sign_type })
+}
+
+/// Identity, then the rules of the fields.
+fn refused(simulator: &Simulator, asked: &Asked, own_rules: &[Rule]) -> Option<Failure> {
+    let account = simulator.account();
+    let fail = |err_code, err_code_des| Some(Failure { err_code, err_code_des });
+    let other = |name: &str, ours: &str| asked.fields.get(name).is_some_and(|named| named != ours);
+    if other("mch_id", &account.mch_id) {
+        return fail("MCHID_NOT_EXIST", "商户号不存在".to_owned());
+    }
+    if other("appid", &account.appid) {
+        return fail("APPID_NOT_EXIST", "appid不存在".to_owned());
+    }
+    match rules::check(&asked.fields, own_rules) {
+        Err(Broken::Lacking(name)) => fail("LACK_PARAMS", format!("缺少参数 {name}")),
+        Err(Broken::Wrong(name, wanted)) => fail("PARAM_ERROR", format!("参数 {name} 错误，应为{wanted}")),
+        Ok(()) => None,
+    }
+}
+
+/// The verdict, and whether the reply is to be held back.
+fn place(simulator: &Simulator, asked: &Asked, origin: &str) -> Result<(Verdict, bool), NoEntropy> {
+    let openid = asked.fields.get("openid");
+    let strict = simulator.0.options.strict_openid;
+    if strict && openid.is_some_and(|openid| !oauth::is_issued(simulator.account(), openid)) {
+        return Ok((Verdict::fail("PARAM_ERROR", "参数 openid 错误，appid和openid不匹配"), false));
+    }
+    let number = asked.get("out_trade_no");
+    let now = simulator.now();
+    let placed = placed(&simulator.0.clock, asked)?;
+    let mut book = simulator.book();
+    let scenario = book.scenario(number);
+    let times = book.count_asked(number);
+    if scenario.spoils_unified_order(times) {
+        return Ok((Verdict::fail("SYSTEMERROR", "系统错误"), false));
+    }
+    let verdict = match book.place(placed, now) {
+        Ok(prepay_id) => Verdict::Done(prepared(asked, &prepay_id, origin)),
+        Err(NotPlaced::Paid) => Verdict::fail("ORDERPAID", "该订单已支付"),
+        Err(NotPlaced::Closed) => Verdict::fail("ORDERCLOSED", "该订单已关闭"),
+        Err(NotPlaced::Used) => Verdict::fail("OUT_TRADE_NO_USED", "商户订单号重复，且参数不一致"),
+        Err(NotPlaced::ExpiresTooSoon) => {
+            Verdict::fail("PARAM_ERROR", "参数 time_expire 错误，应至少晚于现在 1 分钟")
+        }
+    };
+    Ok((verdict, scenario.holds_reply(times)))
+}
+
+fn placed(clock: &Clock, asked: &Asked) -> Result<Placed, NoEntropy> {
+    let mut parameters = asked.fields.clone();
+    parameters.remove("nonce_str");
+    parameters.remove("sign");
+    let now = clock.now().beijing_compact();
+    let day: String = now.chars().take(8).collect();
+    let nonce: String = clock.nonce()?.chars().take(20).collect();
+    // 4200, six digits, the day and ten digits: 28 as today's real ones have.
+    let (issuer, tail) = (below(clock, 1_000_000)?, below(clock, 10_000_000_000)?);
+    Ok(Placed {
+        out_trade_no: asked.get("out_trade_no").to_owned(),
+        parameters,
+        total_fee: Fen::parse_fen(asked.get("total_fee")).unwrap_or_default(),
+        sign_type: asked.sign_type,
+        expires_at: asked.fields.get("time_expire").and_then(UnixMs::parse_beijing_compact),
+        prepay_id: format!("wx{now}{nonce}"),
+        transaction_id: format!("4200{issuer:06}{day}{tail:010}"),
+    })
+}
+
+fn below(clock: &Clock, limit: u64) -> Result<u64, NoEntropy> {
+    Ok(u64::from_be_bytes(clock.random()?).checked_rem(limit).unwrap_or_default())
+}
+
+fn prepared(asked: &Asked, prepay_id: &str, origin: &str) -> Fields {
+    let mut fields: Fields =
+        [("trade_type", asked.get("trade_type")), ("prepay_id", prepay_id)].into_iter().collect();
+    match asked.get("trade_type") {
+        "NATIVE" => {
+            let short: String = prepay_id.chars().skip(16).take(11).collect();
+            fields.set("code_url", &format!("weixin://wxpay/bizpayurl?pr={short}"));
+        }
+        "MWEB" => fields.set("mweb_url", &format!("{origin}/cashier?prepay_id={prepay_id}")),
+        _ => {}
+    }
+    fields
+}
+
+fn query(simulator: &Simulator, asked: &Asked) -> Verdict {
+    let mut book = simulator.book();
+    let number = match (asked.fields.get("transaction_id"), asked.fields.get("out_trade_no")) {
+        (Some(transaction_id), _) => book.number_of_transaction_id(transaction_id),
+        (None, Some(number)) => Some(number.to_owned()),
+        (None, None) => return Verdict::fail("LACK_PARAMS", "缺少参数 transaction_id 或 out_trade_no"),
+    };
+    let by_transaction_id = asked.fields.get("transaction_id").is_some();
+    let trade = number
+        .and_then(|number| book.trade(&number, simulator.now()))
+        .filter(|trade| trade.is_paid() || !by_transaction_id);
+    match trade {
+        Some(trade) => Verdict::Done(told(trade)),
+        None => Verdict::fail("ORDERNOTEXIST", "订单不存在"),
+    }
+}
+
+/// Without a payment only number, attach and state are there, as WeChat promises no more.
+fn told(trade: &Trade) -> Fields {
+    let mut fields = match trade.state {
+        TradeState::Success | TradeState::Refund => notify::payment_fields(trade),
+        TradeState::NotPay | TradeState::Closed => {
+            let attach = trade.parameters.get("attach").map(|attach| ("attach", attach));
+            [("out_trade_no", trade.out_trade_no.as_str())].into_iter().chain(attach).collect()
+        }
+    };
+    fields.set("trade_state", trade.state.as_str());
+    fields.set("trade_state_desc", trade.state.desc_zh());
+    fields
+}
+
+fn signed(simulator: &Simulator, asked: &Asked, verdict: Verdict) -> Result<String, NoEntropy> {
+    let mut reply = match verdict {
+        Verdict::Done(mut fields) => {
+            fields.set("result_code", "SUCCESS");
+            fields
+        }
+        Verdict::Fail(failure) => [
+            ("result_code", "FAIL"),
+            ("err_code", failure.err_code),
+            ("err_code_des", failure.err_code_des.as_str()),
+        ]
+        .into_iter()
+        .collect(),
+    };
+    reply.set("return_code", "SUCCESS");
+    reply.set("return_msg", "OK");
+    for echoed in ["appid", "mch_id", "device_info"] {
+        if let Some(value) = asked.fields.get(echoed) {
+            reply.set(echoed, value);
+        }
+    }
+    reply.set("nonce_str", &simulator.0.clock.nonce()?);
+    let signature = sign::sign(&reply, &simulator.account().key, asked.sign_type);
+    reply.set("sign", &signature);
+    Ok(layout(&reply))
+}
+
+/// The unsigned reply of the transport level.
+fn comm_fail(reason: &str) -> String {
+    layout(&[("return_code", "FAIL"), ("return_msg", reason)].into_iter().collect())
+}
+
+fn xml(body: &str) -> HttpResponse {
+    HttpResponse::Ok().content_type("text/xml; charset=utf-8").body(body.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::*, *};
+    use crate::simulator::{Scenario, rules::Need};
+
+    fn code(reply: &Fields) -> &str {
+        reply.get("err_code").unwrap_or("none")
+    }
+
+    #[actix_web::test]
+    async fn a_call_with_a_bad_sign_is_refused_without_a_signature() {
+        let (simulator, _) = simulator();
+        let genuine = {
+            let mut fields = order(&simulator);
+            let signature = sign::sign(&fields, &simulator.account().key, SignType::HmacSha256);
+            fields.set("sign", &signature);
+            fields
+        };
+        let mut changed = genuine.clone();
+        changed.set("total_fee", "1");
+        let mut lower = genuine.clone();
+        lower.set("sign", &genuine.get("sign").unwrap().to_lowercase());
+        let mut missing = genuine.clone();
+        missing.remove("sign");
+        let mut undeclared = order(&simulator);
+        undeclared.remove("sign_type");
+        let signature = sign::sign(&undeclared, &simulator.account().key, SignType::HmacSha256);
+        undeclared.set("sign", &signature);
+        for fields in [changed, lower, missing, undeclared] {
+            let reply = post(&simulator, "/pay/unifiedorder", fields.to_xml().into_bytes()).await;
+            assert_eq!(reply.get("return_code"), Some("FAIL"));
+            assert_eq!(reply.get("return_msg"), Some("签名错误"));
+            assert_eq!(reply.get("sign"), None);
+        }
+        assert_eq!(simulator.trade(NUMBER), None);
+    }
+
+    #[actix_web::test]
+    async fn a_call_that_is_no_v2_document_is_refused() {
+        let (simulator, _) = simulator();
+        for (body, reason) in [
+            ("", "post数据为空"),
+            ("{}", "XML格式错误"),
+            ("<xml><a>1</a><a>2</a></xml>", "XML格式错误"),
+            ("<!DOCTYPE a []><xml></xml>", "XML格式错误"),
+        ] {
+            for path in ["/pay/unifiedorder", "/pay/orderquery", "/pay/closeorder"] {
+                let reply = post(&simulator, path, body.as_bytes().to_vec()).await;
+                assert_eq!(reply.get("return_msg"), Some(reason), "{path} {body}");
+            }
+        }
+    }
+
+    #[actix_web::test]
+    async fn each_required_field_is_missed() {
+        let (simulator, _) = simulator();
+        let required =
+            rules::COMMON.iter().chain(rules::UNIFIED_ORDER).filter(|rule| rule.need != Need::Never);
+        for rule in required {
+            let mut fields = order(&simulator);
+            if let Need::For(trade_type) = rule.need {
+                fields.set("trade_type", trade_type);
+            }
+            fields.remove(rule.name);
+            let reply = call(&simulator, "/pay/unifiedorder", fields).await;
+            assert_eq!(code(&reply), "LACK_PARAMS", "{}", rule.name);
+            assert!(reply.get("err_code_des").unwrap().contains(rule.name), "{}", rule.name);
+        }
+        assert_eq!(simulator.trade(NUMBER), None);
+    }
+
+    #[actix_web::test]
+    async fn a_wrong_value_is_named() {
+        let (simulator, _) = simulator();
+        for (name, value, expected) in [
+            ("total_fee", "9.90", "PARAM_ERROR"),
+            ("notify_url", "https://shop.test/notify?a=b", "PARAM_ERROR"),
+            ("openid", "oUpF8uMEb4qRXf22hE3X68TekukE", "PARAM_ERROR"),
+            ("time_expire", "20200101000000", "PARAM_ERROR"),
+            ("appid", "wx0000000000000000", "APPID_NOT_EXIST"),
+            ("mch_id", "1", "MCHID_NOT_EXIST"),
+        ] {
+            let mut fields = order(&simulator);
+            fields.set(name, value);
+            let reply = call(&simulator, "/pay/unifiedorder", fields).await;
+            assert_eq!(code(&reply), expected, "{name}");
+            if expected == "PARAM_ERROR" {
+                assert!(reply.get("err_code_des").unwrap().contains(name), "{name}");
+            }
+        }
+    }
+
+    #[actix_web::test]
+    async fn the_same_order_gets_the_same_prepay_id_and_other_parameters_are_refused() {
+        let (simulator, _) = simulator();
+        let first = prepay(&simulator).await;
+        assert!(first.starts_with("wx") && first.len() == 36, "{first}");
+        let mut again = order(&simulator);
+        again.set("nonce_str", "another");
+        let reply = call(&simulator, "/pay/unifiedorder", again).await;
+        assert_eq!(reply.get("prepay_id"), Some(first.as_str()));
+        for (name, value) in [("total_fee", "991"), ("body", "other"), ("spbill_create_ip", "::1")] {
+            let mut fields = order(&simulator);
+            fields.set(name, value);
+            let reply = call(&simulator, "/pay/unifiedorder", fields).await;
+            assert_eq!(code(&reply), "OUT_TRADE_NO_USED", "{name}");
+        }
+        assert_eq!(simulator.calls().len(), 5);
+        assert_eq!(simulator.calls()[0], format!("unifiedorder {NUMBER}"));
+    }
+
+    #[actix_web::test]
+    async fn a_trade_goes_from_notpay_to_success_and_cannot_be_ordered_or_closed_again() {
+        let (simulator, _) = simulator();
+        let reply = call(&simulator, "/pay/orderquery", about(NUMBER)).await;
+        assert_eq!(code(&reply), "ORDERNOTEXIST");
+        prepay(&simulator).await;
+        let reply = call(&simulator, "/pay/orderquery", about(NUMBER)).await;
+        assert_eq!(reply.get("trade_state"), Some("NOTPAY"));
+        assert_eq!((reply.get("total_fee"), reply.get("attach")), (None, Some("a-b")));
+
+        let transaction_id = simulator.pay(NUMBER).unwrap();
+        assert!(transaction_id.starts_with("4200") && transaction_id.len() == 28, "{transaction_id}");
+        assert!(simulator.pay(NUMBER).is_err());
+        assert_eq!(simulator.paid_total_fen(), 990);
+        let mut by_id = about(NUMBER);
+        by_id.remove("out_trade_no");
+        let reply = call(&simulator, "/pay/orderquery", by_id.clone()).await;
+        assert_eq!(code(&reply), "LACK_PARAMS");
+        by_id.set("transaction_id", &transaction_id);
+        let reply = call(&simulator, "/pay/orderquery", by_id).await;
+        assert_eq!(reply.get("trade_state"), Some("SUCCESS"));
+        assert_eq!((reply.get("total_fee"), reply.get("out_trade_no")), (Some("990"), Some(NUMBER)));
+
+        let reply = call(&simulator, "/pay/unifiedorder", order(&simulator)).await;
+        assert_eq!(code(&reply), "ORDERPAID");
+        let reply = call(&simulator, "/pay/closeorder", about(NUMBER)).await;
+        assert_eq!(code(&reply), "ORDERPAID");
+        simulator.refund(NUMBER).unwrap();
+        let reply = call(&simulator, "/pay/orderquery", about(NUMBER)).await;
+        assert_eq!(reply.get("trade_state"), Some("REFUND"));
+    }
+
+    #[actix_web::test]
+    async fn a_closed_trade_stays_closed_unless_the_payer_is_late() {
+        let (simulator, clock) = simulator();
+        let reply = call(&simulator, "/pay/closeorder", about(NUMBER)).await;
+        assert_eq!(code(&reply), "ORDERNOTEXIST");
+        prepay(&simulator).await;
+        let reply = call(&simulator, "/pay/closeorder", about(NUMBER)).await;
+        assert_eq!(reply.get("result_code"), Some("SUCCESS"));
+        let reply = call(&simulator, "/pay/closeorder", about(NUMBER)).await;
+        assert_eq!(code(&reply), "ORDERCLOSED");
+        let reply = call(&simulator, "/pay/unifiedorder", order(&simulator)).await;
+        assert_eq!(code(&reply), "ORDERCLOSED");
+        assert!(simulator.pay(NUMBER).is_err());
+        clock.advance_ms(3_600_000);
+        simulator.set_scenario(NUMBER, Scenario::LatePayment);
+        simulator.pay(NUMBER).unwrap();
+        let reply = call(&simulator, "/pay/orderquery", about(NUMBER)).await;
+        assert_eq!(reply.get("trade_state"), Some("SUCCESS"));
+    }
+
+    #[actix_web::test]
+    async fn an_unpaid_trade_is_closed_after_time_expire() {
+        let (simulator, clock) = simulator();
+        prepay(&simulator).await;
+        clock.advance_ms(900_000);
+        let reply = call(&simulator, "/pay/orderquery", about(NUMBER)).await;
+        assert_eq!(reply.get("trade_state"), Some("CLOSED"));
+        assert!(simulator.pay(NUMBER).is_err());
+    }
+
+    #[actix_web::test]
+    async fn systemerror_comes_twice_for_a_number_and_then_the_order_is_placed() {
+        let (simulator, _) = simulator();
+        simulator.set_default_scenario(Scenario::SystemError);
+        for _ in 0..2 {
+            let reply = call(&simulator, "/pay/unifiedorder", order(&simulator)).await;
+            assert_eq!(code(&reply), "SYSTEMERROR");
+        }
+        prepay(&simulator).await;
+    }
+
+    #[actix_web::test]
+    async fn the_reply_uses_the_algorithm_of_the_request_and_none_means_md5() {
+        let (simulator, _) = simulator();
+        let mut fields = order(&simulator);
+        fields.remove("sign_type");
+        let reply = call(&simulator, "/pay/unifiedorder", fields).await;
+        assert_eq!(reply.get("sign").map(str::len), Some(32));
+    }
+
+    #[actix_web::test]
+    async fn timeout_after_accept_takes_the_order_and_answers_only_the_repeat() {
+        let (simulator, _) = simulator();
+        simulator.set_default_scenario(Scenario::TimeoutAfterAccept);
+        let patience = Duration::from_millis(100);
+        assert!(tokio::time::timeout(patience, prepay(&simulator)).await.is_err());
+        let accepted = simulator.trade(NUMBER).unwrap();
+        assert_eq!(prepay(&simulator).await, accepted.prepay_id);
+    }
+}

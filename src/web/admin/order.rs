@@ -1,0 +1,204 @@
+//! One order with its whole story, and the button that asks the gateway again.
+
+use super::{verdict_zh, via_zh};
+use crate::{
+    domain::{
+        ids::OutTradeNo,
+        order::{Environment, Order, Source},
+    },
+    flow::{
+        query::{self, Asked},
+        timeline::{self, What},
+    },
+    store::{attempts, audit_log, events::EventKind, orders},
+    web::{
+        Web, csrf,
+        error::WebError,
+        layout::{Layout, OrderState, page, precise_time},
+        log_in::TokenForm,
+        orders::as_json,
+        session::{Admin, see_other},
+    },
+};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::StatusCode,
+    web::{Data, Form, Path, Query},
+};
+use askama::Template;
+use serde::Deserialize;
+use std::sync::Arc;
+
+#[derive(Template)]
+#[template(path = "admin/order.html")]
+struct OrderPage {
+    layout: Layout,
+    out_trade_no: String,
+    amount: String,
+    state: OrderState,
+    user: String,
+    user_id: i64,
+    goods_name: String,
+    transaction_id: Option<String>,
+    environment: String,
+    created: String,
+    expires: String,
+    paid: Option<String>,
+    closed: Option<String>,
+    via: String,
+    steps: Vec<TimelineStep>,
+    flash: Option<String>,
+    query_action: String,
+}
+
+struct TimelineStep {
+    at: String,
+    kind: String,
+    title: String,
+    detail: String,
+    raw: Option<String>,
+}
+
+/// What the button brought, carried over the redirect as one of a few words.
+#[derive(Deserialize)]
+pub struct Flash {
+    #[serde(default)]
+    asked: String,
+}
+
+/// GET /admin/orders/{out_trade_no}, also by the number of an attempt.
+///
+/// # Errors
+/// 404; the books.
+pub async fn show(
+    web: Data<Arc<Web>>,
+    admin: Admin,
+    number: Path<String>,
+    flash: Query<Flash>,
+) -> Result<HttpResponse, WebError> {
+    let order = find(&web, &number).await?;
+    if admin.json {
+        return Ok(HttpResponse::Ok().json(as_json(&order)));
+    }
+    let timeline = timeline::of(&web.app, order).await?;
+    let order = &timeline.order;
+    let template = OrderPage {
+        layout: Layout::of(&web, &admin),
+        out_trade_no: order.out_trade_no.as_str().to_owned(),
+        amount: order.amount.yuan(),
+        state: OrderState::of(order, web.app.clock.now()),
+        user: timeline.owner.as_ref().map(|user| user.username.clone()).unwrap_or_default(),
+        user_id: order.user_id,
+        goods_name: order.goods_name.clone(),
+        transaction_id: order.transaction_id.as_ref().map(|id| id.as_str().to_owned()),
+        environment: match order.environment {
+            Environment::Live => "正式".to_owned(),
+            Environment::Simulator => "模拟".to_owned(),
+        },
+        created: order.created_at.beijing_text(),
+        expires: order.expires_at.beijing_text(),
+        paid: order.paid_at.map(|at| at.beijing_text()),
+        closed: order.closed_at.map(|at| at.beijing_text()),
+        via: order.settled_by.map(via_zh).unwrap_or_default().to_owned(),
+        steps: timeline.steps.iter().map(step).collect(),
+        flash: flash_text(&flash.asked).map(str::to_owned),
+        query_action: format!("/admin/orders/{}/query", order.out_trade_no),
+    };
+    Ok(page(&web, &admin, StatusCode::OK, &template))
+}
+
+fn step(step: &timeline::Step) -> TimelineStep {
+    let (title, kind) = match &step.what {
+        What::Event(EventKind::Created) => ("创建订单".to_owned(), "info"),
+        What::Event(EventKind::Prepay) if step.detail.contains("received") => ("预下单成功".to_owned(), "ok"),
+        What::Event(EventKind::Prepay) => ("预下单没有结果".to_owned(), "warn"),
+        What::Event(EventKind::Returned) => ("付款页返回".to_owned(), "info"),
+        What::Event(EventKind::Query) => ("查单".to_owned(), "info"),
+        What::Event(EventKind::Close) => ("关闭".to_owned(), "mute"),
+        What::Event(EventKind::Credit) => ("入账".to_owned(), "ok"),
+        What::Notice { source, verdict } => {
+            let (meaning, kind) = verdict_zh(verdict);
+            let message = if source == Source::Notify.as_str() { "回调" } else { "查单回复" };
+            (format!("{message}：{meaning}"), kind)
+        }
+    };
+    TimelineStep {
+        at: precise_time(step.at),
+        kind: kind.to_owned(),
+        title,
+        detail: step.detail.clone(),
+        raw: step.raw.clone(),
+    }
+}
+
+/// POST /admin/orders/{out_trade_no}/query: asks the gateway about every attempt that was ever sent.
+///
+/// # Errors
+/// 404; the books.
+pub async fn query(
+    web: Data<Arc<Web>>,
+    request: HttpRequest,
+    admin: Admin,
+    number: Path<String>,
+    form: Form<TokenForm>,
+) -> Result<HttpResponse, WebError> {
+    csrf::check(&request, &web.app, &admin, &form.token)?;
+    let order = find(&web, &number).await?;
+    let id = order.id;
+    let sent = web.app.store.read(move |db| attempts::of_order(db, id)).await?;
+    let mut answers = Vec::new();
+    for attempt in sent.iter().filter(|attempt| attempt.asked_at.is_some()) {
+        answers.push(query::ask(&web.app, attempt, Source::Admin).await?);
+    }
+    let word = outcome(&answers);
+    let (actor, target, now) = (admin.user.username.clone(), order.out_trade_no.clone(), web.app.clock.now());
+    web.app
+        .store
+        .write(move |db| audit_log::insert(db, &actor, "order_queried", target.as_str(), word, now))
+        .await?;
+    Ok(see_other(&format!("/admin/orders/{}?asked={word}", order.out_trade_no), None))
+}
+
+fn outcome(answers: &[Asked]) -> &'static str {
+    if answers.is_empty() {
+        return "never_sent";
+    }
+    if answers.iter().any(|asked| matches!(asked, Asked::Paid(settled) if settled.credited())) {
+        return "credited";
+    }
+    match answers.last() {
+        Some(Asked::Paid(_)) => "paid_before",
+        Some(Asked::Pending(_)) => "not_paid",
+        Some(Asked::Closed) => "closed",
+        Some(Asked::NotFound) => "not_found",
+        Some(Asked::Refunded) => "refunded",
+        Some(Asked::Unknown(_)) | None => "no_answer",
+    }
+}
+
+fn flash_text(word: &str) -> Option<&'static str> {
+    match word {
+        "credited" => Some("微信：已支付。我方刚刚入账。"),
+        "paid_before" => Some("微信：已支付。没有新的入账，详情见时间线。"),
+        "not_paid" => Some("微信：尚未支付。"),
+        "closed" => Some("微信：已关闭，未支付。"),
+        "not_found" => Some("微信：没有这个订单号。"),
+        "refunded" => Some("微信：已转入退款。请看待处理事项。"),
+        "no_answer" => Some("微信没有给出可用的回答，没有任何改动。请稍后再试。"),
+        "never_sent" => Some("这个订单还没有向微信下过单。"),
+        _ => None,
+    }
+}
+
+async fn find(web: &Web, number: &str) -> Result<Order, WebError> {
+    let number = OutTradeNo::parse(number).ok_or(WebError::NotFound)?;
+    let found = web
+        .app
+        .store
+        .read(move |db| match orders::by_number(db, &number)? {
+            Some(order) => Ok(Some(order)),
+            None => Ok(attempts::with_order(db, &number)?.map(|(_, order)| order)),
+        })
+        .await?;
+    found.ok_or(WebError::NotFound)
+}
