@@ -41,7 +41,7 @@ struct ErrorPage {
 /// The middleware.
 ///
 /// # Errors
-/// None: every error of the handler becomes an answer here.
+/// Those of the framework below any handler.
 pub async fn wrap(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -52,14 +52,11 @@ pub async fn wrap(
     let id = request_id(&request, &web);
     request.extensions_mut().insert(RequestId(id.clone()));
     let (method, path) = (request.method().clone(), request.path().to_owned());
-    let http_request = request.request().clone();
     let started = web.app.clock.now();
     let span = tracing::info_span!("request", request_id = %id);
     let answered = async {
-        let response = match next.call(request).await {
-            Ok(response) => response.map_into_boxed_body(),
-            Err(error) => ServiceResponse::new(http_request.clone(), error.error_response()),
-        };
+        // Errors of handlers and extractors arrive here as responses already.
+        let response = next.call(request).await?.map_into_boxed_body();
         let status = response.status().as_u16();
         let ms = web.app.clock.now().since(started);
         if path.starts_with("/static/") || path == "/healthz" {
@@ -67,10 +64,10 @@ pub async fn wrap(
         } else {
             tracing::info!(%method, path = shown(&path), status, ms, "{method} {} {status} in {ms} ms", shown(&path));
         }
-        response
+        Ok::<_, Error>(response)
     }
     .instrument(span)
-    .await;
+    .await?;
     let mut answered = explain(&web, answered, &id);
     secure(&web, answered.headers_mut());
     if let Ok(value) = HeaderValue::from_str(&id) {

@@ -22,7 +22,7 @@ use actix_web::{
 };
 use askama::Template;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use url::form_urlencoded::Serializer;
 
@@ -105,9 +105,7 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Filter>) -> Re
     let next = found.last().filter(|_| more).map(|(order, _)| order.id);
     if admin.json {
         return Ok(HttpResponse::Ok().json(json!({
-            "orders": found.iter().map(|(order, user)| {
-                json!({ "order": as_json(order), "username": user })
-            }).collect::<Vec<_>>(),
+            "orders": found.iter().map(|(order, user)| with_user(order, user)).collect::<Vec<_>>(),
             "totals": { "orders": totals.orders, "paid": totals.paid, "paid_fen": totals.paid_fen },
             "before": next,
         })));
@@ -125,6 +123,14 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Filter>) -> Re
         filter,
     };
     Ok(page(&web, &admin, StatusCode::OK, &template))
+}
+
+fn with_user(order: &Order, user: &str) -> Value {
+    let mut row = as_json(order);
+    if let Some(fields) = row.as_object_mut() {
+        fields.insert("username".to_owned(), json!(user));
+    }
+    row
 }
 
 impl Filter {

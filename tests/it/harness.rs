@@ -1,0 +1,344 @@
+//! A shop with its own books, its own WeChat and its own time. When it closes, the books must hold.
+
+use reqwest::{Client, Method, redirect::Policy};
+use secrecy::SecretString;
+use serde_json::Value;
+use shouyin::{
+    app::App,
+    clock::Clock,
+    config::{Config, Database, Origins, SimulatorKeys},
+    domain::{order::Order, time::UnixMs},
+    flow::set_up,
+    gateway::wechat_v2::{Account, sign::SignType},
+    http::Http,
+    jobs,
+    simulator::{self, Options, Simulator, faults::Scenario},
+    store::{Store, books, notices, notices::Notice, orders, work_items, work_items::WorkItem},
+    web::{Web, server},
+};
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// 2026-11-20 20:00:00 in Beijing.
+pub const START: UnixMs = UnixMs(1_795_176_000_000);
+pub const PASSWORD: &str = "correct horse battery";
+/// A WeChat browser on a phone.
+pub const WECHAT: &str = "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Mobile MicroMessenger/8.0.47";
+
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+/// A running shop on port 0. Background jobs do not run by themselves: tests call them.
+pub struct Shop {
+    pub app: Arc<App>,
+    pub web: Arc<Web>,
+    pub simulator: Simulator,
+    pub url: String,
+    pub simulator_url: String,
+    pub clock: Clock,
+    folder: PathBuf,
+    handles: Vec<actix_web::dev::ServerHandle>,
+}
+
+impl Shop {
+    pub async fn open() -> Shop {
+        Shop::open_with(|_| {}).await
+    }
+
+    /// `change` may alter the configuration before anything starts.
+    pub async fn open_with(change: impl FnOnce(&mut Config)) -> Shop {
+        let clock = Clock::manual(START);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("shouyin-it-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (listener, address) = listen();
+        let (simulator_listener, simulator_address) = listen();
+        let simulator_url = format!("http://{simulator_address}");
+        let random = || clock.nonce().unwrap();
+        let keys = SimulatorKeys::marked([random(), random(), random()]);
+        let database = Database::Sqlite(folder.join("books.db"));
+        let mut config = Config::for_simulator(&keys, database, address, &simulator_url).unwrap();
+        change(&mut config);
+        let simulator = Simulator::new(
+            Options {
+                account: Account { accept: SignType::ALL.to_vec(), ..config.wechat.clone() },
+                app_secret: SecretString::from(keys.app_secret),
+                speed: 1,
+                scenario: Scenario::Ok,
+                bridge_origin: format!("http://{address}"),
+                strict_openid: true,
+            },
+            clock.clone(),
+            Http::new(Origins { wechat_api: vec![], wechat_oauth: vec![] }).unwrap(),
+        );
+        let simulating = simulator::serve(simulator.clone(), simulator_listener).unwrap();
+        let store = Store::open(&config.database).unwrap();
+        let app = App::new(config, store, clock.clone()).unwrap();
+        let web = Web::new(app.clone(), None, Box::new(|| true));
+        let serving = server::serve(web.clone(), listener, 1).unwrap();
+        let handles = vec![simulating.handle(), serving.handle()];
+        tokio::spawn(simulating);
+        tokio::spawn(serving);
+        Shop { app, web, simulator, url: format!("http://{address}"), simulator_url, clock, folder, handles }
+    }
+
+    /// A browser nobody is signed in with.
+    pub fn browser(&self) -> Browser {
+        Browser::new(self.url.clone(), "Mozilla/5.0 (X11; Linux x86_64)")
+    }
+
+    /// A registered user in the WeChat browser, with an openid.
+    pub async fn user(&self, name: &str) -> Browser {
+        let browser = Browser::new(self.url.clone(), WECHAT);
+        browser.register(name).await;
+        browser.go_to_wechat_and_back().await;
+        browser
+    }
+
+    /// A signed-in administrator, made through the one-time link.
+    pub async fn admin(&self) -> Browser {
+        let browser = self.browser();
+        let link = set_up::link_if_needed(&self.app).await.unwrap().expect("no administrator yet");
+        let path = link.strip_prefix(&self.url).unwrap().to_owned();
+        let token = browser.form_token(&path).await;
+        let made =
+            browser.post(&path, &[("token", &token), ("username", "boss"), ("password", PASSWORD)]).await;
+        assert_eq!(made.status, 303, "{}", made.body);
+        browser
+    }
+
+    /// The simulator sends every callback that is due now.
+    pub async fn deliver(&self) -> usize {
+        self.simulator.deliver_due().await
+    }
+
+    /// One round of the sweep, until nothing is due.
+    pub async fn sweep(&self) -> usize {
+        jobs::query_pending::run_once(self.app.clone()).await.unwrap()
+    }
+
+    /// One round of closing.
+    pub async fn close_expired(&self) -> usize {
+        jobs::close_expired::run_once(self.app.clone()).await.unwrap()
+    }
+
+    pub async fn order(&self, number: &str) -> Order {
+        let number = shouyin::domain::ids::OutTradeNo::parse(number).unwrap();
+        self.app.store.read(move |db| orders::by_number(db, &number)).await.unwrap().expect("an order")
+    }
+
+    pub async fn all_notices(&self) -> Vec<Notice> {
+        self.app.store.read(|db| notices::list(db, false, None, 10_000)).await.unwrap()
+    }
+
+    pub async fn verdicts(&self) -> Vec<String> {
+        self.all_notices().await.into_iter().rev().map(|notice| notice.verdict).collect()
+    }
+
+    pub async fn work_items(&self) -> Vec<WorkItem> {
+        self.app.store.read(|db| work_items::list(db, None, 10_000)).await.unwrap()
+    }
+
+    /// Balance of a user, in fen.
+    pub async fn balance(&self, user_id: i64) -> i64 {
+        use shouyin::{domain::ledger::Account as Books, store::ledger};
+        self.app.store.read(move |db| ledger::balance(db, &Books::User(user_id))).await.unwrap()
+    }
+
+    /// Sends a callback as WeChat would: no cookie, no Origin.
+    pub async fn notify(&self, body: impl Into<Vec<u8>>) -> Answer {
+        let client = Client::builder().redirect(Policy::none()).no_proxy().build().unwrap();
+        let request = client
+            .post(format!("{}/notify/wechat", self.url))
+            .header("content-type", "text/xml")
+            .header("user-agent", "Mozilla/4.0")
+            .body(body.into());
+        Answer::of(request.send().await.unwrap()).await
+    }
+}
+
+/// After every test: every rule of the books holds.
+impl Drop for Shop {
+    fn drop(&mut self) {
+        for handle in &self.handles {
+            drop(handle.stop(false));
+        }
+        let (store, folder) = (self.app.store.clone(), self.folder.clone());
+        let checked = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(store.read(books::breaches)).unwrap()
+        })
+        .join();
+        std::fs::remove_dir_all(folder).ok();
+        if !std::thread::panicking() {
+            assert_eq!(checked.unwrap(), Vec::<String>::new(), "the books do not hold");
+        }
+    }
+}
+
+/// Where a listener of a test listens: any free port of loopback.
+fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// A browser: keeps its cookie, follows nothing by itself.
+#[derive(Clone)]
+pub struct Browser {
+    client: Client,
+    pub origin: String,
+    cookies: Arc<Mutex<std::collections::BTreeMap<String, String>>>,
+    user_agent: String,
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    pub async fn of(response: reqwest::Response) -> Answer {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Answer { status, headers, body: response.text().await.unwrap_or_default() }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.body))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The value of a hidden input.
+    pub fn hidden(&self, name: &str) -> String {
+        let mark = format!("name=\"{name}\" value=\"");
+        let (_, rest) = self.body.split_once(&mark).unwrap_or_else(|| panic!("no {name} in {}", self.body));
+        rest.split_once('"').unwrap().0.to_owned()
+    }
+}
+
+impl Browser {
+    pub fn new(origin: String, user_agent: &str) -> Browser {
+        let client = Client::builder().redirect(Policy::none()).no_proxy().build().unwrap();
+        Browser { client, origin, cookies: Arc::default(), user_agent: user_agent.to_owned() }
+    }
+
+    pub fn cookie(&self) -> Option<String> {
+        self.cookies.lock().unwrap().get("shouyin").cloned()
+    }
+
+    pub fn set_cookie(&self, value: &str) {
+        self.cookies.lock().unwrap().insert("shouyin".to_owned(), value.to_owned());
+    }
+
+    /// Any request; cookies go to the shop only.
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        form: Option<&[(&str, &str)]>,
+    ) -> Answer {
+        let ours = url.starts_with('/');
+        let address = if ours { format!("{}{url}", self.origin) } else { url.to_owned() };
+        let mut request = self.client.request(method, address).header("user-agent", &self.user_agent);
+        if ours {
+            let cookies = self.cookies.lock().unwrap();
+            let line: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            request = request.header("cookie", line.join("; "));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(fields) = form {
+            let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+            request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
+        }
+        let answer = Answer::of(request.send().await.unwrap()).await;
+        if ours {
+            for line in answer.headers.get_all("set-cookie") {
+                let pair = line.to_str().unwrap().split(';').next().unwrap();
+                let (name, value) = pair.split_once('=').unwrap();
+                self.cookies.lock().unwrap().insert(name.to_owned(), value.to_owned());
+            }
+        }
+        answer
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, &[], None).await
+    }
+
+    pub async fn get_json(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, &[("accept", "application/json")], None).await
+    }
+
+    pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Answer {
+        self.send(Method::POST, path, &[], Some(form)).await
+    }
+
+    pub async fn post_json(&self, path: &str, form: &[(&str, &str)]) -> Answer {
+        self.send(Method::POST, path, &[("accept", "application/json")], Some(form)).await
+    }
+
+    /// Loads a page with a form and takes its token.
+    pub async fn form_token(&self, path: &str) -> String {
+        let page = self.get(path).await;
+        assert_eq!(page.status, 200, "{path}: {}", page.body);
+        page.hidden("token")
+    }
+
+    pub async fn register(&self, name: &str) {
+        let token = self.form_token("/register").await;
+        let answer =
+            self.post("/register", &[("token", &token), ("username", name), ("password", PASSWORD)]).await;
+        assert_eq!(answer.status, 303, "{}", answer.body);
+    }
+
+    pub async fn log_in(&self, name: &str, password: &str) -> Answer {
+        let token = self.form_token("/login").await;
+        self.post("/login", &[("token", &token), ("username", name), ("password", password)]).await
+    }
+
+    /// The silent trip that teaches the shop this phone's openid.
+    pub async fn go_to_wechat_and_back(&self) {
+        let out = self.get("/wechat/login?next=%2Ftop-up").await;
+        assert_eq!(out.status, 302, "{}", out.body);
+        let at_wechat = self.get(out.header("location")).await;
+        assert_eq!(at_wechat.status, 302, "{}", at_wechat.body);
+        let back = at_wechat.header("location").strip_prefix(&self.origin).unwrap().to_owned();
+        let done = self.get(&back).await;
+        assert_eq!(done.status, 303, "{}", done.body);
+    }
+
+    /// Tops up through the form as a program would; gives the whole answer.
+    pub async fn try_top_up(&self, yuan: &str) -> Answer {
+        let form = self.get("/top-up").await;
+        assert_eq!(form.status, 200, "{}", form.body);
+        let (token, intent) = (form.hidden("token"), form.hidden("intent"));
+        self.post_json("/top-up", &[("token", &token), ("intent", &intent), ("amount", yuan)]).await
+    }
+
+    /// Makes an order that WeChat has prepared; gives its number.
+    pub async fn top_up(&self, yuan: &str) -> String {
+        let answer = self.try_top_up(yuan).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        assert_eq!(answer.json()["pay"]["kind"], "jsapi", "{}", answer.body);
+        answer.json()["out_trade_no"].as_str().unwrap().to_owned()
+    }
+
+    /// The server's truth about an order.
+    pub async fn status(&self, number: &str) -> Value {
+        self.get_json(&format!("/orders/{number}/status")).await.json()
+    }
+}
