@@ -1,7 +1,10 @@
 //! The only time and the only randomness of the program. Both are values elsewhere.
 
 use crate::{
-    domain::{ids::OutTradeNo, time::UnixMs},
+    domain::{
+        ids::{OutTradeNo, hex},
+        time::UnixMs,
+    },
     gateway::Stamp,
 };
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -113,16 +116,6 @@ impl Clock {
         let millis = u64::try_from(self.now().0).unwrap_or_default();
         Ok(Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid().simple().to_string())
     }
-}
-
-/// Lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

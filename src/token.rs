@@ -1,6 +1,6 @@
 //! Tokens people carry and we only know by their hash, and form tokens bound to a browser.
 
-use crate::clock::hex;
+use crate::domain::ids::hex;
 use aws_lc_rs::{constant_time, digest, hmac};
 use secrecy::{ExposeSecret, SecretString};
 

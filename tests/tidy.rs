@@ -1,0 +1,330 @@
+//! The house rules as a test: floors, one home per side effect, no floats near money, clean templates.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// What each module of the top level may import, besides itself.
+const FLOORS: &[(&str, &[&str])] = &[
+    ("main", &["cli"]),
+    (
+        "cli",
+        &[
+            "app",
+            "clock",
+            "config",
+            "domain",
+            "flow",
+            "gateway",
+            "http",
+            "jobs",
+            "metrics",
+            "simulator",
+            "store",
+            "token",
+            "web",
+        ],
+    ),
+    ("web", &["app", "config", "clock", "domain", "flow", "gateway", "metrics", "store", "token"]),
+    ("jobs", &["app", "domain", "flow", "store"]),
+    ("simulator", &["clock", "config", "domain", "gateway", "http"]),
+    ("flow", &["app", "clock", "domain", "gateway", "store", "token"]),
+    ("app", &["clock", "config", "domain", "gateway", "http", "metrics", "store"]),
+    ("clock", &["domain", "gateway"]),
+    ("config", &["domain", "gateway"]),
+    ("http", &["config", "gateway"]),
+    ("metrics", &[]),
+    ("store", &["config", "domain", "gateway"]),
+    ("token", &["domain"]),
+    ("gateway", &["domain"]),
+    ("domain", &[]),
+];
+
+/// Words that only these files may contain, with the reason.
+const HOMES: &[(&str, &[&str], &str)] = &[
+    ("SystemTime::now", &["clock.rs"], "time is a value everywhere else"),
+    ("Instant::now", &["clock.rs"], "time is a value everywhere else"),
+    ("SystemRandom", &["clock.rs"], "randomness is a value everywhere else"),
+    ("diesel::", &["store/"], "SQL lives in the store"),
+    ("std::env", &["config/"], "configuration is read once"),
+    ("env::var", &["config/"], "configuration is read once"),
+    ("reqwest::", &["http.rs"], "one sender, with its limits"),
+    ("Status::Paid.number()", &["store/settlement.rs"], "one door for money"),
+    ("insert_top_up", &["store/ledger.rs", "store/settlement.rs"], "one door for money"),
+    ("settlement::settle", &["flow/settle.rs"], "one door for money"),
+    (
+        "Md5",
+        &["gateway/wechat_v2/sign.rs", "gateway/wechat_v2/mod.rs", "config/", "cli/", "simulator/"],
+        "MD5 is V2's alone",
+    ),
+];
+
+#[test]
+fn imports_go_down_never_sideways_or_up() {
+    let floors: BTreeMap<&str, &[&str]> = FLOORS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let module = top_module(&path);
+        if module == "lib" {
+            continue;
+        }
+        let allowed = floors.get(module.as_str()).unwrap_or_else(|| panic!("{path} is on no floor"));
+        for imported in imports(&production(&text)) {
+            if imported != module && !allowed.contains(&imported.as_str()) {
+                wrong.push(format!("{path} imports {imported}"));
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn each_side_effect_has_one_home() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        for (word, homes, why) in HOMES {
+            let at_home = homes.iter().any(|home| path.starts_with(home) || path == *home);
+            if production(&text).contains(word) && !at_home {
+                wrong.push(format!("{path} has {word}: {why}"));
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn no_float_comes_near_money() {
+    let floors = ["domain/", "gateway/", "flow/", "store/"];
+    for (path, text) in sources().filter(|(path, _)| floors.iter().any(|floor| path.starts_with(floor))) {
+        for float in ["f32", "f64"] {
+            let found = words(&text).any(|word| word == float);
+            assert!(!found, "{path} has {float}");
+        }
+    }
+}
+
+#[test]
+fn no_flow_knows_which_gateway_it_speaks_to() {
+    for (path, text) in sources().filter(|(path, _)| path.starts_with("flow/")) {
+        for word in ["wechat_v2", "Channel::Wechat", "match channel", "match attempt.channel"] {
+            assert!(!text.contains(word), "{path} has {word}: the Gateway trait lacks a method");
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    for (path, text) in sources() {
+        // The tests of a module may live in a file of their own beside it.
+        assert!(path.ends_with("/tests.rs") || text.starts_with("//! "), "{path} does not open with //!");
+    }
+}
+
+#[test]
+fn templates_have_no_inline_style_script_or_unescaped_value() {
+    for path in files(Path::new("templates"), "html") {
+        let text = fs::read_to_string(&path).unwrap();
+        for bad in ["style=\"", "onclick=", "onload=", "onerror=", "javascript:", "<style", "<script>"] {
+            assert!(!text.contains(bad), "{} has {bad}", path.display());
+        }
+        let unescaped = text.matches("|safe").count();
+        let drawn_by_us = text.matches("{{ qr_svg|safe }}").count();
+        assert_eq!(unescaped, drawn_by_us, "{} prints a value unescaped", path.display());
+    }
+}
+
+#[test]
+fn every_post_form_carries_the_token() {
+    for path in files(Path::new("templates"), "html") {
+        let text = fs::read_to_string(&path).unwrap();
+        // The simulator plays WeChat, which has no forms of ours.
+        if path.starts_with("templates/simulator") {
+            continue;
+        }
+        for form in text.split("<form").skip(1) {
+            let form = form.split("</form>").next().unwrap();
+            let post = form.split('>').next().unwrap().contains("method=\"post\"");
+            assert!(!post || form.contains("token("), "{}: a form without its token", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_example_environment_names_exactly_the_variables_of_the_code() {
+    let example = fs::read_to_string(".env.example").unwrap();
+    let named: BTreeSet<String> = example
+        .lines()
+        .filter_map(|line| {
+            let (name, _) = line.trim_start_matches("# ").split_once('=')?;
+            let upper = !name.is_empty()
+                && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+            upper.then(|| name.to_owned())
+        })
+        .collect();
+    let read: BTreeSet<String> = shouyin::config::VARIABLES.iter().map(|v| v.name.to_owned()).collect();
+    assert_eq!(named, read);
+}
+
+#[test]
+fn the_example_environment_refuses_to_serve() {
+    let values: BTreeMap<String, String> =
+        dotenvy::from_filename_iter(".env.example").unwrap().map(Result::unwrap).collect();
+    let source = shouyin::config::Source::from_maps(&values, &BTreeMap::new());
+    let refused = shouyin::config::Config::read(&source).unwrap_err();
+    for name in ["SECRET_KEY", "WECHAT_API_KEY", "WECHAT_APP_SECRET"] {
+        assert!(refused.0.iter().any(|problem| problem.name == name), "{name} passes as it stands");
+    }
+}
+
+/// Permissive licences only, and none of the crates this project has reasons to avoid.
+#[test]
+fn every_dependency_is_permissive_and_wanted() {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--filter-platform",
+            "x86_64-unknown-linux-gnu",
+        ])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let permissive = [
+        "MIT",
+        "Apache-2.0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "ISC",
+        "Zlib",
+        "Unlicense",
+        "0BSD",
+        "Unicode-3.0",
+        "CC0-1.0",
+        "CDLA-Permissive-2.0",
+        "MIT-0",
+        "BSL-1.0",
+    ];
+    let unwanted = ["rsa", "openssl", "openssl-sys", "native-tls", "actix-governor", "serde_yaml", "dotenv"];
+    for package in metadata["packages"].as_array().unwrap() {
+        let (name, licence) = (package["name"].as_str().unwrap(), package["license"].as_str().unwrap_or(""));
+        let any = licence.replace("/", " OR ").replace(['(', ')'], " ");
+        let fine = any.split(" OR ").any(|choice| {
+            choice.split(" AND ").all(|one| permissive.contains(&one.trim().split(" WITH ").next().unwrap()))
+        });
+        assert!(fine, "{name} is under {licence}");
+        assert!(!unwanted.contains(&name), "{name} is not wanted here");
+    }
+}
+
+/// Sizes are taste, not law: printed for whoever reads the test's output.
+#[test]
+fn the_longest_files_and_functions_are_printed() {
+    let mut lengths: Vec<(usize, String)> =
+        sources().map(|(path, text)| (text.lines().count(), path)).collect();
+    let mut functions: Vec<(usize, String)> = sources()
+        .flat_map(|(path, text)| {
+            functions(&production(&text))
+                .into_iter()
+                .map(move |(name, length)| (length, format!("{path} {name}")))
+        })
+        .collect();
+    lengths.sort_unstable_by(|a, b| b.cmp(a));
+    functions.sort_unstable_by(|a, b| b.cmp(a));
+    for (lines, what) in lengths.iter().take(5).chain(functions.iter().take(5)) {
+        println!("{lines:5} {what}");
+    }
+    assert!(lengths[0].0 <= 600, "{} is a sign to look again", lengths[0].1);
+    assert!(functions[0].0 <= 100, "{} is a sign to look again", functions[0].1);
+}
+
+/// Every file of `src`, by its path below it.
+fn sources() -> impl Iterator<Item = (String, String)> {
+    files(Path::new("src"), "rs").into_iter().map(|path| {
+        let name = path.strip_prefix("src").unwrap().to_str().unwrap().to_owned();
+        (name, fs::read_to_string(&path).unwrap())
+    })
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, extension));
+        } else if path.extension().is_some_and(|e| e == extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn top_module(path: &str) -> String {
+    path.split('/').next().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+/// The text before the file's own tests, without comments.
+fn production(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect()
+}
+
+/// Top-level modules named by `crate::…`, also inside `use crate::{a::…, b}`.
+fn imports(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for piece in text.split("crate::").skip(1) {
+        let Some(group) = piece.strip_prefix('{') else {
+            found.insert(identifier(piece));
+            continue;
+        };
+        let mut depth = 0;
+        let mut start = true;
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => start = true,
+                c if start && !c.is_whitespace() => {
+                    found.insert(identifier(&group[at..]));
+                    start = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn identifier(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+}
+
+/// Name and length in lines of each function, by the indentation that rustfmt gives it.
+fn functions(text: &str) -> Vec<(String, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let trimmed = line.trim_start();
+        let head = ["pub ", "pub(super) ", "pub(crate) ", "async ", "const "]
+            .iter()
+            .fold(trimmed, |rest, word| rest.strip_prefix(word).unwrap_or(rest));
+        let Some(rest) = head.strip_prefix("fn ") else { continue };
+        let indent = line.len() - trimmed.len();
+        let end = format!("{}}}", " ".repeat(indent));
+        if let Some(length) = lines[start..].iter().position(|line| **line == end) {
+            found.push((identifier(rest), length + 1));
+        }
+    }
+    found
+}
