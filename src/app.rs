@@ -13,7 +13,10 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::{
     collections::HashMap,
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -83,6 +86,7 @@ impl App {
 #[derive(Default)]
 pub struct Waiting {
     pages: Mutex<HashMap<String, Arc<Notify>>>,
+    closed: AtomicBool,
 }
 
 impl Waiting {
@@ -92,6 +96,17 @@ impl Waiting {
         // Entries nobody holds any more are dropped here, so the map stays as small as the crowd.
         pages.retain(|_, page| Arc::strong_count(page) > 1);
         pages.entry(out_trade_no.to_owned()).or_default().clone()
+    }
+
+    /// The process is stopping: every page gets its answer now, and none waits any more.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.values().for_each(|page| page.notify_waiters());
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
     }
 
     /// Wakes every page that waits for this order.

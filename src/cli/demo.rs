@@ -18,8 +18,10 @@ use crate::{
 };
 use fast_qr::QRBuilder;
 use std::{
-    fs,
+    fs::{self, OpenOptions},
+    io::Write,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -134,7 +136,8 @@ fn keys(folder: &Path, clock: &Clock) -> Result<SimulatorKeys, CliError> {
     }
     let keys = SimulatorKeys::marked([clock.nonce()?, clock.nonce()?, clock.nonce()?]);
     fs::create_dir_all(folder)?;
-    fs::write(&path, serde_json::to_vec_pretty(&keys).unwrap_or_default())?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    file.write_all(&serde_json::to_vec_pretty(&keys).unwrap_or_default())?;
     Ok(keys)
 }
 

@@ -147,13 +147,9 @@ pub fn run() -> ExitCode {
 /// Logs go to standard error, so that what a command prints can be piped.
 fn start_logging(source: &Source, quiet: bool) {
     let log = Config::read_log(source);
-    let default = if quiet { "warn".to_owned() } else { log.filter };
-    let filter = EnvFilter::try_new(if source.get("LOG").is_some() {
-        source.get("LOG").unwrap_or_default()
-    } else {
-        default
-    })
-    .unwrap_or_else(|_| EnvFilter::new("info"));
+    let usual = if quiet { "warn" } else { "info" };
+    let filter =
+        EnvFilter::try_new(log.filter.as_deref().unwrap_or(usual)).unwrap_or_else(|_| EnvFilter::new(usual));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     if log.json { subscriber.json().init() } else { subscriber.with_target(false).init() }
 }

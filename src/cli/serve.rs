@@ -64,6 +64,7 @@ pub(super) async fn run_until_stopped(
     web.drain();
     let graceful = async {
         tokio::time::sleep(drain).await;
+        app.waiting.close();
         handle.stop(true).await;
         jobs.stop().await;
     };

@@ -63,7 +63,8 @@ pub struct TopUpLimits {
 /// How to log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
-    pub filter: String,
+    /// `None` leaves it to the command.
+    pub filter: Option<String>,
     pub json: bool,
 }
 
@@ -197,12 +198,9 @@ impl Config {
         reader.finish().map(|()| database)
     }
 
-    /// Reads how to log. Anything odd falls back to `info` here and is reported by `read`.
+    /// Reads how to log; a bad `LOG_FORMAT` is reported by `read`.
     pub fn read_log(source: &Source) -> LogConfig {
-        LogConfig {
-            filter: source.get("LOG").unwrap_or_else(|| "info".to_owned()),
-            json: source.get("LOG_FORMAT").as_deref() == Some("json"),
-        }
+        LogConfig { filter: source.get("LOG"), json: source.get("LOG_FORMAT").as_deref() == Some("json") }
     }
 
     /// The address WeChat calls with a payment's result: always from our own configuration.

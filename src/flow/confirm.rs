@@ -70,7 +70,7 @@ pub async fn status(app: &App, order: Order, wait_secs: u64) -> Result<Order, Fl
         tokio::pin!(woken);
         woken.as_mut().enable();
         let order = look(app, order.id, &order).await?;
-        if order.is_paid() || order.closed_at.is_some() || left == 0 {
+        if order.is_paid() || order.closed_at.is_some() || left == 0 || app.waiting.is_closed() {
             return Ok(order);
         }
         let pause = pauses.next().unwrap_or(5).min(left);

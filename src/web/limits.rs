@@ -3,7 +3,12 @@
 use super::error::WebError;
 use crate::app::App;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _, clock::DefaultClock};
-use std::{net::IpAddr, num::NonZeroU32, time::Duration};
+use std::{
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 /// All limiters of the process.
 pub struct Limits {
@@ -16,7 +21,11 @@ pub struct Limits {
     wechat_trip: DefaultKeyedRateLimiter<IpAddr>,
     top_up: DefaultKeyedRateLimiter<i64>,
     clock: DefaultClock,
+    checks: AtomicU32,
 }
+
+/// Calm addresses and names are forgotten once in so many checks.
+const FORGET_EVERY: u32 = 1024;
 
 const fn burst(n: u32) -> NonZeroU32 {
     match NonZeroU32::new(n) {
@@ -39,6 +48,7 @@ impl Limits {
             wechat_trip: RateLimiter::keyed(every(Duration::from_secs(1), 120)),
             top_up: RateLimiter::keyed(every(Duration::from_secs(2), 30)),
             clock: DefaultClock::default(),
+            checks: AtomicU32::new(0),
         }
     }
 
@@ -70,8 +80,7 @@ impl Limits {
         self.check(app, "top_up", self.top_up.check_key(&user_id))
     }
 
-    /// Forgets addresses and names that are calm again.
-    pub fn forget_calm(&self) {
+    fn forget_calm(&self) {
         self.sign_in_by_address.retain_recent();
         self.sign_in_by_pair.retain_recent();
         self.sign_in_by_name.retain_recent();
@@ -86,6 +95,9 @@ impl Limits {
         limit: &str,
         verdict: Result<T, governor::NotUntil<<DefaultClock as governor::clock::Clock>::Instant>>,
     ) -> Result<(), WebError> {
+        if self.checks.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == 0 {
+            self.forget_calm();
+        }
         verdict.map(|_| ()).map_err(|not_until| {
             app.metrics.rate_limited.with_label_values(&[limit]).inc();
             let wait = not_until.wait_time_from(self.clock.now());

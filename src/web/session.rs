@@ -133,7 +133,7 @@ impl FromRequest for SignedIn {
             let visitor = visitor(&request).await?;
             match visitor.user.clone() {
                 Some(user) => Ok(SignedIn { visitor, user }),
-                None => Err(WebError::SignInFirst { at: sign_in_at(&request, &visitor) }),
+                None => Err(WebError::SignInFirst { at: sign_in_at(&request) }),
             }
         })
     }
@@ -153,12 +153,12 @@ impl FromRequest for Admin {
 }
 
 /// In WeChat silently, elsewhere by form. Only a page can be returned to, so a form's address is not kept.
-fn sign_in_at(request: &HttpRequest, visitor: &Visitor) -> String {
+fn sign_in_at(request: &HttpRequest) -> String {
     let next = if request.method() == Method::GET { request.path() } else { "/top-up" };
     let real_wechat = Browser::of(
         request.headers().get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or_default(),
     ) == Browser::WechatPhone;
-    let page = if real_wechat && !visitor.fresh { "/wechat/login" } else { "/login" };
+    let page = if real_wechat { "/wechat/login" } else { "/login" };
     let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
     format!("{page}?{query}")
 }
