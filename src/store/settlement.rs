@@ -42,13 +42,16 @@ pub fn settle(
     now: UnixMs,
 ) -> Result<Settlement, StoreError> {
     let flipped = flip(db, payment, source, now)?;
-    let settled = match &flipped {
-        Flip::Done(order) if order.closed_at.is_some() => Settled::Late,
-        Flip::Done(_) => Settled::Now,
-        Flip::TransactionReused => Settled::Refused(Refusal::TransactionReused),
+    let (settled, order_number) = match &flipped {
+        Flip::Done(order) => {
+            let settled = if order.closed_at.is_some() { Settled::Late } else { Settled::Now };
+            (settled, Some(order.out_trade_no.clone()))
+        }
+        Flip::TransactionReused => (Settled::Refused(Refusal::TransactionReused), None),
         Flip::Nothing => {
             let found = attempts::with_order(db, payment.out_trade_no())?;
-            explain(payment.claim(), found.as_ref().map(|(attempt, order)| (attempt, order)))
+            let settled = explain(payment.claim(), found.as_ref().map(|(attempt, order)| (attempt, order)));
+            (settled, found.map(|(_, order)| order.out_trade_no.as_str().to_owned()))
         }
     };
     notice.verdict = settled.verdict().to_owned();
@@ -61,11 +64,6 @@ pub fn settle(
         let (number, transaction) = (payment.out_trade_no().as_str(), payment.transaction_id().as_str());
         work_items::open_once(db, settled.verdict(), number, transaction, &notice.id, now)?;
     }
-    let order_number = match flipped {
-        Flip::Done(order) => Some(order.out_trade_no),
-        _ => attempts::with_order(db, payment.out_trade_no())?
-            .map(|(_, order)| order.out_trade_no.as_str().to_owned()),
-    };
     Ok(Settlement { settled, order_number })
 }
 
@@ -135,11 +133,7 @@ fn credit(
     ledger::insert_top_up(db, order.id, &legs, &notice.id, now)?;
     let detail = format!("{} by {} as {}", payment.amount(), source.as_str(), payment.trade_type());
     events::insert(db, order.id, &Event { at: now, kind: EventKind::Credit, detail })?;
-    for attempt in attempts::of_order(db, order.id)? {
-        // A second attempt may have been paid as well: keep asking about all but this one.
-        if attempt.out_trade_no == *payment.out_trade_no() {
-            pending::finish(db, &attempt.out_trade_no)?;
-        }
-    }
+    // Only this attempt is done with: another one of the same order may have been paid as well.
+    pending::finish(db, payment.out_trade_no())?;
     Ok(())
 }

@@ -95,7 +95,7 @@ impl Limits {
         limit: &str,
         verdict: Result<T, governor::NotUntil<<DefaultClock as governor::clock::Clock>::Instant>>,
     ) -> Result<(), WebError> {
-        if self.checks.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == 0 {
+        if self.checks.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGET_EVERY) {
             self.forget_calm();
         }
         verdict.map(|_| ()).map_err(|not_until| {
