@@ -14,7 +14,10 @@ use crate::{
     store::StoreError,
 };
 use clap::{Parser, Subcommand};
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 use tracing_subscriber::EnvFilter;
 
 /// 收银 Shouyin: a merchant payment backend for WeChat Pay that runs, tests and proves itself offline.
@@ -147,9 +150,12 @@ pub fn run() -> ExitCode {
 /// Logs go to standard error, so that what a command prints can be piped.
 fn start_logging(source: &Source, quiet: bool) {
     let log = Config::read_log(source);
-    let usual = if quiet { "warn" } else { "info" };
+    let usual = if quiet { "warn" } else { "info,actix_server=warn" };
     let filter =
         EnvFilter::try_new(log.filter.as_deref().unwrap_or(usual)).unwrap_or_else(|_| EnvFilter::new(usual));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     if log.json { subscriber.json().init() } else { subscriber.with_target(false).init() }
 }

@@ -164,12 +164,12 @@ fn by_status(status: StatusCode) -> Problem {
 }
 
 fn secure(web: &Web, headers: &mut HeaderMap) {
-    let bridge = web.bridge.as_deref().unwrap_or_default();
+    let bridge = web.bridge.as_ref().map(|origin| format!(" {origin}")).unwrap_or_default();
     let authorize = &web.app.config.wechat_authorize_base;
     // form-action names WeChat's authorisation too: browsers check it along the redirects of a form.
     let policy = format!(
-        "default-src 'none'; script-src 'self' {bridge}; style-src 'self'; img-src 'self' data:; \
-         connect-src 'self' {bridge}; frame-src weixin: weixinping: weixinpreinject: {bridge}; \
+        "default-src 'none'; script-src 'self'{bridge}; style-src 'self'; img-src 'self' data:; \
+         connect-src 'self'{bridge}; frame-src weixin: weixinping: weixinpreinject:{bridge}; \
          form-action 'self' {authorize}; base-uri 'none'; frame-ancestors 'none'"
     );
     let mut set = |name: &'static str, value: &str| {
