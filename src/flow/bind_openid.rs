@@ -95,6 +95,15 @@ pub async fn keep(app: &App, session_token: &str, openid: Openid) -> Result<(), 
     Ok(())
 }
 
+/// The openid a user bound last. For programs, which have no browser to ask.
+///
+/// # Errors
+/// The books.
+pub async fn known(app: &App, user: &User) -> Result<Option<Openid>, FlowError> {
+    let (appid, user_id) = (app.appid().to_owned(), user.id);
+    Ok(app.store.read(move |db| openids::latest_of(db, &appid, user_id)).await?)
+}
+
 async fn exchange(app: &App, code: &str) -> Result<Openid, BindError> {
     if code.is_empty() || code.len() > 512 {
         return Err(BindError::Restart);

@@ -25,7 +25,7 @@ use std::time::Duration;
 /// What the payer reads on WeChat's sheet.
 const GOODS_NAME: &str = "账户充值";
 /// Unpaid orders one user may have at a time.
-const MOST_OPEN: i64 = 50;
+const MOST_OPEN: i64 = 100;
 /// A prepay_id lives 2 hours; a fresh one is asked for when less than 10 minutes are left.
 const PREPAY_LIFE_MS: i64 = 110 * 60_000;
 /// WeChat refuses an expiry less than 5 minutes away; one minute more for clocks that differ.

@@ -21,6 +21,21 @@ pub fn user_of(db: &mut Db, appid: &str, openid: &Openid) -> Result<Option<User>
     row.map(UserRow::user).transpose()
 }
 
+/// The openid a user bound last under this appid.
+///
+/// # Errors
+/// The database.
+pub fn latest_of(db: &mut Db, appid: &str, user_id: i64) -> Result<Option<Openid>, StoreError> {
+    let openid: Option<String> = openids::table
+        .filter(openids::appid.eq(appid))
+        .filter(openids::user_id.eq(user_id))
+        .order(openids::created_at.desc())
+        .select(openids::openid)
+        .first(db)
+        .optional()?;
+    Ok(openid.as_deref().and_then(Openid::parse))
+}
+
 /// # Errors
 /// The database; a unique violation when the openid belongs to somebody already.
 pub fn bind(db: &mut Db, appid: &str, openid: &Openid, user_id: i64, now: UnixMs) -> Result<(), StoreError> {

@@ -44,9 +44,9 @@ impl Limits {
             sign_in_by_address: RateLimiter::keyed(every(Duration::from_secs(1), 60)),
             sign_in_by_pair: RateLimiter::keyed(every(Duration::from_secs(30), 10)),
             sign_in_by_name: RateLimiter::keyed(every(Duration::from_secs(10), 30)),
-            register: RateLimiter::keyed(every(Duration::from_secs(2), 60)),
+            register: RateLimiter::keyed(every(Duration::from_secs(1), 120)),
             wechat_trip: RateLimiter::keyed(every(Duration::from_secs(1), 120)),
-            top_up: RateLimiter::keyed(every(Duration::from_secs(2), 30)),
+            top_up: RateLimiter::keyed(every(Duration::from_secs(1), 60)),
             clock: DefaultClock::default(),
             checks: AtomicU32::new(0),
         }

@@ -14,7 +14,10 @@ use crate::{
         money::{AmountError, Fen, yuan_text},
         order::{Channel, Order},
     },
-    flow::top_up::{self, Pay, TopUpError, Wish},
+    flow::{
+        bind_openid,
+        top_up::{self, Pay, TopUpError, Wish},
+    },
     store::ledger,
 };
 use actix_web::{
@@ -107,8 +110,14 @@ pub async fn submit(
         }
     };
     let channel = Channel::parse(&posted.channel).unwrap_or(Channel::WechatJsapi);
+    let payer = match &visitor.openid {
+        Some(openid) => Some(openid.clone()),
+        // A program pays through a client of its own: the openid bound before is the payer's.
+        None if visitor.json => bind_openid::known(&web.app, &visitor.user).await?,
+        None => None,
+    };
     let ip = visitor.ip.to_string();
-    let pay = top_up::checkout(&web.app, order.id, channel, visitor.openid.as_ref(), &ip).await?;
+    let pay = top_up::checkout(&web.app, order.id, channel, payer.as_ref(), &ip).await?;
     if visitor.json {
         return created(&web, &order, pay);
     }
