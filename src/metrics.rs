@@ -18,6 +18,7 @@ pub struct Metrics {
     pub open_work_items: IntGauge,
     pub writer_queue_percent: IntGauge,
     pub books_clean: IntGauge,
+    pub last_notice_at: IntGauge,
 }
 
 impl Metrics {
@@ -54,6 +55,10 @@ impl Metrics {
             open_work_items: gauge("open_work_items", "Work items nobody has closed")?,
             writer_queue_percent: gauge("db_writer_queue_percent", "Share of the write queue in use")?,
             books_clean: gauge("ledger_audit_ok", "1 when the last audit of the books found nothing")?,
+            last_notice_at: gauge(
+                "last_authentic_notice_seconds",
+                "Unix time of the newest authentic message",
+            )?,
             registry,
         })
     }

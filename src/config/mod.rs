@@ -322,7 +322,9 @@ impl<'a> Reader<'a> {
         let oauth = "https://api.weixin.qq.com";
         Origins {
             wechat_api: self.parsed("WECHAT_API_BASE", api, origin::list).unwrap_or_default(),
-            wechat_oauth: self.parsed("WECHAT_OAUTH_BASE", oauth, origin::list).unwrap_or_default(),
+            wechat_oauth: self
+                .parsed("WECHAT_OAUTH_BASE", oauth, |text| origin::list(text).filter(|list| list.len() == 1))
+                .unwrap_or_default(),
         }
     }
 

@@ -109,7 +109,7 @@ impl Source {
 }
 
 fn is_known(name: &str) -> bool {
-    LATER.contains(&name)
+    LATER.contains(&name.strip_suffix("_FILE").unwrap_or(name))
         || VARIABLES.iter().any(|variable| {
             variable.name == name || (variable.secret && name.strip_suffix("_FILE") == Some(variable.name))
         })

@@ -103,6 +103,7 @@ fn limits_that_contradict_each_other_are_refused() {
     refused("WECHAT_ACCEPT_SIGN_TYPES", "MD5,");
     refused("TRUSTED_PROXIES", "10.0.0.1/99");
     refused("WECHAT_API_BASE", "http://api.mch.weixin.qq.com");
+    refused("WECHAT_OAUTH_BASE", "https://a.example.org,https://b.example.org");
     refused("DATABASE_URL", "mysql://x");
     refused("LOG_FORMAT", "xml");
 }
