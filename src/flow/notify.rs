@@ -11,7 +11,7 @@ use crate::{
         order::{Provider, Source},
     },
     gateway::{Ack, AckReply, Notified, Notify, Rejection},
-    store::{StoreError, notices, notices::Notice, pending, work_items},
+    store::{notices, notices::Notice, pending, work_items},
 };
 use std::sync::Arc;
 
@@ -38,7 +38,8 @@ pub async fn receive(app: Arc<App>, incoming: Incoming) -> Result<AckReply, Flow
             (settle::ack(&settled), settled.verdict())
         }
         Notified::NotPaid { out_trade_no } => {
-            keep(&app, &incoming, "biz_fail", out_trade_no, Ack::Received, true).await?;
+            let notice = notice(&app, &incoming, "biz_fail", out_trade_no.as_ref(), Ack::Received)?;
+            app.store.write(move |db| notices::insert(db, &notice)).await?;
             (Ack::Received, "biz_fail")
         }
         Notified::Rejected { rejection, out_trade_no } => {
@@ -79,67 +80,60 @@ const fn class(rejection: Rejection) -> &'static str {
     }
 }
 
+/// Records a callback that is not believed; the order it names, if it is ours, is asked about soon.
 async fn reject(
     app: &App,
     incoming: &Incoming,
     rejection: Rejection,
-    out_trade_no: Option<OutTradeNo>,
+    number: Option<OutTradeNo>,
     ack: Ack,
 ) -> Result<(), FlowError> {
-    let verdict = rejection.verdict();
-    let number = out_trade_no.as_ref().map_or("", OutTradeNo::as_str);
-    tracing::warn!(out_trade_no = number, verdict, "callback rejected: {verdict}");
-    if rejection.is_authentic() {
+    let (verdict, now) = (rejection.verdict(), app.clock.now());
+    let named = number.as_ref().map_or("", OutTradeNo::as_str).to_owned();
+    tracing::warn!(out_trade_no = named, verdict, "callback rejected: {verdict}");
+    if rejection.needs_work() {
         app.metrics.alerts.with_label_values(&[verdict]).inc();
     }
-    keep(app, incoming, verdict, out_trade_no, ack, rejection.is_authentic()).await
+    let mut notice = notice(app, incoming, verdict, number.as_ref(), ack)?;
+    app.store
+        .write(move |db| {
+            if rejection.needs_work() {
+                work_items::open_once(db, verdict, &named, "", &notice.id, now)?;
+            }
+            if rejection.is_evidence() {
+                notices::insert(db, &notice)?;
+            } else {
+                notice.body.truncate(notices::REJECTED_BODY);
+                notices::insert_rejected(db, &notice)?;
+            }
+            match number.filter(|_| rejection != Rejection::Malformed) {
+                Some(number) => pending::hurry(db, &number, now, HURRY_GAP_MS).map(|_| ()),
+                None => Ok(()),
+            }
+        })
+        .await?;
+    Ok(())
 }
 
-/// Records a callback that credits nobody. The named order, if it is ours, is asked about soon.
-async fn keep(
+/// The callback as it is kept.
+fn notice(
     app: &App,
     incoming: &Incoming,
-    verdict: &'static str,
-    out_trade_no: Option<OutTradeNo>,
+    verdict: &str,
+    number: Option<&OutTradeNo>,
     ack: Ack,
-    authentic: bool,
-) -> Result<(), FlowError> {
-    let now = app.clock.now();
-    let mut notice = Notice {
+) -> Result<Notice, FlowError> {
+    Ok(Notice {
         id: app.clock.ordered_id()?,
-        received_at: now.0,
+        received_at: app.clock.now().0,
         provider: incoming.provider.as_str().to_owned(),
         source: Source::Notify.as_str().to_owned(),
         verdict: verdict.to_owned(),
-        out_trade_no: out_trade_no.as_ref().map(|number| number.as_str().to_owned()),
+        out_trade_no: number.map(|number| number.as_str().to_owned()),
         transaction_id: None,
         remote_ip: incoming.evidence.remote_ip.clone(),
         headers: incoming.evidence.headers.clone(),
         body: incoming.evidence.body.clone(),
         reply: app.gateway(incoming.provider).ack(ack).body,
-    };
-    let refused = matches!(ack, Ack::Refused(_));
-    if !authentic {
-        notice.body.truncate(notices::REJECTED_BODY);
-    }
-    app.store
-        .write(move |db| {
-            if authentic {
-                notices::insert(db, &notice)?;
-                if refused {
-                    let number = notice.out_trade_no.as_deref().unwrap_or_default();
-                    work_items::open_once(db, verdict, number, "", &notice.id, now)?;
-                }
-            } else {
-                notices::insert_rejected(db, &notice)?;
-            }
-            if let Some(number) =
-                out_trade_no.filter(|_| refused && verdict != Rejection::Malformed.verdict())
-            {
-                pending::hurry(db, &number, now, HURRY_GAP_MS)?;
-            }
-            Ok::<_, StoreError>(())
-        })
-        .await?;
-    Ok(())
+    })
 }

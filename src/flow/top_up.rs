@@ -328,6 +328,11 @@ async fn ask_until_clear(app: &App, attempt: &Attempt) -> Result<Prepaid, FlowEr
             },
         };
         let outcome = if authentic { "answered" } else { "no_answer" };
+        if let (false, Prepaid::Unknown { code }) = (authentic, &prepaid) {
+            let number = &attempt.out_trade_no;
+            app.metrics.alerts.with_label_values(&["prepay_no_answer"]).inc();
+            tracing::warn!(out_trade_no = %number, "asking WeChat to prepare {number} brought nothing usable: {code}");
+        }
         app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
         let busy = authentic && matches!(prepaid, Prepaid::Unknown { .. });
         match pauses.next() {

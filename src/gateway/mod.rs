@@ -153,8 +153,13 @@ impl Rejection {
         }
     }
 
-    /// The signature was good: it comes from the gateway, so it is kept for ever and somebody must look.
-    pub const fn is_authentic(self) -> bool {
+    /// Signed with our key and addressed to us: kept for ever as evidence.
+    pub const fn is_evidence(self) -> bool {
+        matches!(self, Rejection::Incomplete)
+    }
+
+    /// Signed with our key, so somebody must look: a key in two hands, or money nobody was credited with.
+    pub const fn needs_work(self) -> bool {
         matches!(self, Rejection::AppidMismatch | Rejection::MchIdMismatch | Rejection::Incomplete)
     }
 }

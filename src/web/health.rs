@@ -1,7 +1,10 @@
 //! For operators and their machines: alive, ready, metrics.
 
 use super::{Web, error::WebError, session::client_ip};
-use crate::store::{pending, work_items};
+use crate::{
+    domain::time::UnixMs,
+    store::{notices, pending, work_items},
+};
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use std::{sync::Arc, time::Duration};
 
@@ -47,8 +50,11 @@ pub async fn metrics(web: Data<Arc<Web>>, request: HttpRequest) -> Result<HttpRe
         return Err(WebError::NotFound);
     }
     let app = &web.app;
-    let (pending, open) =
-        app.store.read(|db| Ok((pending::backlog(db)?.0, work_items::count_open(db)?))).await?;
+    let (pending, open, last) = app
+        .store
+        .read(|db| Ok((pending::count(db)?, work_items::count_open(db)?, notices::last_authentic(db)?)))
+        .await?;
+    app.metrics.last_notice_at.set(last.map_or(0, UnixMs::secs));
     app.metrics.pending_queries.set(pending);
     app.metrics.open_work_items.set(open);
     app.metrics.writer_queue_percent.set(i64::try_from(app.store.queue_percent()).unwrap_or(100));
