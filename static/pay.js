@@ -38,6 +38,8 @@
   const settle = async (ok) => {
     const mine = ++turn;
     show('confirming');
+    // A reload goes on asking and does not offer to pay again.
+    if (ok) history.replaceState(0, '', '#back');
     const unpaid = await (ok ? poll(60, 20) : poll(8, 5));
     if (mine === turn) show(!ok && unpaid ? 'not-paid' : 'unknown');
   };
@@ -75,5 +77,5 @@
   document.addEventListener('visibilitychange', () => { if (!document.hidden) glance(0); });
   // iOS restores the page with its old script state.
   addEventListener('pageshow', (e) => { if (e.persisted) location.reload(); else glance(0); });
-  if ('watch' in data) poll(7500, 20);
+  if (location.hash) settle(true);
 })();
