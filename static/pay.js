@@ -63,10 +63,10 @@
     } catch (e) { back(); }
   };
 
-  // A sheet that closed without a callback earns one longer look.
-  const glance = (wait) => ask(wait).then((s) => {
+  // A sheet that closed without a callback earns a longer look.
+  const glance = (wait, open = data.state === 'opening') => ask(wait).then((s) => {
     if (s.paid) leave(s);
-    else if (!wait && data.state === 'opening') glance(20);
+    else if (!wait && open) glance(20);
   }).catch(() => {});
 
   page.onclick = (e) => {

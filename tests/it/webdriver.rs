@@ -161,12 +161,8 @@ impl Window {
     /// The visible text of an element.
     pub async fn text(&self, css: &str) -> String {
         let id = self.element(css).await[ELEMENT].as_str().unwrap().to_owned();
-        let request = self.request(
-            Method::GET,
-            &format!("/session/{}/element/{id}/text", self.session),
-            None,
-        );
-        request.await.unwrap().as_str().unwrap().to_owned()
+        let path = format!("/session/{}/element/{id}/text", self.session);
+        self.request(Method::GET, &path, None).await.unwrap().as_str().unwrap().to_owned()
     }
 
     /// The value of a JavaScript expression.
