@@ -15,7 +15,7 @@ use std::time::Duration;
 const SCRIPT_BUDGET: u64 = 3072;
 
 /// Keeps what the page asks WeChat for, and the callback for the test to call.
-const BRIDGE: &str = "
+pub const BRIDGE: &str = "
   window.sheets = [];
   const bridge = { invoke: (name, params, callback) => { sheets.push({ name, params, callback }); } };
   const arrive = () => {
@@ -23,7 +23,7 @@ const BRIDGE: &str = "
     document.dispatchEvent(new Event('WeixinJSBridgeReady'));
   };";
 /// There before the page is.
-const EARLY: &str = "arrive();";
+pub const EARLY: &str = "arrive();";
 /// Two seconds after the first tap.
 const LATE: &str = "addEventListener('click', () => setTimeout(arrive, 2000), { once: true, capture: true });";
 const NEVER: &str = "";
@@ -66,7 +66,7 @@ async fn wechat(bridge: &str) -> Option<Window> {
 }
 
 /// Signs the window in as the one who already is in the other browser.
-async fn sign_in(window: &Window, shop: &Shop, secret: &str) {
+pub async fn sign_in(window: &Window, shop: &Shop, secret: &str) {
     window.goto(&format!("{}/login", shop.url)).await;
     window.delete_cookies().await;
     window.set_cookie("shouyin", secret).await;
