@@ -8,7 +8,7 @@ use serde_json::json;
 use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
@@ -34,7 +34,7 @@ impl Drop for Demo {
 }
 
 /// A command that finds no settings, whatever this machine has.
-fn shouyin(folder: &PathBuf) -> Command {
+fn shouyin(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shouyin"));
     command.env_clear().current_dir(folder).stdin(Stdio::null());
     command

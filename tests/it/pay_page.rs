@@ -25,7 +25,8 @@ pub const BRIDGE: &str = "
 /// There before the page is.
 pub const EARLY: &str = "arrive();";
 /// Two seconds after the first tap.
-const LATE: &str = "addEventListener('click', () => setTimeout(arrive, 2000), { once: true, capture: true });";
+const LATE: &str =
+    "addEventListener('click', () => setTimeout(arrive, 2000), { once: true, capture: true });";
 const NEVER: &str = "";
 /// Looks at every page all the time; what it finds outlives the page.
 const WITNESS: &str = "setInterval(() => {
@@ -200,7 +201,10 @@ async fn an_ok_that_wechat_does_not_confirm_is_neither_success_nor_failure() {
     phone.window.eval("void (() => { const now = Date.now; Date.now = () => now() + 61e3; })()").await;
     phone.window.wait_for_text("结果确认中").await;
     let text = phone.window.text("body").await;
-    assert!(text.contains("请勿重复支付") && !text.contains("成功") && !text.contains("去微信支付"), "{text}");
+    assert!(
+        text.contains("请勿重复支付") && !text.contains("成功") && !text.contains("去微信支付"),
+        "{text}"
+    );
     assert!(!phone.shop.order(&phone.number).await.is_paid());
     // The money comes in the end, and one tap finds it.
     phone.pay();

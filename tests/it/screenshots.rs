@@ -57,7 +57,8 @@ async fn pretend(window: &Window, user_agent: &str) {
 
 #[actix_web::test]
 async fn every_page_fits_a_phone_and_a_computer() {
-    let Some(window) = webdriver::open(Wish { user_agent: Some(WECHAT), size: Some((390, 844)) }).await else {
+    let Some(window) = webdriver::open(Wish { user_agent: Some(WECHAT), size: Some((390, 844)) }).await
+    else {
         return;
     };
     window.add_script_before_page(&format!("(() => {{ {BRIDGE} {EARLY} }})();")).await;

@@ -89,7 +89,10 @@ fn find(program: &str) -> Option<PathBuf> {
 fn port_of(driver: &mut Child) -> u16 {
     let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
     let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
-        line.strip_prefix("ChromeDriver was started successfully on port ")?.trim_end_matches('.').parse().ok()
+        line.strip_prefix("ChromeDriver was started successfully on port ")?
+            .trim_end_matches('.')
+            .parse()
+            .ok()
     });
     // Nobody reads on; a driver whose pipe is full would stand still.
     std::thread::spawn(move || lines.for_each(drop));
