@@ -290,7 +290,7 @@ impl Drop for Window {
                 self.session
             );
             if stream.write_all(request.as_bytes()).is_ok() {
-                stream.read(&mut [0; 64]).ok();
+                stream.read_exact(&mut [0; 12]).ok();
             }
         }
         self.driver.kill().ok();
