@@ -38,6 +38,8 @@
   const settle = async (ok) => {
     const mine = ++turn;
     show('confirming');
+    // A reload goes on asking and does not offer to pay again.
+    if (ok) history.replaceState(0, '', '#back');
     const unpaid = await (ok ? poll(60, 20) : poll(8, 5));
     if (mine === turn) show(!ok && unpaid ? 'not-paid' : 'unknown');
   };
@@ -61,10 +63,10 @@
     } catch (e) { back(); }
   };
 
-  // A sheet that closed without a callback earns one longer look.
-  const glance = (wait) => ask(wait).then((s) => {
+  // A sheet that closed without a callback earns a longer look.
+  const glance = (wait, open = data.state === 'opening') => ask(wait).then((s) => {
     if (s.paid) leave(s);
-    else if (!wait && data.state === 'opening') glance(20);
+    else if (!wait && open) glance(20);
   }).catch(() => {});
 
   page.onclick = (e) => {
@@ -75,5 +77,5 @@
   document.addEventListener('visibilitychange', () => { if (!document.hidden) glance(0); });
   // iOS restores the page with its old script state.
   addEventListener('pageshow', (e) => { if (e.persisted) location.reload(); else glance(0); });
-  if ('watch' in data) poll(7500, 20);
+  if (location.hash) settle(true);
 })();

@@ -65,7 +65,8 @@ pub async fn of(app: &App, order: Order) -> Result<Timeline, FlowError> {
                 })
                 .collect();
             steps.extend(notices::of_attempts(db, &numbers)?.into_iter().map(from_notice));
-            steps.sort_by_key(|step| step.at);
+            // In the same millisecond a message comes before what it caused.
+            steps.sort_by_key(|step| (step.at, matches!(step.what, What::Event(_))));
             Ok::<_, StoreError>(Timeline { owner: users::by_id(db, order.user_id)?, order, attempts, steps })
         })
         .await?;

@@ -19,6 +19,7 @@ pub struct Assets {
     pub copy_js: Asset,
     pub pay_js: Asset,
     pub top_up_js: Asset,
+    pub watch_js: Asset,
 }
 
 const CSS: &str = "text/css; charset=utf-8";
@@ -32,11 +33,12 @@ impl Assets {
             copy_js: asset("copy.js", JS, include_str!("../../static/copy.js")),
             pay_js: asset("pay.js", JS, include_str!("../../static/pay.js")),
             top_up_js: asset("top_up.js", JS, include_str!("../../static/top_up.js")),
+            watch_js: asset("watch.js", JS, include_str!("../../static/watch.js")),
         }
     }
 
-    fn all(&self) -> [&Asset; 5] {
-        [&self.css, &self.admin_css, &self.copy_js, &self.pay_js, &self.top_up_js]
+    fn all(&self) -> [&Asset; 6] {
+        [&self.css, &self.admin_css, &self.copy_js, &self.pay_js, &self.top_up_js, &self.watch_js]
     }
 }
 

@@ -183,10 +183,20 @@ fn row(order: &Order, user: &str, now: UnixMs) -> AdminRow {
         via: order.settled_by.map(via_zh).unwrap_or_default().to_owned(),
         delay: order
             .paid_at
-            .map(|at| format!("下单后 {} 秒", at.since(order.created_at).max(0) / 1000))
+            .map(|at| format!("下单后 {}", duration_zh(at.since(order.created_at))))
             .unwrap_or_default(),
         created: order.created_at.beijing_text(),
         paid: order.paid_at.map(|at| at.beijing_text()).unwrap_or_default(),
+    }
+}
+
+/// The largest unit that has at least two of itself.
+fn duration_zh(ms: i64) -> String {
+    match ms.max(0) / 1000 {
+        secs @ 0..120 => format!("{secs} 秒"),
+        secs @ 120..7_200 => format!("{} 分钟", secs / 60),
+        secs @ 7_200..172_800 => format!("{} 小时", secs / 3_600),
+        secs => format!("{} 天", secs / 86_400),
     }
 }
 

@@ -1,0 +1,163 @@
+//! Every page on a phone and on a computer, in light and dark: no page scrolls sideways, not even
+//! with letters of twice the size. The pictures are for people to look at, in `target/screenshots`:
+//! `cargo test --test it screenshots -- --nocapture`
+
+use crate::{
+    harness::{Shop, WECHAT},
+    pay_page::{BRIDGE, EARLY, sign_in},
+    webdriver::{self, Window, Wish},
+};
+use serde_json::json;
+use shouyin::simulator::faults::Scenario;
+use std::path::{Path, PathBuf};
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+const SIZES: [(u32, u32); 2] = [(390, 844), (1280, 900)];
+const COMPUTER: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/150.0 Safari/537.36";
+
+fn folder() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("screenshots");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Takes the open page in every size and theme.
+async fn shoot(window: &Window, name: &str) {
+    for (width, height) in SIZES {
+        window.resize(width, height).await;
+        for scheme in ["light", "dark"] {
+            window.prefer(scheme).await;
+            let tall = window.eval("document.documentElement.scrollHeight").await.as_u64().unwrap();
+            window.resize(width, height.max(u32::try_from(tall).unwrap())).await;
+            window.eval("void scrollTo(0, 0)").await;
+            window.screenshot(&folder().join(format!("{name}-{width}-{scheme}.png"))).await;
+            window.resize(width, height).await;
+        }
+        fits(window, name, width).await;
+        window.prefer("light").await;
+        window.eval("void (document.documentElement.style.fontSize = '200%')").await;
+        fits(window, &format!("{name} in large letters"), width).await;
+        let tall = window.eval("document.documentElement.scrollHeight").await.as_u64().unwrap();
+        window.resize(width, height.max(u32::try_from(tall).unwrap())).await;
+        window.screenshot(&folder().join(format!("{name}-{width}-large.png"))).await;
+        window.resize(width, height).await;
+        window.eval("void (document.documentElement.style.fontSize = '')").await;
+    }
+    assert_eq!(window.complaints().await, Vec::<String>::new(), "{name}");
+}
+
+async fn fits(window: &Window, name: &str, width: u32) {
+    let wide = window.eval("document.documentElement.scrollWidth").await.as_u64().unwrap();
+    assert!(wide <= u64::from(width), "{name}: {wide} px wide in {width}");
+}
+
+async fn pretend(window: &Window, user_agent: &str) {
+    window.cdp("Emulation.setUserAgentOverride", json!({ "userAgent": user_agent })).await;
+}
+
+#[actix_web::test]
+async fn every_page_fits_a_phone_and_a_computer() {
+    let Some(window) = webdriver::open(Wish { user_agent: Some(WECHAT), size: Some((390, 844)) }).await
+    else {
+        return;
+    };
+    window.add_script_before_page(&format!("(() => {{ {BRIDGE} {EARLY} }})();")).await;
+    let shop = Shop::open().await;
+    let at = |path: &str| format!("{}{path}", shop.url);
+
+    window.goto(&at("/login")).await;
+    shoot(&window, "login").await;
+    window.goto(&at("/register")).await;
+    shoot(&window, "register").await;
+    window.goto(&at("/nowhere")).await;
+    window.complaints().await;
+    shoot(&window, "error").await;
+
+    let user = shop.user("王小明").await;
+    let other = shop.user("li.hua").await;
+    sign_in(&window, &shop, &user.cookie().unwrap()).await;
+    window.goto(&at("/orders")).await;
+    shoot(&window, "records-empty").await;
+
+    // Twelve days of business: paid by callback, by query, late, twice, closed, open.
+    for (browser, yuan) in [(&user, "50"), (&user, "200"), (&other, "30")] {
+        let number = browser.top_up(yuan).await;
+        shop.simulator.pay(&number).unwrap();
+        shop.clock.advance_ms(800);
+        shop.deliver().await;
+    }
+    shop.clock.advance_ms(12 * DAY_MS);
+    let late = user.top_up("20").await;
+    shop.simulator.set_scenario(&late, Scenario::LatePayment);
+    let closed = other.top_up("9.90").await;
+    shop.clock.advance_ms(DAY_MS / 8);
+    while shop.close_expired().await > 0 {}
+    assert!(shop.order(&closed).await.closed_at.is_some());
+    shop.simulator.pay(&late).unwrap();
+    shop.deliver().await;
+    let wrong = other.top_up("10").await;
+    shop.simulator.set_scenario(&wrong, Scenario::WrongSign);
+    shop.simulator.pay(&wrong).unwrap();
+    shop.deliver().await;
+    let amount = other.top_up("88").await;
+    let body = shop.simulator.signed_notify(&amount, &[("total_fee", "1")]);
+    shop.notify(body).await;
+    user.top_up("100").await;
+    shop.clock.advance_ms(3_600_000);
+
+    window.goto(&at("/top-up")).await;
+    shoot(&window, "top-up").await;
+    window.click("label[for='amount-other']").await;
+    window.fill("#other", "0.005").await;
+    window.click("[data-top-up] [type=submit]").await;
+    window.wait_until("document.querySelector('#amount-error')").await;
+    window.complaints().await;
+    shoot(&window, "top-up-error").await;
+
+    let number = user.top_up("50").await;
+    let pay_page = at(&format!("/orders/{number}/pay"));
+    window.goto(&pay_page).await;
+    shoot(&window, "pay").await;
+    window.click("[data-show='ready'] [data-go]").await;
+    shoot(&window, "opening").await;
+    let state = |name: &str| format!("void (document.querySelector('[data-pay]').dataset.state = '{name}')");
+    for name in ["no-bridge", "confirming", "unknown", "not-paid"] {
+        window.eval(&state(name)).await;
+        shoot(&window, name).await;
+    }
+    pretend(&window, COMPUTER).await;
+    window.goto(&pay_page).await;
+    shoot(&window, "scan").await;
+    window.goto(&at("/top-up")).await;
+    shoot(&window, "top-up-computer").await;
+    pretend(&window, WECHAT).await;
+    window.goto(&at(&format!("/orders/{number}"))).await;
+    shoot(&window, "order-open").await;
+    shop.simulator.pay(&number).unwrap();
+    shop.clock.advance_ms(1_200);
+    shop.deliver().await;
+    window.goto(&at(&format!("/orders/{number}"))).await;
+    shoot(&window, "success").await;
+    window.goto(&at(&format!("/orders/{late}"))).await;
+    shoot(&window, "order-late").await;
+    window.goto(&at("/orders")).await;
+    shoot(&window, "records").await;
+    sign_in(&window, &shop, &other.cookie().unwrap()).await;
+    window.goto(&at(&format!("/orders/{closed}"))).await;
+    shoot(&window, "order-closed").await;
+
+    let admin = shop.admin().await;
+    sign_in(&window, &shop, &admin.cookie().unwrap()).await;
+    for (path, name) in [
+        ("/admin/orders".to_owned(), "admin-orders"),
+        ("/admin/orders?q=nothing".to_owned(), "admin-orders-empty"),
+        (format!("/admin/orders/{number}"), "admin-order"),
+        (format!("/admin/orders/{wrong}"), "admin-order-refused"),
+        ("/admin/notices".to_owned(), "admin-notices"),
+        ("/admin/work-items".to_owned(), "admin-work-items"),
+    ] {
+        window.goto(&at(&path)).await;
+        shoot(&window, name).await;
+    }
+    println!("pictures in {}", folder().display());
+}
