@@ -23,7 +23,9 @@ const OK: &str =
     "<xml><return_code><![CDATA[SUCCESS]]></return_code><return_msg><![CDATA[OK]]></return_msg></xml>";
 
 fn fail(class: &str) -> String {
-    format!("<xml><return_code><![CDATA[FAIL]]></return_code><return_msg><![CDATA[{class}]]></return_msg></xml>")
+    format!(
+        "<xml><return_code><![CDATA[FAIL]]></return_code><return_msg><![CDATA[{class}]]></return_msg></xml>"
+    )
 }
 
 fn said(answer: &Answer) -> (u16, &str, &str) {
@@ -418,7 +420,8 @@ async fn a_caller_that_hangs_up_at_once_still_settles_the_order() {
         // The simulator holds the trade for unpaid, so that no query can be what settles.
         let body = shop.simulator.signed_notify(&number, &[]);
         let mut caller = TcpStream::connect(shop.url.strip_prefix("http://").unwrap()).unwrap();
-        let head = format!("POST /notify/wechat HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head =
+            format!("POST /notify/wechat HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", body.len());
         caller.write_all(format!("{head}{body}").as_bytes()).unwrap();
         drop(caller);
         let order = confirm::status(&shop.app, shop.order(&number).await, 10).await.unwrap();
