@@ -153,9 +153,10 @@ impl Rejection {
         }
     }
 
-    /// The signature was good: it comes from the gateway, so it is kept for ever and somebody must look.
+    /// Signed, and for us: kept for ever, and somebody must look. What is meant for another appid or
+    /// merchant says nothing about our money, so it is kept like any other rejected message.
     pub const fn is_authentic(self) -> bool {
-        matches!(self, Rejection::AppidMismatch | Rejection::MchIdMismatch | Rejection::Incomplete)
+        matches!(self, Rejection::Incomplete)
     }
 }
 
