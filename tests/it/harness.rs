@@ -177,6 +177,19 @@ impl Shop {
         self.app.store.read(move |db| ledger::balance(db, &Books::User(user_id))).await.unwrap()
     }
 
+    /// WeChat cannot be reached any more; what it knows stays.
+    pub async fn cut_off(&mut self) {
+        self.handles.remove(0).stop(false).await;
+    }
+
+    /// WeChat is back at its address.
+    pub fn reconnect(&mut self) {
+        let listener = TcpListener::bind(self.simulator_url.strip_prefix("http://").unwrap()).unwrap();
+        let simulating = simulator::serve(self.simulator.clone(), listener).unwrap();
+        self.handles.insert(0, simulating.handle());
+        tokio::spawn(simulating);
+    }
+
     /// Sends a callback as WeChat would: no cookie, no Origin.
     pub async fn notify(&self, body: impl Into<Vec<u8>>) -> Answer {
         let client = Client::builder().redirect(Policy::none()).no_proxy().build().unwrap();

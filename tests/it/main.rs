@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
 
 mod callbacks;
+mod closing;
 mod harness;
+mod scenarios;
 mod top_up;
 mod vectors;
