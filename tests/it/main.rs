@@ -1,9 +1,11 @@
 //! One integration binary: the real server over HTTP, the simulator as its gateway, a manual clock.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
 
+mod accounts;
 mod callbacks;
 mod closing;
 mod harness;
+mod oauth;
 mod scenarios;
 mod top_up;
 mod vectors;
