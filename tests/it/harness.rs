@@ -177,6 +177,20 @@ impl Shop {
         self.app.store.read(move |db| ledger::balance(db, &Books::User(user_id))).await.unwrap()
     }
 
+    /// Stops everything and lets go of the books; gives the configuration it ran with.
+    pub async fn close(mut self) -> Config {
+        for handle in self.handles.drain(..) {
+            handle.stop(false).await;
+        }
+        let (app, config) = (Arc::downgrade(&self.app), self.app.config.clone());
+        drop(self);
+        // The workers end on threads of their own.
+        while app.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+        config
+    }
+
     /// WeChat cannot be reached any more; what it knows stays.
     pub async fn cut_off(&mut self) {
         self.handles.remove(0).stop(false).await;

@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
 
 mod accounts;
+mod books;
 mod callbacks;
 mod closing;
+mod hammer;
 mod harness;
 mod oauth;
 mod scenarios;
+mod seed_defects;
 mod top_up;
 mod vectors;
