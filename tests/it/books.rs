@@ -6,7 +6,7 @@ use shouyin::{
     clock::Clock,
     config::Database,
     domain::{ids::Username, user::Role},
-    store::{Db, Store, StoreError, books, users},
+    store::{Db, Store, StoreError, books, notices, notices::Notice, users},
 };
 use std::path::PathBuf;
 
@@ -275,4 +275,42 @@ async fn after_a_restart_on_the_same_file_everything_is_found_again() {
     assert!(!shop.order(&open).await.is_paid(), "this WeChat does not know the order, which proves nothing");
     assert!(shop.notify(callback).await.body.contains("SUCCESS"));
     assert_eq!(shop.balance(before.user_id).await, 5990);
+}
+
+#[actix_web::test]
+async fn of_rejected_messages_the_newest_ten_thousand_are_kept_and_their_bodies_cut() {
+    let shop = Shop::open().await;
+    let flood = vec![b'x'; 60_000];
+    shop.notify(flood).await;
+    assert_eq!(shop.all_notices().await[0].body.len(), 4096);
+    let written = shop.app.store.write(|db| {
+        for n in 0..10_001 {
+            notices::insert_rejected(db, &numbered(n))?;
+        }
+        notices::list(db, true, None, 20_000)
+    });
+    let kept = written.await.unwrap();
+    assert_eq!(kept.len(), 10_000);
+    assert_eq!((kept[0].id.as_str(), kept[9_999].id.as_str()), (id(10_000).as_str(), id(1).as_str()));
+}
+
+/// Sorts after every id made now.
+fn id(n: u32) -> String {
+    format!("f{n:031x}")
+}
+
+fn numbered(n: u32) -> Notice {
+    Notice {
+        id: id(n),
+        received_at: 0,
+        provider: "wechat".to_owned(),
+        source: "notify".to_owned(),
+        verdict: "malformed".to_owned(),
+        out_trade_no: None,
+        transaction_id: None,
+        remote_ip: String::new(),
+        headers: String::new(),
+        body: Vec::new(),
+        reply: String::new(),
+    }
 }
