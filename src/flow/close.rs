@@ -74,9 +74,9 @@ pub async fn close_order(app: &App, order: &Order, source: Source) -> Result<Clo
 /// # Errors
 /// The books.
 pub async fn close_attempt(app: &App, attempt: &Attempt, source: Source) -> Result<Closed, FlowError> {
-    if attempt.asked_at.is_none() {
-        // The gateway has never heard of it.
-        return closed_here(app, attempt).await;
+    // What was read may be old: the gateway need not be asked only if nobody has asked it meanwhile.
+    if attempt.asked_at.is_none() && closed_unasked(app, attempt).await? {
+        return Ok(Closed::Closed);
     }
     match query::ask(app, attempt, source).await? {
         Asked::Paid(_) => return Ok(Closed::Paid),
@@ -131,6 +131,21 @@ fn described(closing: &Result<Closing, String>) -> String {
         Ok(Closing::Unknown { code }) => code.clone(),
         Err(reason) => format!("no usable answer, {reason}"),
     }
+}
+
+async fn closed_unasked(app: &App, attempt: &Attempt) -> Result<bool, FlowError> {
+    let (number, now) = (attempt.out_trade_no.clone(), app.clock.now());
+    let closed = app
+        .store
+        .write(move |db| {
+            let closed = attempts::close_unasked(db, &number, now)?;
+            if closed {
+                pending::finish(db, &number)?;
+            }
+            Ok(closed)
+        })
+        .await?;
+    Ok(closed)
 }
 
 async fn closed_here(app: &App, attempt: &Attempt) -> Result<Closed, FlowError> {

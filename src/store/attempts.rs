@@ -166,3 +166,19 @@ pub fn close(db: &mut Db, number: &OutTradeNo, now: UnixMs) -> Result<(), StoreE
     diesel::update(open).set(attempts::closed_at.eq(now.0)).execute(db)?;
     Ok(())
 }
+
+/// Closes an attempt the gateway has never heard of. `false` when somebody has the right to ask by
+/// now: once closed, nobody gets it any more.
+///
+/// # Errors
+/// The database.
+pub fn close_unasked(db: &mut Db, number: &OutTradeNo, now: UnixMs) -> Result<bool, StoreError> {
+    let unasked = attempts::table
+        .filter(attempts::out_trade_no.eq(number.as_str()))
+        .filter(attempts::asked_at.is_null());
+    diesel::update(unasked.filter(attempts::closed_at.is_null()))
+        .set(attempts::closed_at.eq(now.0))
+        .execute(db)?;
+    let closed = unasked.filter(attempts::closed_at.is_not_null());
+    Ok(diesel::select(diesel::dsl::exists(closed)).get_result(db)?)
+}

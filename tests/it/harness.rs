@@ -7,13 +7,16 @@ use shouyin::{
     app::App,
     clock::Clock,
     config::{Config, Database, Origins, SimulatorKeys},
-    domain::{order::Order, time::UnixMs},
+    domain::{
+        order::{Attempt, Order},
+        time::UnixMs,
+    },
     flow::set_up,
     gateway::wechat_v2::{Account, sign::SignType},
     http::Http,
     jobs,
     simulator::{self, Options, Simulator, faults::Scenario},
-    store::{Store, books, notices, notices::Notice, orders, work_items, work_items::WorkItem},
+    store::{Store, attempts, books, notices, notices::Notice, orders, work_items, work_items::WorkItem},
     web::{Web, server},
 };
 use std::{
@@ -144,10 +147,61 @@ impl Shop {
         self.app.store.read(|db| work_items::list(db, None, 10_000)).await.unwrap()
     }
 
+    /// What the books say about an order, to be compared before and after a message.
+    pub async fn books(&self, number: &str) -> Books {
+        let order = self.order(number).await;
+        let work = self.work_items().await.into_iter().rev();
+        Books {
+            balance: self.balance(order.user_id).await,
+            verdicts: self.verdicts().await,
+            work: work.map(|item| (item.kind, item.out_trade_no, item.transaction_id)).collect(),
+            order,
+        }
+    }
+
+    /// Attempts of an order, oldest first.
+    pub async fn attempts(&self, number: &str) -> Vec<Attempt> {
+        let id = self.order(number).await.id;
+        self.app.store.read(move |db| attempts::of_order(db, id)).await.unwrap()
+    }
+
+    /// Names of the API calls about this number, oldest first.
+    pub fn calls(&self, number: &str) -> Vec<String> {
+        let about = |call: String| call.strip_suffix(number).map(|name| name.trim_end().to_owned());
+        self.simulator.calls().into_iter().filter_map(about).collect()
+    }
+
     /// Balance of a user, in fen.
     pub async fn balance(&self, user_id: i64) -> i64 {
         use shouyin::{domain::ledger::Account as Books, store::ledger};
         self.app.store.read(move |db| ledger::balance(db, &Books::User(user_id))).await.unwrap()
+    }
+
+    /// Stops everything and lets go of the books; gives the configuration it ran with.
+    pub async fn close(mut self) -> Config {
+        for handle in self.handles.drain(..) {
+            handle.stop(false).await;
+        }
+        let (app, config) = (Arc::downgrade(&self.app), self.app.config.clone());
+        drop(self);
+        // The workers end on threads of their own.
+        while app.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+        config
+    }
+
+    /// WeChat cannot be reached any more; what it knows stays.
+    pub async fn cut_off(&mut self) {
+        self.handles.remove(0).stop(false).await;
+    }
+
+    /// WeChat is back at its address.
+    pub fn reconnect(&mut self) {
+        let listener = TcpListener::bind(self.simulator_url.strip_prefix("http://").unwrap()).unwrap();
+        let simulating = simulator::serve(self.simulator.clone(), listener).unwrap();
+        self.handles.insert(0, simulating.handle());
+        tokio::spawn(simulating);
     }
 
     /// Sends a callback as WeChat would: no cookie, no Origin.
@@ -179,6 +233,23 @@ impl Drop for Shop {
             assert_eq!(checked.unwrap(), Vec::<String>::new(), "the books do not hold");
         }
     }
+}
+
+/// See `Shop::books`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Books {
+    pub order: Order,
+    /// Of the order's owner, in fen.
+    pub balance: i64,
+    /// Of every notice, oldest first.
+    pub verdicts: Vec<String>,
+    /// Kind, out_trade_no and transaction_id of every work item, oldest first.
+    pub work: Vec<(String, String, String)>,
+}
+
+/// An origin where nobody listens.
+pub fn nowhere() -> String {
+    format!("http://{}", listen().1)
 }
 
 /// Where a listener of a test listens: any free port of loopback.

@@ -1,10 +1,18 @@
 //! One integration binary: the real server over HTTP, the simulator as its gateway, a manual clock.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
 
+mod accounts;
+mod books;
+mod callbacks;
+mod closing;
 mod demo;
+mod hammer;
 mod harness;
+mod oauth;
 mod pay_page;
+mod scenarios;
 mod screenshots;
+mod seed_defects;
 mod top_up;
 mod vectors;
 mod webdriver;

@@ -1,0 +1,387 @@
+//! Between order and credit: expiry and closing, outages, the sweep's timetable, numbers that are spent,
+//! and more than one attempt at the same order.
+
+use crate::harness::{Browser, PASSWORD, Shop, WECHAT, nowhere};
+use shouyin::{
+    domain::{
+        ids::Openid,
+        money::Fen,
+        order::{Channel, Source},
+    },
+    flow::{
+        close::{self, Closed},
+        top_up::{self, Pay},
+    },
+    gateway::Gateway,
+    gateway::wechat_v2::WechatV2,
+    simulator::{TradeState, faults::Scenario},
+    store::pending,
+};
+
+const TWO_HOURS_MS: i64 = 2 * 3600 * 1000;
+
+async fn ordered(shop: &Shop) -> (Browser, String) {
+    let user = shop.user("ann").await;
+    let number = user.top_up("50").await;
+    (user, number)
+}
+
+/// Another phone of the same user: signed in, with an openid of its own.
+async fn other_phone(shop: &Shop) -> Browser {
+    let phone = Browser::new(shop.url.clone(), WECHAT);
+    assert_eq!(phone.log_in("ann", PASSWORD).await.status, 303);
+    phone.go_to_wechat_and_back().await;
+    // Attempts are told apart by when they were made.
+    shop.clock.advance_ms(1000);
+    phone
+}
+
+async fn open_pay_page(user: &Browser, number: &str) -> crate::harness::Answer {
+    user.get(&format!("/orders/{number}/pay")).await
+}
+
+#[actix_web::test]
+async fn an_expired_order_is_asked_about_before_it_is_closed() {
+    let shop = Shop::open().await;
+    let (user, number) = ordered(&shop).await;
+    shop.clock.advance_ms(TWO_HOURS_MS - 1);
+    assert_eq!(shop.close_expired().await, 0);
+    shop.clock.advance_ms(1);
+    assert_eq!(shop.close_expired().await, 1);
+    let order = shop.order(&number).await;
+    assert_eq!((order.closed_at, order.is_paid()), (Some(shop.clock.now()), false));
+    assert_eq!(shop.calls(&number), ["unifiedorder", "orderquery"]);
+    assert_eq!(shop.close_expired().await, 0);
+    let page = open_pay_page(&user, &number).await;
+    assert_eq!((page.status, page.header("location")), (303, format!("/orders/{number}").as_str()));
+}
+
+#[actix_web::test]
+async fn an_open_trade_is_closed_by_query_closeorder_query_in_this_order() {
+    let shop = Shop::open().await;
+    let (_, number) = ordered(&shop).await;
+    let order = shop.order(&number).await;
+    assert_eq!(close::close_order(&shop.app, &order, Source::Sweep).await.unwrap(), Closed::Closed);
+    assert_eq!(shop.calls(&number), ["unifiedorder", "orderquery", "closeorder", "orderquery"]);
+    assert_eq!(shop.simulator.trade(&number).unwrap().state, TradeState::Closed);
+    assert!(shop.order(&number).await.closed_at.is_some());
+}
+
+#[actix_web::test]
+async fn an_order_that_was_paid_in_time_is_credited_and_not_closed() {
+    let shop = Shop::open().await;
+    let (_, number) = ordered(&shop).await;
+    shop.simulator.set_scenario(&number, Scenario::NotifyLost);
+    shop.simulator.pay(&number).unwrap();
+    shop.clock.advance_ms(TWO_HOURS_MS);
+    assert_eq!(shop.close_expired().await, 1);
+    let books = shop.books(&number).await;
+    assert_eq!((books.balance, books.order.closed_at, books.order.late), (5000, None, false));
+    assert_eq!(shop.calls(&number), ["unifiedorder", "orderquery"]);
+}
+
+#[actix_web::test]
+async fn an_order_wechat_never_heard_of_is_closed_without_a_call() {
+    let shop = Shop::open().await;
+    let user = shop.browser();
+    user.register("bob").await;
+    let answer = user.try_top_up("50").await;
+    assert_eq!((answer.status, answer.json()["pay"]["kind"].as_str()), (201, Some("redirect")));
+    let number = answer.json()["out_trade_no"].as_str().unwrap().to_owned();
+    shop.clock.advance_ms(TWO_HOURS_MS);
+    assert_eq!(shop.close_expired().await, 1);
+    assert!(shop.order(&number).await.closed_at.is_some());
+    assert!(shop.calls(&number).is_empty());
+}
+
+#[actix_web::test]
+async fn while_wechat_cannot_be_reached_an_expired_order_stays_open_and_is_tried_again() {
+    let mut shop = Shop::open().await;
+    let (user, number) = ordered(&shop).await;
+    shop.simulator.set_scenario(&number, Scenario::NotifyLost);
+    shop.simulator.pay(&number).unwrap();
+    shop.cut_off().await;
+    shop.clock.advance_ms(TWO_HOURS_MS);
+    for _ in 0..3 {
+        assert_eq!(shop.close_expired().await, 1);
+        assert_eq!(shop.close_expired().await, 0, "not again within a minute");
+        let order = shop.order(&number).await;
+        assert_eq!((order.closed_at, order.is_paid()), (None, false));
+        let page = user.get(&format!("/orders/{number}")).await.body;
+        assert!(page.contains("结果确认中") && page.contains("请勿重复支付"), "{page}");
+        assert_eq!(user.status(&number).await["final"], false);
+        shop.clock.advance_ms(60_000);
+    }
+    shop.reconnect();
+    assert_eq!(shop.close_expired().await, 1);
+    assert_eq!(shop.books(&number).await.balance, 5000);
+}
+
+#[actix_web::test]
+async fn with_every_origin_down_an_order_is_kept_and_neither_failed_nor_closed() {
+    let shop = Shop::open_with(|config| config.origins.wechat_api = vec![nowhere(), nowhere()]).await;
+    let user = shop.user("ann").await;
+    let busy = user.try_top_up("50").await;
+    assert_eq!((busy.status, busy.header("retry-after")), (503, "3"));
+    let number =
+        user.get_json("/orders").await.json()["orders"][0]["out_trade_no"].as_str().unwrap().to_owned();
+    let page = open_pay_page(&user, &number).await;
+    assert!(page.status == 200 && page.body.contains("支付通道繁忙"), "{}", page.body);
+    shop.clock.advance_ms(TWO_HOURS_MS);
+    assert_eq!(shop.close_expired().await, 1);
+    assert_eq!(shop.order(&number).await.closed_at, None);
+    assert_eq!(shop.attempts(&number).await.len(), 1);
+}
+
+#[actix_web::test]
+async fn the_second_origin_is_used_when_the_first_cannot_be_connected_to() {
+    let shop = Shop::open_with(|config| config.origins.wechat_api.insert(0, nowhere())).await;
+    let (user, number) = ordered(&shop).await;
+    shop.simulator.set_scenario(&number, Scenario::NotifyLost);
+    shop.simulator.pay(&number).unwrap();
+    assert_eq!(user.status(&number).await["paid"], true);
+    assert_eq!(shop.calls(&number), ["unifiedorder", "orderquery"]);
+}
+
+#[actix_web::test]
+async fn the_sweep_keeps_its_timetable_and_ends_when_wechat_has_closed_the_trade() {
+    let shop = Shop::open().await;
+    let (_, number) = ordered(&shop).await;
+    let mut now = 0;
+    for (asked, at) in [10, 30, 60, 120, 300, 600, 1800, 5400, 9000].into_iter().enumerate() {
+        shop.clock.advance_ms(at * 1000 - 1 - now);
+        assert_eq!(shop.sweep().await, 0, "before {at} s");
+        shop.clock.advance_ms(1);
+        assert_eq!(shop.sweep().await, 1, "at {at} s");
+        now = at * 1000;
+        assert_eq!(shop.calls(&number).len(), asked + 2);
+    }
+    // At 9000 s WeChat said CLOSED: there is nothing more to ask.
+    assert_eq!(shop.app.store.read(pending::count).await.unwrap(), 0);
+    assert!(!shop.order(&number).await.is_paid());
+}
+
+#[actix_web::test]
+async fn a_page_that_asks_often_makes_us_ask_every_two_seconds_only() {
+    let shop = Shop::open().await;
+    let (user, number) = ordered(&shop).await;
+    for asked in 1..=3 {
+        for _ in 0..5 {
+            assert_eq!(user.status(&number).await["paid"], false);
+        }
+        assert_eq!(shop.calls(&number).len(), 1 + asked);
+        shop.clock.advance_ms(2_000);
+    }
+}
+
+#[actix_web::test]
+async fn a_waiting_page_is_woken_by_the_callback() {
+    let shop = Shop::open().await;
+    let (user, number) = ordered(&shop).await;
+    assert_eq!(user.status(&number).await["paid"], false);
+    let path = format!("/orders/{number}/status?wait=25");
+    let body = shop.simulator.signed_notify(&number, &[]);
+    let started = std::time::Instant::now();
+    let (status, _) = tokio::join!(user.get_json(&path), shop.notify(body));
+    assert_eq!(status.json()["paid"], true);
+    assert!(started.elapsed().as_secs() < 10);
+    assert_eq!(shop.calls(&number), ["unifiedorder", "orderquery"]);
+}
+
+#[actix_web::test]
+async fn an_order_that_turns_out_paid_when_prepared_again_is_settled_by_a_query() {
+    let shop = Shop::open().await;
+    let (user, number) = ordered(&shop).await;
+    shop.simulator.set_scenario(&number, Scenario::NotifyLost);
+    shop.simulator.pay(&number).unwrap();
+    // The prepay_id is too old to be handed out again.
+    shop.clock.advance_ms(111 * 60_000);
+    let page = open_pay_page(&user, &number).await;
+    assert_eq!((page.status, page.header("location")), (303, format!("/orders/{number}").as_str()));
+    assert_eq!(shop.calls(&number), ["unifiedorder", "unifiedorder", "orderquery"]);
+    assert_eq!(shop.books(&number).await.balance, 5000);
+}
+
+#[actix_web::test]
+async fn an_old_prepay_id_is_renewed_with_the_same_number_and_parameters() {
+    let shop = Shop::open().await;
+    let (user, number) = ordered(&shop).await;
+    let prepay_id = shop.simulator.trade(&number).unwrap().prepay_id;
+    for (wait_min, calls) in [(110, 1), (1, 2), (0, 2)] {
+        shop.clock.advance_ms(wait_min * 60_000);
+        let page = open_pay_page(&user, &number).await;
+        assert!(page.body.contains(&format!("prepay_id={prepay_id}")), "{}", page.body);
+        assert_eq!(shop.calls(&number).len(), calls);
+    }
+    assert_eq!(shop.attempts(&number).await.len(), 1);
+}
+
+#[actix_web::test]
+async fn a_number_used_with_other_parameters_is_closed_before_a_new_one_is_tried() {
+    let shop = Shop::open().await;
+    let user = shop.user("ann").await;
+    let openid = Openid::parse(&shop.simulator.openid_of(7)).unwrap();
+    let number = bare_order(&shop).await;
+    let order = shop.order(&number).await;
+    // Somebody, perhaps we before a restore, has used this number for another amount.
+    let first = top_up::checkout(&shop.app, order.id, Channel::WechatJsapi, None, "127.0.0.1").await;
+    assert_eq!(first.unwrap(), Pay::NeedOpenid);
+    let mut other = template_attempt(&shop, &user).await;
+    other.out_trade_no = order.out_trade_no.clone();
+    other.amount = Fen::new(1).unwrap();
+    let gateway = WechatV2 { account: shop.app.config.wechat.clone() };
+    let request = gateway.prepay(&other, &shop.clock.stamp().unwrap());
+    let placed = shop.app.http.send(&request).await.unwrap();
+    let placed = String::from_utf8(placed.body).unwrap();
+    assert!(placed.contains("prepay_id"), "{placed}");
+    shop.clock.advance_ms(1000);
+
+    let pay = top_up::checkout(&shop.app, order.id, Channel::WechatJsapi, Some(&openid), "127.0.0.1").await;
+    assert!(matches!(pay.unwrap(), Pay::Ready(_)));
+    assert_eq!(
+        shop.calls(&number),
+        ["unifiedorder", "unifiedorder", "orderquery", "closeorder", "orderquery"]
+    );
+    let attempts = shop.attempts(&number).await;
+    let (open, closed): (Vec<_>, Vec<_>) = attempts.iter().partition(|attempt| attempt.closed_at.is_none());
+    assert_eq!(
+        closed.iter().map(|attempt| attempt.out_trade_no.as_str()).collect::<Vec<_>>(),
+        [number.as_str()]
+    );
+    let new = open[0].out_trade_no.as_str();
+    assert_eq!(shop.calls(new), ["unifiedorder"]);
+    shop.simulator.pay(new).unwrap();
+    shop.deliver().await;
+    assert!(shop.order(&number).await.is_paid());
+    assert_eq!(shop.books(&number).await.balance, 5000);
+}
+
+/// An order of 50 yuan of user 1 nobody has tried to pay yet.
+async fn bare_order(shop: &Shop) -> String {
+    let wish = top_up::Wish {
+        user_id: 1,
+        amount: Fen::new(5000).unwrap(),
+        channel: Channel::WechatJsapi,
+        intent: shop.clock.nonce().unwrap(),
+    };
+    top_up::create(&shop.app, wish).await.unwrap().out_trade_no.as_str().to_owned()
+}
+
+/// An attempt of another order, to be changed.
+async fn template_attempt(shop: &Shop, user: &Browser) -> shouyin::domain::order::Attempt {
+    let number = user.top_up("1").await;
+    shop.attempts(&number).await.remove(0)
+}
+
+#[actix_web::test]
+async fn a_refused_prepay_says_so_and_keeps_the_order() {
+    let shop = Shop::open().await;
+    shop.user("ann").await;
+    let number = bare_order(&shop).await;
+    let id = shop.order(&number).await.id;
+    let stranger = Openid::parse("oNobodyTheSimulatorHasEverSeen").unwrap();
+    let pay = top_up::checkout(&shop.app, id, Channel::WechatJsapi, Some(&stranger), "127.0.0.1").await;
+    assert_eq!(pay.unwrap(), Pay::Refused);
+    assert_eq!(shop.order(&number).await.closed_at, None);
+    assert_eq!(shop.calls(&number), ["unifiedorder"]);
+}
+
+#[actix_web::test]
+async fn another_phone_gets_a_new_attempt_after_the_old_one_is_closed_at_wechat() {
+    let shop = Shop::open().await;
+    let (first, number) = ordered(&shop).await;
+    let second = other_phone(&shop).await;
+    let page = open_pay_page(&second, &number).await;
+    assert!(page.status == 200 && page.body.contains("去微信支付"), "{}", page.body);
+    let attempts = shop.attempts(&number).await;
+    assert_eq!(attempts.len(), 2);
+    assert_ne!(attempts[0].payer, attempts[1].payer);
+    assert_eq!(shop.calls(&number), ["unifiedorder", "orderquery", "closeorder", "orderquery"]);
+    let new = attempts[1].out_trade_no.as_str();
+    assert_eq!(shop.calls(new), ["unifiedorder"]);
+    assert!(page.body.contains(&shop.simulator.trade(new).unwrap().prepay_id));
+    shop.simulator.pay(new).unwrap();
+    shop.deliver().await;
+    assert_eq!(first.status(&number).await["paid"], true);
+    let books = shop.books(&number).await;
+    assert_eq!((books.balance, books.work.len()), (5000, 0));
+}
+
+#[actix_web::test]
+async fn another_phone_is_told_that_the_first_has_paid() {
+    let shop = Shop::open().await;
+    let (_, number) = ordered(&shop).await;
+    shop.simulator.set_scenario(&number, Scenario::NotifyLost);
+    shop.simulator.pay(&number).unwrap();
+    let second = other_phone(&shop).await;
+    let page = open_pay_page(&second, &number).await;
+    assert_eq!((page.status, page.header("location")), (303, format!("/orders/{number}").as_str()));
+    assert_eq!(shop.attempts(&number).await.len(), 1);
+    assert_eq!(shop.books(&number).await.balance, 5000);
+}
+
+#[actix_web::test]
+async fn while_the_old_attempt_cannot_be_closed_there_is_no_new_one() {
+    let mut shop = Shop::open().await;
+    let (_, number) = ordered(&shop).await;
+    let second = other_phone(&shop).await;
+    shop.cut_off().await;
+    let page = open_pay_page(&second, &number).await;
+    assert!(page.body.contains("支付通道繁忙"), "{}", page.body);
+    assert_eq!(shop.attempts(&number).await.len(), 1);
+}
+
+#[actix_web::test]
+async fn two_paid_attempts_of_one_order_are_one_credit_and_one_refund_task() {
+    let shop = Shop::open().await;
+    let (_, number) = ordered(&shop).await;
+    let second = other_phone(&shop).await;
+    open_pay_page(&second, &number).await;
+    let new = shop.attempts(&number).await.remove(1).out_trade_no;
+    // The first phone's payment was under way when its attempt was closed.
+    shop.simulator.set_scenario(&number, Scenario::LatePayment);
+    shop.simulator.pay(&number).unwrap();
+    shop.simulator.pay(new.as_str()).unwrap();
+    assert_eq!(shop.deliver().await, 2);
+    let books = shop.books(&number).await;
+    assert_eq!((books.balance, shop.simulator.paid_total_fen()), (5000, 10_000));
+    assert_eq!(books.work.iter().map(|item| item.0.as_str()).collect::<Vec<_>>(), ["second_payment"]);
+    let mut verdicts = books.verdicts;
+    verdicts.sort();
+    assert_eq!(verdicts, ["ok", "second_payment"]);
+}
+
+#[actix_web::test]
+async fn a_second_attempt_paid_without_a_callback_is_found_by_the_sweep() {
+    let shop = Shop::open().await;
+    let (_, number) = ordered(&shop).await;
+    let second = other_phone(&shop).await;
+    open_pay_page(&second, &number).await;
+    let new = shop.attempts(&number).await.remove(1).out_trade_no;
+    shop.simulator.set_scenario(&number, Scenario::LatePayment);
+    shop.simulator.pay(&number).unwrap();
+    shop.deliver().await;
+    assert!(shop.order(&number).await.is_paid());
+    shop.simulator.set_scenario(new.as_str(), Scenario::NotifyLost);
+    shop.simulator.pay(new.as_str()).unwrap();
+    shop.clock.advance_ms(10_000);
+    assert_eq!(shop.sweep().await, 1);
+    let books = shop.books(&number).await;
+    assert_eq!(books.balance, 5000);
+    assert_eq!(books.work.iter().map(|item| item.0.as_str()).collect::<Vec<_>>(), ["second_payment"]);
+}
+
+#[actix_web::test]
+async fn money_that_went_back_elsewhere_is_not_credited_and_is_shown_to_the_administrator() {
+    let shop = Shop::open().await;
+    let (user, number) = ordered(&shop).await;
+    shop.simulator.set_scenario(&number, Scenario::NotifyLost);
+    shop.simulator.pay(&number).unwrap();
+    shop.simulator.refund(&number).unwrap();
+    assert_eq!(user.status(&number).await["paid"], false);
+    let books = shop.books(&number).await;
+    assert_eq!((books.balance, books.order.is_paid()), (0, false));
+    assert_eq!(books.work.iter().map(|item| item.0.as_str()).collect::<Vec<_>>(), ["refunded_elsewhere"]);
+    shop.clock.advance_ms(10_000);
+    assert_eq!(shop.sweep().await, 0);
+}
