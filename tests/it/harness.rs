@@ -159,10 +159,12 @@ impl Shop {
         }
     }
 
-    /// Attempts of an order, oldest first.
+    /// Attempts of an order, oldest first: the first carries the order's number, whatever the clock says.
     pub async fn attempts(&self, number: &str) -> Vec<Attempt> {
         let id = self.order(number).await.id;
-        self.app.store.read(move |db| attempts::of_order(db, id)).await.unwrap()
+        let mut all = self.app.store.read(move |db| attempts::of_order(db, id)).await.unwrap();
+        all.sort_by_key(|attempt| attempt.out_trade_no.as_str() != number);
+        all
     }
 
     /// Names of the API calls about this number, oldest first.
