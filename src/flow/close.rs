@@ -74,9 +74,8 @@ pub async fn close_order(app: &App, order: &Order, source: Source) -> Result<Clo
 /// # Errors
 /// The books.
 pub async fn close_attempt(app: &App, attempt: &Attempt, source: Source) -> Result<Closed, FlowError> {
-    if attempt.asked_at.is_none() {
-        // The gateway has never heard of it.
-        return closed_here(app, attempt).await;
+    if attempt.asked_at.is_none() && closed_unasked(app, attempt).await? {
+        return Ok(Closed::Closed);
     }
     match query::ask(app, attempt, source).await? {
         Asked::Paid(_) => return Ok(Closed::Paid),
@@ -131,6 +130,24 @@ fn described(closing: &Result<Closing, String>) -> String {
         Ok(Closing::Unknown { code }) => code.clone(),
         Err(reason) => format!("no usable answer, {reason}"),
     }
+}
+
+/// Closes what the gateway has never heard of. The books decide, not the caller's copy: between
+/// that copy and now the gateway may have been asked, and then the attempt can be paid.
+async fn closed_unasked(app: &App, attempt: &Attempt) -> Result<bool, FlowError> {
+    let (number, now) = (attempt.out_trade_no.clone(), app.clock.now());
+    let closed = app
+        .store
+        .write(move |db| {
+            let unasked = attempts::by_number(db, &number)?.is_some_and(|attempt| attempt.asked_at.is_none());
+            if unasked {
+                attempts::close(db, &number, now)?;
+                pending::finish(db, &number)?;
+            }
+            Ok(unasked)
+        })
+        .await?;
+    Ok(closed)
 }
 
 async fn closed_here(app: &App, attempt: &Attempt) -> Result<Closed, FlowError> {
