@@ -186,8 +186,6 @@ pub async fn checkout(
                 return Ok(Pay::Busy);
             }
             asked += 1;
-            // As claimed: what is closed after this question must be closed at the gateway first.
-            let attempt = Attempt { asked_at: Some(now), ..attempt };
             match prepay(app, &attempt).await? {
                 Step::Done(pay) => return Ok(pay),
                 Step::Again => continue,
