@@ -191,7 +191,7 @@ pub async fn checkout(
                 Step::Again => continue,
             }
         }
-        tokio::time::sleep(LOOK_PAUSE).await;
+        app.clock.sleep(LOOK_PAUSE).await;
     }
     Ok(Pay::Busy)
 }
@@ -331,7 +331,7 @@ async fn ask_until_clear(app: &App, attempt: &Attempt) -> Result<Prepaid, FlowEr
         app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
         let busy = authentic && matches!(prepaid, Prepaid::Unknown { .. });
         match pauses.next() {
-            Some(pause) if busy => tokio::time::sleep(Duration::from_millis(pause)).await,
+            Some(pause) if busy => app.clock.sleep(Duration::from_millis(pause)).await,
             _ => return Ok(prepaid),
         }
     }
