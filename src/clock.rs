@@ -64,10 +64,9 @@ impl Clock {
     /// Another machine's clock in the same simulated world, which jumps by itself; else a clone.
     pub fn of_another_machine(&self) -> Clock {
         match &self.source {
-            Source::Simulated(time, _) => Clock {
-                source: Source::Simulated(time.clone(), Arc::default()),
-                sequence: Arc::default(),
-            },
+            Source::Simulated(time, _) => {
+                Clock { source: Source::Simulated(time.clone(), Arc::default()), sequence: Arc::default() }
+            }
             _ => self.clone(),
         }
     }
