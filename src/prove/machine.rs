@@ -1,7 +1,7 @@
 //! Tasks of a simulated world on one thread: one of those that are ready is polled at a time, and an
 //! instance that crashes loses all of its tasks wherever they wait.
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -46,6 +46,8 @@ impl Machine {
         let mut tasks = locked(&self.tasks);
         tasks.last = tasks.last.saturating_add(1);
         let id = tasks.last;
+        // Inside somebody's tokio runtime its channels would pause after so many steps, for fairness.
+        let future = tokio::task::unconstrained(future).boxed();
         tasks.by_id.insert(id, Task { owner, future });
         drop(tasks);
         locked(&self.ready).insert(id);
