@@ -32,3 +32,5 @@ pub mod token;
 pub mod gateway;
 
 pub mod domain;
+
+pub mod canary;

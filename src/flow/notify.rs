@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     app::App,
+    canary::{self, Canary},
     domain::{
         ids::OutTradeNo,
         order::{Provider, Source},
@@ -34,7 +35,11 @@ pub async fn receive(app: Arc<App>, incoming: Incoming) -> Result<AckReply, Flow
     let gateway = app.gateway(incoming.provider);
     let (ack, verdict) = match gateway.notified(Notify { body: &incoming.evidence.body }) {
         Notified::Paid(payment) => {
-            let settled = settle::settle(&app, payment, Source::Notify, incoming.evidence).await?;
+            let settled = settle::settle(&app, payment, Source::Notify, incoming.evidence).await;
+            if settled.is_err() && canary::sings(Canary::SuccessBeforeCommit) {
+                return Ok(gateway.ack(Ack::Received));
+            }
+            let settled = settled?;
             (settle::ack(&settled), settled.verdict())
         }
         Notified::NotPaid { out_trade_no } => {
@@ -89,6 +94,13 @@ async fn reject(
     let verdict = rejection.verdict();
     let number = out_trade_no.as_ref().map_or("", OutTradeNo::as_str);
     tracing::warn!(out_trade_no = number, verdict, "callback rejected: {verdict}");
+    #[cfg(feature = "canaries")]
+    if let Some(number) =
+        out_trade_no.clone().filter(|_| canary::sings(Canary::BadSignClosesOrder) && verdict == "bad_sign")
+    {
+        let now = app.clock.now();
+        app.store.write(move |db| crate::store::attempts::close(db, &number, now)).await?;
+    }
     if rejection.is_authentic() {
         app.metrics.alerts.with_label_values(&[verdict]).inc();
     }

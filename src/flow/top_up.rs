@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     app::App,
+    canary::{self, Canary},
     domain::{
         ids::Openid,
         money::Fen,
@@ -286,6 +287,9 @@ async fn prepay(app: &App, attempt: &Attempt) -> Result<Step, FlowError> {
             match &kept {
                 Prepaid::Ready { prepay_id } => attempts::set_prepay_id(db, &number, prepay_id, now)?,
                 Prepaid::Closed => attempts::close(db, &number, now)?,
+                Prepaid::Unknown { .. } if canary::sings(Canary::NewNumberOnRetry) => {
+                    attempts::close(db, &number, now)?;
+                }
                 Prepaid::Unknown { .. } | Prepaid::Refused { .. } => attempts::release_prepay(db, &number)?,
                 Prepaid::Paid | Prepaid::NumberUsed => {}
             }

@@ -56,12 +56,16 @@ async fn top_up_once(world: &Arc<World>, me: &Person) {
         offer = again.and_then(|(order, pay)| Some((order, offered(world, &pay)?)));
     }
     let Some((order, number)) = offer else { return };
-    match world.dice.below(8) {
+    match world.dice.below(9) {
         0 => {}
-        1 => {
+        1 | 5 => {
             // The sheet stays open for long, perhaps past the order's time.
-            let longest = wish_life(world).saturating_add(600_000);
-            world.clock.sleep(world.dice.ms(60_000, longest)).await;
+            let life = wish_life(world);
+            let pause = match world.dice.below(2) {
+                0 => world.dice.ms(60_000, life),
+                _ => world.dice.ms(life, life.saturating_add(900_000)),
+            };
+            world.clock.sleep(pause).await;
             pay(world, &number);
         }
         2 => {
