@@ -9,7 +9,13 @@ use crate::{
     metrics::Metrics,
     store::Store,
 };
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock as RateClock, Reference},
+    middleware::NoOpMiddleware,
+    nanos::Nanos,
+    state::{InMemoryState, NotKeyed},
+};
 use std::{
     collections::HashMap,
     num::NonZeroU32,
@@ -17,6 +23,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -34,7 +41,7 @@ pub struct App {
     pub metrics: Metrics,
     pub waiting: Waiting,
     pub hashing: Semaphore,
-    pub sweeps: DefaultDirectRateLimiter,
+    pub sweeps: Sweeps,
     wechat: WechatV2,
 }
 
@@ -51,12 +58,24 @@ impl App {
     /// # Errors
     /// The TLS library or the metrics cannot start.
     pub fn new(config: Config, store: Store, clock: Clock) -> Result<Arc<App>, AppError> {
+        let http = Http::new(config.origins.clone())?;
+        App::with_http(config, store, clock, http)
+    }
+
+    /// With its own way to the gateways.
+    ///
+    /// # Errors
+    /// The metrics cannot start.
+    pub fn with_http(config: Config, store: Store, clock: Clock, http: Http) -> Result<Arc<App>, AppError> {
         Ok(Arc::new(App {
-            http: Http::new(config.origins.clone())?,
+            http,
             metrics: Metrics::new()?,
             waiting: Waiting::default(),
             hashing: Semaphore::new(HASHING),
-            sweeps: RateLimiter::direct(Quota::per_second(SWEEPS_PER_SECOND)),
+            sweeps: RateLimiter::direct_with_clock(
+                Quota::per_second(SWEEPS_PER_SECOND),
+                Monotonic(clock.clone()),
+            ),
             wechat: WechatV2 { account: config.wechat.clone() },
             config,
             store,
@@ -79,6 +98,43 @@ impl App {
     /// The appid openids are asked for and kept under.
     pub fn appid(&self) -> &str {
         &self.config.wechat.appid
+    }
+}
+
+/// The limit on queries nobody waits for.
+pub type Sweeps = RateLimiter<NotKeyed, InMemoryState, Monotonic, NoOpMiddleware<Moment>>;
+
+/// Our clock as the rate limiter wants it: a jump of the date must not stop or flood the gateway.
+#[derive(Clone)]
+pub struct Monotonic(Clock);
+
+/// Time since some fixed moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(Duration);
+
+impl RateClock for Monotonic {
+    type Instant = Moment;
+
+    fn now(&self) -> Moment {
+        Moment(self.0.monotonic())
+    }
+}
+
+impl std::ops::Add<Nanos> for Moment {
+    type Output = Moment;
+
+    fn add(self, pause: Nanos) -> Moment {
+        Moment(self.0.saturating_add(pause.into()))
+    }
+}
+
+impl Reference for Moment {
+    fn duration_since(&self, earlier: Moment) -> Nanos {
+        self.0.saturating_sub(earlier.0).into()
+    }
+
+    fn saturating_sub(&self, pause: Nanos) -> Moment {
+        Moment(self.0.saturating_sub(pause.into()))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The only time and the only randomness of the program. Both are values elsewhere.
 
+mod virtual_time;
+
 use crate::{
     domain::{
         ids::{OutTradeNo, hex},
@@ -8,14 +10,16 @@ use crate::{
     gateway::Stamp,
 };
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use futures_util::future::Either;
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, AtomicU32, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use uuid::Builder;
+use virtual_time::Virtual;
 
 /// Where "now" comes from. Cloning shares the source.
 #[derive(Clone, Debug)]
@@ -29,6 +33,8 @@ enum Source {
     System,
     /// Stands still until `advance_ms`.
     Manual(Arc<AtomicI64>),
+    /// The clock of one machine in a simulated world: its time, and how far this machine is off it, in ms.
+    Simulated(Arc<Virtual>, Arc<AtomicI64>),
 }
 
 /// The operating system could not give random bytes; nothing secret can be made.
@@ -46,6 +52,25 @@ impl Clock {
         Clock { source: Source::Manual(Arc::new(AtomicI64::new(now.0))), sequence: Arc::default() }
     }
 
+    /// The clock of a simulated world: time stands still until `run_to_next_timer`, and all randomness
+    /// follows from the seed. For `prove`: nothing it makes is secret.
+    pub fn simulated(start: UnixMs, seed: u64) -> Clock {
+        Clock {
+            source: Source::Simulated(Arc::new(Virtual::new(start, seed)), Arc::default()),
+            sequence: Arc::default(),
+        }
+    }
+
+    /// Another machine's clock in the same simulated world, which jumps by itself; else a clone.
+    pub fn of_another_machine(&self) -> Clock {
+        match &self.source {
+            Source::Simulated(time, _) => {
+                Clock { source: Source::Simulated(time.clone(), Arc::default()), sequence: Arc::default() }
+            }
+            _ => self.clone(),
+        }
+    }
+
     pub fn now(&self) -> UnixMs {
         match &self.source {
             Source::System => {
@@ -53,13 +78,51 @@ impl Clock {
                 UnixMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
             }
             Source::Manual(now) => UnixMs(now.load(Ordering::SeqCst)),
+            Source::Simulated(time, off) => time.now().plus_ms(off.load(Ordering::SeqCst)),
         }
     }
 
-    /// Moves a manual clock on (or back, when negative); a system clock ignores it.
+    /// Moves a manual clock on (or back, when negative), makes a simulated one jump; a system clock ignores it.
     pub fn advance_ms(&self, ms: i64) {
-        if let Source::Manual(now) = &self.source {
+        if let Source::Manual(now) | Source::Simulated(_, now) = &self.source {
             now.fetch_add(ms, Ordering::SeqCst);
+        }
+    }
+
+    /// Time since some fixed moment; never jumps, whatever happens to the date.
+    pub fn monotonic(&self) -> Duration {
+        static START: OnceLock<Instant> = OnceLock::new();
+        match &self.source {
+            Source::Simulated(time, _) => {
+                Duration::from_millis(u64::try_from(time.now().0).unwrap_or_default())
+            }
+            _ => START.get_or_init(Instant::now).elapsed(),
+        }
+    }
+
+    /// Waits; a simulated clock waits in its own time.
+    pub async fn sleep(&self, pause: Duration) {
+        match &self.source {
+            Source::Simulated(time, _) => virtual_time::Sleep::new(time.clone(), pause).await,
+            _ => tokio::time::sleep(pause).await,
+        }
+    }
+
+    /// What the future gives, or `None` when `limit` passes first.
+    pub async fn within<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
+        let late = std::pin::pin!(self.sleep(limit));
+        let future = std::pin::pin!(future);
+        match futures_util::future::select(future, late).await {
+            Either::Left((output, _)) => Some(output),
+            Either::Right(_) => None,
+        }
+    }
+
+    /// Moves simulated time to the next moment somebody sleeps until, if there is one by `limit`, and
+    /// wakes who sleeps; else moves it to `limit`. Any other clock ignores it.
+    pub fn run_to_next_timer(&self, limit: UnixMs) {
+        if let Source::Simulated(time, _) = &self.source {
+            time.run_to_next_timer(limit);
         }
     }
 
@@ -67,6 +130,10 @@ impl Clock {
     /// The operating system has no random bytes.
     pub fn random<const N: usize>(&self) -> Result<[u8; N], NoEntropy> {
         let mut bytes = [0; N];
+        if let Source::Simulated(time, _) = &self.source {
+            time.fill(&mut bytes);
+            return Ok(bytes);
+        }
         SystemRandom::new().fill(&mut bytes).map_err(|_| NoEntropy)?;
         Ok(bytes)
     }
@@ -136,5 +203,17 @@ mod tests {
         let shared = clock.clone();
         clock.advance_ms(500);
         assert_eq!(shared.now(), UnixMs(1_500));
+    }
+
+    #[test]
+    fn a_simulated_clock_follows_from_its_seed_and_each_machine_jumps_alone() {
+        let of_seed = |seed| Clock::simulated(UnixMs(5), seed).nonce().unwrap();
+        assert_eq!(of_seed(1), of_seed(1));
+        assert_ne!(of_seed(1), of_seed(2));
+        let world = Clock::simulated(UnixMs(5), 1);
+        let machine = world.of_another_machine();
+        machine.advance_ms(-4);
+        world.run_to_next_timer(UnixMs(10));
+        assert_eq!((world.now(), machine.now()), (UnixMs(10), UnixMs(6)));
     }
 }

@@ -1,7 +1,7 @@
 //! Shouyin (收银): a merchant payment backend that people trust with money.
 //!
 //! Floors, from the top; imports go down, never sideways or up (`tests/tidy.rs` holds them):
-//! 7 `cli` · 6 `web` `jobs` `simulator` · 5 `flow` · 4 `app` · 3 `clock` `config` `http` `store` `metrics`
+//! 8 `cli` · 7 `prove` · 6 `web` `jobs` `simulator` · 5 `flow` · 4 `app` · 3 `clock` `config` `http` `store` `metrics`
 //! `token` · 2 `gateway` · 1 `domain`.
 //!
 //! Three walks to begin with. A callback: `web::notify` → `flow::notify` → `gateway::wechat_v2::notify`
@@ -11,6 +11,9 @@
 //! same `flow::settle`.
 
 pub mod cli;
+
+pub mod prove;
+
 pub mod jobs;
 pub mod simulator;
 pub mod web;
@@ -29,3 +32,5 @@ pub mod token;
 pub mod gateway;
 
 pub mod domain;
+
+pub mod canary;

@@ -76,7 +76,7 @@ pub async fn status(app: &App, order: Order, wait_secs: u64) -> Result<Order, Fl
         let pause = pauses.next().unwrap_or(5).min(left);
         left = left.saturating_sub(pause);
         // Time running out is as good as being woken: look again.
-        let _ = tokio::time::timeout(Duration::from_secs(pause), woken).await;
+        let _ = app.clock.within(Duration::from_secs(pause), woken).await;
     }
 }
 

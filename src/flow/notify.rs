@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     app::App,
+    canary::{self, Canary},
     domain::{
         ids::OutTradeNo,
         order::{Provider, Source},
@@ -34,7 +35,11 @@ pub async fn receive(app: Arc<App>, incoming: Incoming) -> Result<AckReply, Flow
     let gateway = app.gateway(incoming.provider);
     let (ack, verdict) = match gateway.notified(Notify { body: &incoming.evidence.body }) {
         Notified::Paid(payment) => {
-            let settled = settle::settle(&app, payment, Source::Notify, incoming.evidence).await?;
+            let settled = settle::settle(&app, payment, Source::Notify, incoming.evidence).await;
+            if settled.is_err() && canary::sings(Canary::SuccessBeforeCommit) {
+                return Ok(gateway.ack(Ack::Received));
+            }
+            let settled = settled?;
             (settle::ack(&settled), settled.verdict())
         }
         Notified::NotPaid { out_trade_no } => {
@@ -91,6 +96,12 @@ async fn reject(
     let (verdict, now) = (rejection.verdict(), app.clock.now());
     let named = number.as_ref().map_or("", OutTradeNo::as_str).to_owned();
     tracing::warn!(out_trade_no = named, verdict, "callback rejected: {verdict}");
+    #[cfg(feature = "canaries")]
+    if let Some(number) =
+        number.clone().filter(|_| canary::sings(Canary::BadSignClosesOrder) && verdict == "bad_sign")
+    {
+        app.store.write(move |db| crate::store::attempts::close(db, &number, now)).await?;
+    }
     if rejection.needs_work() {
         app.metrics.alerts.with_label_values(&[verdict]).inc();
     }

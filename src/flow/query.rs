@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     app::App,
+    canary::{self, Canary},
     domain::{
         ids::OutTradeNo,
         order::{Attempt, Settled, Source, next_query},
@@ -116,6 +117,7 @@ async fn remember(
                     work_items::open_once(db, "refunded_elsewhere", number.as_str(), "", "", now)?;
                     pending::finish(db, number)
                 }
+                Asked::Unknown(_) if canary::sings(Canary::NoAnswerEndsAsking) => pending::finish(db, number),
                 Asked::Pending(_) | Asked::NotFound | Asked::Unknown(_) => later(db, &attempt, number, now),
             }
         })

@@ -3,6 +3,7 @@
 use super::FlowError;
 use crate::{
     app::App,
+    canary::{self, Canary},
     domain::order::{Settled, Source},
     gateway::{Ack, VerifiedPayment},
     store::{notices::Notice, settlement},
@@ -31,10 +32,17 @@ pub async fn settle(
     let notice = notice(app, &payment, source, evidence)?;
     let acks = Acks::of(app, &payment, source);
     let (now, number) = (app.clock.now(), payment.out_trade_no().clone());
+    #[cfg(feature = "canaries")]
+    let apart = (payment.clone(), notice.clone());
     let settlement = app
         .store
         .write(move |db| settlement::settle(db, &payment, source, notice, &|settled| acks.text(settled), now))
         .await?;
+    #[cfg(feature = "canaries")]
+    if canary::sings(Canary::CreditApart) && settlement.settled.credited() {
+        let write = move |db: &mut _| settlement::wrong::credit_apart(db, &apart.0, &apart.1, source, now);
+        app.store.write(write).await?;
+    }
     report(app, &settlement.settled, source, number.as_str());
     if let Some(order) = &settlement.order_number {
         app.waiting.wake(order);
@@ -45,6 +53,7 @@ pub async fn settle(
 /// What the gateway is told: received when the message is recorded and nothing can be healed by its coming again.
 pub fn ack(settled: &Settled) -> Ack {
     match settled {
+        Settled::Already if canary::sings(Canary::DuplicateRefused) => Ack::Refused("KNOWN"),
         Settled::Now | Settled::Already | Settled::Late | Settled::SecondPayment => Ack::Received,
         Settled::Refused(_) => Ack::Refused("ORDER NOT ACCEPTED"),
     }

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     app::App,
+    canary::{self, Canary},
     domain::{
         ids::Openid,
         money::Fen,
@@ -191,7 +192,7 @@ pub async fn checkout(
                 Step::Again => continue,
             }
         }
-        tokio::time::sleep(LOOK_PAUSE).await;
+        app.clock.sleep(LOOK_PAUSE).await;
     }
     Ok(Pay::Busy)
 }
@@ -286,6 +287,9 @@ async fn prepay(app: &App, attempt: &Attempt) -> Result<Step, FlowError> {
             match &kept {
                 Prepaid::Ready { prepay_id } => attempts::set_prepay_id(db, &number, prepay_id, now)?,
                 Prepaid::Closed => attempts::close(db, &number, now)?,
+                Prepaid::Unknown { .. } if canary::sings(Canary::NewNumberOnRetry) => {
+                    attempts::close(db, &number, now)?;
+                }
                 Prepaid::Unknown { .. } | Prepaid::Refused { .. } => attempts::release_prepay(db, &number)?,
                 Prepaid::Paid | Prepaid::NumberUsed => {}
             }
@@ -336,7 +340,7 @@ async fn ask_until_clear(app: &App, attempt: &Attempt) -> Result<Prepaid, FlowEr
         app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
         let busy = authentic && matches!(prepaid, Prepaid::Unknown { .. });
         match pauses.next() {
-            Some(pause) if busy => tokio::time::sleep(Duration::from_millis(pause)).await,
+            Some(pause) if busy => app.clock.sleep(Duration::from_millis(pause)).await,
             _ => return Ok(prepaid),
         }
     }

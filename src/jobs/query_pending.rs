@@ -1,5 +1,7 @@
 //! Asks the gateway about attempts whose callback has not come: the credit does not need a browser.
 
+#[cfg(feature = "canaries")]
+use crate::canary::{self, Canary};
 use crate::{
     app::App,
     domain::order::Source,
@@ -33,6 +35,11 @@ pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
         .await?;
     // Never sent: there is nothing to ask yet, and no reason to look every second.
     let (sent, waiting): (Vec<_>, Vec<_>) = due.into_iter().partition(|attempt| attempt.asked_at.is_some());
+    #[cfg(feature = "canaries")]
+    let sent: Vec<_> = sent
+        .into_iter()
+        .filter(|attempt| !canary::sings(Canary::SweepForgets) || now.since(attempt.created_at) < 120_000)
+        .collect();
     for attempt in waiting {
         let later = now.plus_secs(60);
         app.store.write(move |db| pending::ask_at(db, &attempt.out_trade_no, later)).await?;

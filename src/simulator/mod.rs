@@ -156,6 +156,26 @@ impl Simulator {
         })
     }
 
+    /// Answers an API call without a network: the path, the body as it arrived. `None` for a path WeChat has not.
+    /// A reply that a scenario holds back is given at once.
+    ///
+    /// # Errors
+    /// No random bytes.
+    pub fn answer(&self, path: &str, body: &[u8]) -> Result<Option<String>, NoEntropy> {
+        let Some(call) = wechat_v2::Call::of_path(path) else { return Ok(None) };
+        wechat_v2::answer(self, call, body, "").map(|(reply, _)| Some(reply))
+    }
+
+    /// When the next callback falls due, if any waits.
+    pub fn next_due(&self) -> Option<UnixMs> {
+        self.book().next_due()
+    }
+
+    /// The number a prepay_id was handed out for: what the payer's phone pays.
+    pub fn number_of(&self, prepay_id: &str) -> Option<String> {
+        self.book().number_of_prepay_id(prepay_id)
+    }
+
     /// Every API call that could be read, oldest first: its name, a blank and the out_trade_no it named.
     pub fn calls(&self) -> Vec<String> {
         self.book().calls()

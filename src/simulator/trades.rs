@@ -296,6 +296,10 @@ impl Book {
         }
     }
 
+    pub fn next_due(&self) -> Option<UnixMs> {
+        self.queue.keys().next().map(|(due, _)| *due)
+    }
+
     /// Takes out everything due by `now`, in the order it was due.
     pub fn take_due(&mut self, now: UnixMs) -> Vec<Callback> {
         let later = self.queue.split_off(&(now.plus_ms(1), 0));

@@ -76,54 +76,82 @@ async fn unified_order(simulator: web::Data<Simulator>, request: HttpRequest, bo
         let connection = request.connection_info();
         format!("{}://{}", connection.scheme(), connection.host())
     };
-    let mut held = false;
-    let reply = answer(&simulator, "unifiedorder", rules::UNIFIED_ORDER, &body, |asked| {
-        let (verdict, hold) = place(&simulator, asked, &origin)?;
-        held = hold;
-        Ok(verdict)
-    })?;
+    let (reply, held) = answer(&simulator, Call::UnifiedOrder, &body, &origin)?;
     if held {
         tokio::time::sleep(HELD).await;
     }
-    Ok(reply)
+    Ok(xml(&reply))
 }
 
 async fn order_query(simulator: web::Data<Simulator>, body: web::Bytes) -> Handled {
-    answer(&simulator, "orderquery", rules::ORDER_QUERY, &body, |asked| Ok(query(&simulator, asked)))
+    Ok(xml(&answer(&simulator, Call::OrderQuery, &body, "")?.0))
 }
 
 async fn close_order(simulator: web::Data<Simulator>, body: web::Bytes) -> Handled {
-    answer(&simulator, "closeorder", rules::CLOSE_ORDER, &body, |asked| {
-        Ok(match simulator.book().close(asked.get("out_trade_no"), simulator.now()) {
-            Closing::Done => Verdict::Done([("result_msg", "OK")].into_iter().collect()),
-            Closing::Paid => Verdict::fail("ORDERPAID", "订单已支付"),
-            Closing::Already => Verdict::fail("ORDERCLOSED", "订单已关闭"),
-            Closing::Unknown => Verdict::fail("ORDERNOTEXIST", "订单不存在"),
-        })
-    })
+    Ok(xml(&answer(&simulator, Call::CloseOrder, &body, "")?.0))
 }
 
-/// The path every call takes; `decide` is what differs.
-fn answer(
+/// The calls of the API that the simulator answers.
+#[derive(Clone, Copy)]
+pub(super) enum Call {
+    UnifiedOrder,
+    OrderQuery,
+    CloseOrder,
+}
+
+impl Call {
+    pub(super) fn of_path(path: &str) -> Option<Call> {
+        match path {
+            "/pay/unifiedorder" => Some(Call::UnifiedOrder),
+            "/pay/orderquery" => Some(Call::OrderQuery),
+            "/pay/closeorder" => Some(Call::CloseOrder),
+            _ => None,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Call::UnifiedOrder => "unifiedorder",
+            Call::OrderQuery => "orderquery",
+            Call::CloseOrder => "closeorder",
+        }
+    }
+
+    const fn rules(self) -> &'static [Rule] {
+        match self {
+            Call::UnifiedOrder => rules::UNIFIED_ORDER,
+            Call::OrderQuery => rules::ORDER_QUERY,
+            Call::CloseOrder => rules::CLOSE_ORDER,
+        }
+    }
+}
+
+/// The path every call takes: what is answered, and whether the reply is to be held back.
+pub(super) fn answer(
     simulator: &Simulator,
-    call: &'static str,
-    own_rules: &[Rule],
+    call: Call,
     body: &[u8],
-    decide: impl FnOnce(&Asked) -> Result<Verdict, NoEntropy>,
-) -> Handled {
-    let asked = match read(simulator, call, body) {
+    origin: &str,
+) -> Result<(String, bool), NoEntropy> {
+    let asked = match read(simulator, call.name(), body) {
         Ok(asked) => asked,
-        Err(reason) => return Ok(xml(&comm_fail(reason))),
+        Err(reason) => return Ok((comm_fail(reason), false)),
     };
-    let verdict = match refused(simulator, &asked, own_rules) {
-        Some(failure) => Verdict::Fail(failure),
-        None => decide(&asked)?,
+    let (verdict, held) = match (refused(simulator, &asked, call.rules()), call) {
+        (Some(failure), _) => (Verdict::Fail(failure), false),
+        (None, Call::UnifiedOrder) => place(simulator, &asked, origin)?,
+        (None, Call::OrderQuery) => (query(simulator, &asked), false),
+        (None, Call::CloseOrder) => (close(simulator, &asked), false),
     };
     let reply = signed(simulator, &asked, verdict)?;
-    let message =
-        Message { at: simulator.now(), call, asked: layout(&asked.fields), answered: reply.clone() };
+    let message = Message {
+        at: simulator.now(),
+        call: call.name(),
+        asked: layout(&asked.fields),
+        answered: reply.clone(),
+    };
     simulator.book().note(asked.get("out_trade_no"), message);
-    Ok(xml(&reply))
+    Ok((reply, held))
 }
 
 /// Shape and signature. The algorithm is the message's own `sign_type`; absent means MD5.
@@ -226,6 +254,15 @@ fn prepared(asked: &Asked, prepay_id: &str, origin: &str) -> Fields {
         _ => {}
     }
     fields
+}
+
+fn close(simulator: &Simulator, asked: &Asked) -> Verdict {
+    match simulator.book().close(asked.get("out_trade_no"), simulator.now()) {
+        Closing::Done => Verdict::Done([("result_msg", "OK")].into_iter().collect()),
+        Closing::Paid => Verdict::fail("ORDERPAID", "订单已支付"),
+        Closing::Already => Verdict::fail("ORDERCLOSED", "订单已关闭"),
+        Closing::Unknown => Verdict::fail("ORDERNOTEXIST", "订单不存在"),
+    }
 }
 
 fn query(simulator: &Simulator, asked: &Asked) -> Verdict {

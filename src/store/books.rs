@@ -1,7 +1,10 @@
 //! The books prove themselves: money invariants as queries. An empty answer is a clean bill.
 
 use super::{Db, StoreError};
-use diesel::{RunQueryDsl, sql_query, sql_types::BigInt};
+use diesel::{
+    RunQueryDsl, sql_query,
+    sql_types::{BigInt, Text},
+};
 
 #[derive(diesel::QueryableByName)]
 struct Count {
@@ -43,6 +46,28 @@ const RULES: &[(&str, &str)] = &[
                     AND a.environment = o.environment)",
     ),
 ];
+
+/// Every rule by its name.
+pub fn rules() -> impl Iterator<Item = &'static str> {
+    RULES.iter().map(|(rule, _)| *rule)
+}
+
+/// Changes whenever an order, an attempt or the ledger does in a way that the rules are about; cheap to compare.
+///
+/// # Errors
+/// The database.
+pub fn marks(db: &mut Db) -> Result<String, StoreError> {
+    #[derive(diesel::QueryableByName)]
+    struct Marks {
+        #[diesel(sql_type = Text)]
+        marks: String,
+    }
+    let query = "SELECT (SELECT COUNT(*) || ' ' || COUNT(closed_at) || ' ' || COUNT(transaction_id) || ' '
+            || COALESCE(SUM(status), 0) FROM orders) || ' '
+        || (SELECT COUNT(*) || ' ' || COUNT(closed_at) FROM attempts) || ' '
+        || (SELECT COUNT(*) || ' ' || COALESCE(SUM(ABS(amount_fen)), 0) FROM ledger) AS marks";
+    Ok(sql_query(query).get_result::<Marks>(db)?.marks)
+}
 
 /// The rules that do not hold now.
 ///

@@ -5,6 +5,7 @@ pub mod attempts;
 pub mod audit_log;
 pub mod books;
 pub mod events;
+mod inline;
 pub mod ledger;
 pub mod notices;
 pub mod openids;
@@ -21,6 +22,8 @@ mod writer;
 use crate::config::Database;
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection, result::DatabaseErrorKind};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+pub use inline::Disk;
+use inline::Inline;
 use std::{
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
@@ -41,7 +44,18 @@ pub enum Db {
 
 /// The books. Cloning shares them.
 #[derive(Clone)]
-pub struct Store {
+pub struct Store(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    /// A file, with threads of its own.
+    File(OnFile),
+    /// In memory, on the calling thread.
+    Inline(Inline),
+}
+
+#[derive(Clone)]
+struct OnFile {
     writer: Writer,
     readers: r2d2::Pool<Readers>,
     /// Held until the last clone goes: a second process on the same file refuses to start.
@@ -91,11 +105,8 @@ impl Store {
         let lock = lock(path)?;
         let mut db = connect(path)?;
         db.run_pending_migrations(SQLITE_MIGRATIONS).map_err(|error| open_error(path, error))?;
-        Ok(Store {
-            writer: Writer::start(db).map_err(|error| open_error(path, error))?,
-            readers: readers(path)?,
-            _lock: Some(Arc::new(lock)),
-        })
+        let writer = Writer::start(db).map_err(|error| open_error(path, error))?;
+        Ok(Store(Kind::File(OnFile { writer, readers: readers(path)?, _lock: Some(Arc::new(lock)) })))
     }
 
     /// Opens existing books beside a running server: reads work, writes are refused by SQLite itself.
@@ -110,7 +121,23 @@ impl Store {
         let mut db = connect(path)?;
         db.batch_execute("PRAGMA query_only = ON").map_err(|error| open_error(path, error))?;
         let writer = Writer::start(db).map_err(|error| open_error(path, error))?;
-        Ok(Store { writer, readers: readers(path)?, _lock: None })
+        Ok(Store(Kind::File(OnFile { writer, readers: readers(path)?, _lock: None })))
+    }
+
+    /// Empty books in memory that live as long as their last clone, without threads. For `prove`.
+    ///
+    /// # Errors
+    /// A migration fails.
+    pub fn in_memory(disk: Arc<dyn Disk>) -> Result<Store, StoreError> {
+        Ok(Store(Kind::Inline(Inline::open(disk)?)))
+    }
+
+    /// Looks into books in memory past their `Disk`; `None` for a file, whose reads may block.
+    pub fn look<T>(&self, query: impl FnOnce(&mut Db) -> T) -> Option<T> {
+        match &self.0 {
+            Kind::File(_) => None,
+            Kind::Inline(inline) => Some(inline.at_once(query)),
+        }
     }
 
     /// Runs a query on a reader, off the async threads.
@@ -122,7 +149,10 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&mut Db) -> Result<T, StoreError> + Send + 'static,
     {
-        let readers = self.readers.clone();
+        let readers = match &self.0 {
+            Kind::File(file) => file.readers.clone(),
+            Kind::Inline(inline) => return inline.read(query).await,
+        };
         let task = tokio::task::spawn_blocking(move || {
             let mut db = readers.get().map_err(|_| StoreError::NoReader)?;
             query(&mut db)
@@ -140,12 +170,18 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&mut Db) -> Result<T, StoreError> + Send + 'static,
     {
-        self.writer.write(change).await
+        match &self.0 {
+            Kind::File(file) => file.writer.write(change).await,
+            Kind::Inline(inline) => inline.write(change).await,
+        }
     }
 
     /// Share of the write queue in use, 0 to 100.
     pub fn queue_percent(&self) -> usize {
-        self.writer.queue_percent()
+        match &self.0 {
+            Kind::File(file) => file.writer.queue_percent(),
+            Kind::Inline(_) => 0,
+        }
     }
 }
 

@@ -177,6 +177,19 @@ pub fn due_to_close(db: &mut Db, now: UnixMs, limit: i64) -> Result<Vec<Order>, 
     rows.into_iter().map(OrderRow::order).collect()
 }
 
+/// When the next open order is to be closed.
+///
+/// # Errors
+/// The database.
+pub fn next_close(db: &mut Db) -> Result<Option<UnixMs>, StoreError> {
+    let next: Option<i64> = orders::table
+        .filter(orders::status.eq(Status::Created.number()))
+        .filter(orders::closed_at.is_null())
+        .select(diesel::dsl::min(orders::close_after))
+        .first(db)?;
+    Ok(next.map(UnixMs))
+}
+
 /// Puts off the next try to close.
 ///
 /// # Errors

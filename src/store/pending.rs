@@ -76,10 +76,12 @@ pub fn finish(db: &mut Db, number: &OutTradeNo) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// How many attempts still wait to be asked about.
+/// How many attempts wait to be asked about, and when the first of them is due.
 ///
 /// # Errors
 /// The database.
-pub fn count(db: &mut Db) -> Result<i64, StoreError> {
-    Ok(pending::table.count().get_result(db)?)
+pub fn backlog(db: &mut Db) -> Result<(i64, Option<UnixMs>), StoreError> {
+    let (count, first): (i64, Option<i64>) =
+        pending::table.select((diesel::dsl::count_star(), diesel::dsl::min(pending::next_at))).first(db)?;
+    Ok((count, first.map(UnixMs)))
 }

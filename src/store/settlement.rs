@@ -11,6 +11,7 @@ use super::{
     work_items,
 };
 use crate::{
+    canary::{self, Canary},
     domain::{
         ledger as entries,
         order::{Claim, Refusal, Settled, Source, Status, explain},
@@ -57,7 +58,9 @@ pub fn settle(
     notice.verdict = settled.verdict().to_owned();
     notice.reply = reply(&settled);
     notices::insert(db, &notice)?;
-    if let Flip::Done(order) = &flipped {
+    if let Flip::Done(order) = &flipped
+        && !canary::sings(Canary::CreditApart)
+    {
         credit(db, payment, order, &notice, source, now)?;
     }
     if settled.needs_work() {
@@ -87,6 +90,11 @@ fn flip(db: &mut Db, payment: &VerifiedPayment, source: Source, now: UnixMs) -> 
     if currency != "CNY" {
         return Ok(Flip::Nothing);
     }
+    let (created, amount) = (Status::Created.number(), amount.get());
+    #[cfg(feature = "canaries")]
+    let Some((created, amount)) = wrong::facts(db, payment, created, amount)? else {
+        return Ok(Flip::Nothing);
+    };
     let of_attempt = attempts_table::table
         .filter(attempts_table::out_trade_no.eq(payment.out_trade_no().as_str()))
         .filter(attempts_table::provider.eq(provider.as_str()))
@@ -94,9 +102,9 @@ fn flip(db: &mut Db, payment: &VerifiedPayment, source: Source, now: UnixMs) -> 
         .select(attempts_table::order_id);
     let payable = orders::table
         .filter(orders::id.eq_any(of_attempt))
-        .filter(orders::status.eq(Status::Created.number()))
+        .filter(orders::status.eq(created))
         .filter(orders::environment.eq(environment.as_str()))
-        .filter(orders::amount_fen.eq(amount.get()));
+        .filter(orders::amount_fen.eq(amount));
     // In a savepoint: a violated key must not spoil the transaction it is explained in.
     let flipped: Result<Option<FlippedOrder>, StoreError> = db.transaction(|db| {
         Ok(diesel::update(payable)
@@ -136,4 +144,50 @@ fn credit(
     // Only this attempt is done with: another one of the same order may have been paid as well.
     pending::finish(db, payment.out_trade_no())?;
     Ok(())
+}
+
+#[cfg(feature = "canaries")]
+pub mod wrong {
+    //! What wrong versions of settling would do.
+
+    use super::*;
+
+    /// What the update compares with; `None` to refuse the payment.
+    pub(super) fn facts(
+        db: &mut Db,
+        payment: &VerifiedPayment,
+        created: i32,
+        amount: i64,
+    ) -> Result<Option<(i32, i64)>, StoreError> {
+        let Some((_, order)) = attempts::with_order(db, payment.out_trade_no())? else {
+            return Ok(Some((created, amount)));
+        };
+        if canary::sings(Canary::LateRefused) && order.closed_at.is_some() {
+            return Ok(None);
+        }
+        let created = if canary::sings(Canary::NoStatusGuard) { order.status.number() } else { created };
+        let amount = if canary::sings(Canary::NoAmountCheck) { order.amount.get() } else { amount };
+        Ok(Some((created, amount)))
+    }
+
+    /// The credit in a transaction of its own, after the one that made the order paid.
+    ///
+    /// # Errors
+    /// The database.
+    pub fn credit_apart(
+        db: &mut Db,
+        payment: &VerifiedPayment,
+        notice: &Notice,
+        source: Source,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
+        let Some((_, order)) = attempts::with_order(db, payment.out_trade_no())? else { return Ok(()) };
+        let order = FlippedOrder {
+            id: order.id,
+            out_trade_no: order.out_trade_no.as_str().to_owned(),
+            user_id: order.user_id,
+            closed_at: None,
+        };
+        credit(db, payment, &order, notice, source, now)
+    }
 }

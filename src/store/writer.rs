@@ -118,20 +118,20 @@ fn refuse(answers: Vec<Answer>, reason: &str) {
 
 /// IMMEDIATE takes the write lock at once: a transaction that reads first and writes later could
 /// otherwise fail half-way, and SQLite does not wait in that case.
-fn begin(db: &mut Db) -> Result<(), diesel::result::Error> {
+pub(super) fn begin(db: &mut Db) -> Result<(), diesel::result::Error> {
     match db {
         Db::Sqlite(sqlite) => AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE"),
     }
 }
 
-fn finish(db: &mut Db) -> Result<(), diesel::result::Error> {
+pub(super) fn finish(db: &mut Db) -> Result<(), diesel::result::Error> {
     match db {
         Db::Sqlite(sqlite) => AnsiTransactionManager::commit_transaction(sqlite),
     }
 }
 
 /// Also after a panic in the middle of a savepoint: every level is undone.
-fn roll_back(db: &mut Db) {
+pub(super) fn roll_back(db: &mut Db) {
     match db {
         Db::Sqlite(sqlite) => while AnsiTransactionManager::rollback_transaction(sqlite).is_ok() {},
     }

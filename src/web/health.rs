@@ -52,7 +52,7 @@ pub async fn metrics(web: Data<Arc<Web>>, request: HttpRequest) -> Result<HttpRe
     let app = &web.app;
     let (pending, open, last) = app
         .store
-        .read(|db| Ok((pending::count(db)?, work_items::count_open(db)?, notices::last_authentic(db)?)))
+        .read(|db| Ok((pending::backlog(db)?.0, work_items::count_open(db)?, notices::last_authentic(db)?)))
         .await?;
     app.metrics.last_notice_at.set(last.map_or(0, UnixMs::secs));
     app.metrics.pending_queries.set(pending);

@@ -156,7 +156,7 @@ async fn the_sweep_keeps_its_timetable_and_ends_when_wechat_has_closed_the_trade
         assert_eq!(shop.calls(&number).len(), asked + 2);
     }
     // At 9000 s WeChat said CLOSED: there is nothing more to ask.
-    assert_eq!(shop.app.store.read(pending::count).await.unwrap(), 0);
+    assert_eq!(shop.app.store.read(pending::backlog).await.unwrap(), (0, None));
     assert!(!shop.order(&number).await.is_paid());
 }
 

@@ -11,6 +11,7 @@ mod hammer;
 mod harness;
 mod oauth;
 mod pay_page;
+mod prove;
 mod scenarios;
 mod screenshots;
 mod seed_defects;

@@ -4,6 +4,7 @@
 
 use super::{Account, sign, xml::Fields};
 use crate::{
+    canary::{self, Canary},
     domain::{
         ids::{Openid, OutTradeNo, TransactionId},
         money::Fen,
@@ -51,8 +52,8 @@ fn check(account: &Account, fields: &Fields) -> Result<Option<VerifiedPayment>, 
 /// # Errors
 /// The name of the field that is missing or unreadable.
 pub(super) fn payment(account: &Account, fields: &Fields) -> Result<VerifiedPayment, &'static str> {
-    let amount =
-        fields.get("total_fee").and_then(|text| Fen::parse_fen(text).ok()).filter(|fen| fen.get() > 0);
+    let name = if canary::sings(Canary::CashFeeIsTheAmount) { "cash_fee" } else { "total_fee" };
+    let amount = fields.get(name).and_then(|text| Fen::parse_fen(text).ok()).filter(|fen| fen.get() > 0);
     Ok(VerifiedPayment {
         provider: Provider::Wechat,
         environment: account.environment,

@@ -3,6 +3,7 @@
 //! Source: the official "signature algorithm" chapter 4_3 and its worked example.
 
 use super::{ApiKey, xml::Fields};
+use crate::canary::{self, Canary};
 use aws_lc_rs::{constant_time, hmac};
 use md5::{Digest, Md5};
 use std::fmt::Write;
@@ -90,12 +91,15 @@ pub fn sign(fields: &Fields, key: &ApiKey, sign_type: SignType) -> String {
 /// # Errors
 /// No sign; an algorithm not in `accept`; a `sign_type` that disagrees; a wrong or lower-case sign.
 pub fn verify(fields: &Fields, key: &ApiKey, accept: &[SignType]) -> Result<SignType, SignFault> {
+    if fields.get("sign").is_none() && canary::sings(Canary::UnsignedAccepted) {
+        return Ok(SignType::HmacSha256);
+    }
     let given = fields.get("sign").ok_or(SignFault::Missing)?;
     let sign_type = SignType::of_length(given.len()).ok_or(SignFault::Wrong)?;
     if fields.get("sign_type").is_some_and(|named| named != sign_type.as_str()) {
         return Err(SignFault::TypeMismatch);
     }
-    if !accept.contains(&sign_type) {
+    if !accept.contains(&sign_type) && !canary::sings(Canary::AnyAlgorithm) {
         return Err(SignFault::NotAllowed);
     }
     let right = sign(fields, key, sign_type);

@@ -1,0 +1,205 @@
+//! What can go wrong in one world, drawn from its seed: most worlds have few faults, some have all.
+
+use crate::{
+    clock::Clock,
+    simulator::Scenario,
+    store::{Disk, StoreError},
+};
+use futures_util::{FutureExt, future::BoxFuture};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// Chance, from the world's seed.
+#[derive(Clone)]
+pub struct Dice(pub Clock);
+
+impl Dice {
+    /// A number below `limit`; 0 when that is 0.
+    pub fn below(&self, limit: u64) -> u64 {
+        let drawn = self.0.random().map_or(0, u64::from_le_bytes);
+        drawn.checked_rem(limit).unwrap_or_default()
+    }
+
+    /// A number from `low` to `high`, both included.
+    pub fn between(&self, low: u64, high: u64) -> u64 {
+        low.saturating_add(self.below(high.saturating_sub(low).saturating_add(1)))
+    }
+
+    /// True so often in a thousand.
+    pub fn permille(&self, often: u64) -> bool {
+        often > 0 && self.below(1000) < often
+    }
+
+    pub fn index(&self, length: usize) -> usize {
+        let drawn = self.below(u64::try_from(length).unwrap_or(u64::MAX));
+        usize::try_from(drawn).unwrap_or_default()
+    }
+
+    pub fn ms(&self, low: u64, high: u64) -> Duration {
+        Duration::from_millis(self.between(low, high))
+    }
+}
+
+/// How often each fault happens, in a thousand chances, and how large the world is.
+#[derive(Clone, Debug)]
+pub struct Swarm {
+    pub instances: usize,
+    pub users: usize,
+    pub orders_each: u64,
+    /// How long the faults go on.
+    pub chaos_ms: i64,
+    pub expire_minutes: i64,
+    pub backup_origin: bool,
+    // Calls to the gateway.
+    pub refused: u64,
+    pub request_lost: u64,
+    pub request_late: u64,
+    pub reply_lost: u64,
+    pub system_error: u64,
+    pub garbage: u64,
+    pub misrouted: u64,
+    pub slow_ms: u64,
+    // Callbacks.
+    pub callback_lost: u64,
+    pub callback_slow_ms: u64,
+    pub callback_twice: u64,
+    pub ack_lost: u64,
+    pub forged: bool,
+    pub scenarios: Vec<Scenario>,
+    // The books.
+    pub write_fails: u64,
+    pub answer_lost: u64,
+    pub read_fails: u64,
+    pub disk_slow_ms: u64,
+    // Machines: crashes in a million steps of a task.
+    pub crash: u64,
+    pub clock_jumps: bool,
+    pub refunds: u64,
+}
+
+/// Mischief of single trades; what the network does is drawn for each message instead.
+const SCENARIOS: [Scenario; 9] = [
+    Scenario::NotifyLost,
+    Scenario::NotifyDelayed,
+    Scenario::NotifyTwice,
+    Scenario::NotifyX20Parallel,
+    Scenario::WrongAmount,
+    Scenario::WrongSign,
+    Scenario::SystemError,
+    Scenario::LatePayment,
+    Scenario::Coupon,
+];
+const HOUR_MS: u64 = 3_600_000;
+
+impl Swarm {
+    pub fn draw(dice: &Dice) -> Swarm {
+        // Of the faults there are, so many in a thousand exist in this world.
+        let share = [0, 100, 150, 200, 300, 450, 700, 1000].get(dice.index(8)).copied().unwrap_or(300);
+        let rate = |most: u64| if dice.permille(share) { dice.between(1, most) } else { 0 };
+        let mut scenarios: Vec<Scenario> = SCENARIOS.into_iter().filter(|_| dice.permille(share)).collect();
+        if dice.permille(share) {
+            scenarios.push(Scenario::Md5Sign);
+        }
+        let hours = match dice.below(10) {
+            0 => dice.between(24, 72),
+            1..=3 => dice.between(6, 24),
+            _ => dice.between(2, 6),
+        };
+        Swarm {
+            instances: dice.index(3).saturating_add(1),
+            users: dice.index(3).saturating_add(1),
+            orders_each: dice.between(1, 4),
+            chaos_ms: i64::try_from(hours.saturating_mul(HOUR_MS)).unwrap_or(i64::MAX),
+            expire_minutes: [15, 30, 120].get(dice.index(3)).copied().unwrap_or(120),
+            backup_origin: dice.permille(500),
+            refused: rate(300),
+            request_lost: rate(200),
+            request_late: rate(150),
+            reply_lost: rate(200),
+            system_error: rate(200),
+            garbage: rate(200),
+            misrouted: rate(200),
+            slow_ms: dice.between(1, 20).saturating_add(rate(3000)),
+            callback_lost: rate(700),
+            callback_slow_ms: dice.between(1, 20).saturating_add(rate(120_000)),
+            callback_twice: rate(500),
+            ack_lost: rate(500),
+            forged: dice.permille(share),
+            scenarios,
+            write_fails: rate(100),
+            answer_lost: rate(100),
+            read_fails: rate(50),
+            disk_slow_ms: dice.between(1, 5).saturating_add(rate(500)),
+            crash: rate(8000),
+            clock_jumps: dice.permille(share),
+            refunds: rate(100),
+        }
+    }
+}
+
+/// Whether things still go wrong, and how often the books were written: shared by a whole world.
+#[derive(Debug, Default)]
+pub struct Weather {
+    pub healed: AtomicBool,
+    pub writes: AtomicU64,
+    /// Faults of the books so far.
+    pub spoiled: AtomicU64,
+}
+
+/// The books' disk: slow, and failing as the swarm says.
+pub struct FaultyDisk {
+    pub dice: Dice,
+    pub swarm: Arc<Swarm>,
+    pub weather: Arc<Weather>,
+}
+
+impl FaultyDisk {
+    fn spoils(&self, often: u64) -> bool {
+        let spoils = !self.weather.healed.load(Ordering::Relaxed) && self.dice.permille(often);
+        if spoils {
+            self.weather.spoiled.fetch_add(1, Ordering::Relaxed);
+        }
+        spoils
+    }
+
+    fn pause(&self) -> Duration {
+        self.dice.ms(0, self.swarm.disk_slow_ms)
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn before(&self, writes: bool) -> BoxFuture<'static, Result<(), StoreError>> {
+        let (clock, pause) = (self.dice.0.clone(), self.pause());
+        let fails = match writes {
+            true if self.spoils(self.swarm.write_fails) => {
+                Err(StoreError::NotCommitted("spoiled by the proof".to_owned()))
+            }
+            false if self.spoils(self.swarm.read_fails) => Err(StoreError::NoReader),
+            _ => Ok(()),
+        };
+        async move {
+            clock.sleep(pause).await;
+            fails
+        }
+        .boxed()
+    }
+
+    fn after(&self, writes: bool) -> BoxFuture<'static, Result<(), StoreError>> {
+        if !writes {
+            return std::future::ready(Ok(())).boxed();
+        }
+        self.weather.writes.fetch_add(1, Ordering::Relaxed);
+        let (clock, pause) = (self.dice.0.clone(), self.pause());
+        let lost = if self.spoils(self.swarm.answer_lost) { Err(StoreError::Busy) } else { Ok(()) };
+        async move {
+            clock.sleep(pause).await;
+            lost
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,13 @@
+//! The proof: the whole application in one process, on one thread, in virtual time, against a WeChat
+//! whose book is the truth; every fault follows from a seed. `docs/proof.md` says what it covers.
+
+mod faults;
+mod machine;
+mod network;
+mod oracle;
+mod people;
+mod run;
+mod world;
+
+pub use run::{Outcome, run};
+pub use world::NoWorld;

@@ -1,0 +1,231 @@
+//! The wire between the shop and the simulated WeChat, in both directions, with everything that can
+//! happen to a message on it.
+
+use super::{
+    machine::{Owner, locked},
+    oracle::Reply,
+    world::World,
+};
+use crate::{
+    domain::order::Provider,
+    flow::{
+        notify::{self, Incoming},
+        settle::Evidence,
+    },
+    gateway::{
+        Response,
+        wechat_v2::{sign, xml::Fields},
+    },
+    http::{HttpError, InProcess},
+};
+use futures_util::FutureExt;
+use std::{
+    sync::{Arc, Weak, atomic::Ordering},
+    time::Duration,
+};
+use tokio::sync::oneshot;
+
+/// Both sides wait so long for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// True replies kept for the wrong question.
+const KEPT_REPLIES: usize = 20;
+
+type Answer = Result<Response, HttpError>;
+
+/// The line every request of a world travels over.
+pub fn line(world: &Weak<World>) -> InProcess {
+    let world = world.clone();
+    Arc::new(move |url, body| {
+        let world = world.clone();
+        async move {
+            let Some(world) = world.upgrade() else { return Err(HttpError::Timeout) };
+            let path = url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();
+            let answer = async {
+                match path.strip_prefix("/notify/") {
+                    Some(_) => to_shop(&world, body).await,
+                    None => to_gateway(&world, &path, body).await,
+                }
+            };
+            world.clock.within(PATIENCE, answer).await.unwrap_or(Err(HttpError::Timeout))
+        }
+        .boxed()
+    })
+}
+
+async fn to_gateway(world: &Arc<World>, path: &str, body: Vec<u8>) -> Answer {
+    let swarm = &world.swarm;
+    world.clock.sleep(world.dice.ms(1, swarm.slow_ms)).await;
+    if world.mischief(swarm.refused) {
+        world.note(|| format!("{path} cannot connect"));
+        return Err(HttpError::Connect("no route".to_owned()));
+    }
+    if world.mischief(swarm.request_lost) {
+        world.note(|| format!("{path} is lost"));
+        return never().await;
+    }
+    if world.mischief(swarm.request_late) {
+        world.note(|| format!("{path} is under way for long"));
+        let (world, path) = (world.clone(), path.to_owned());
+        let task = world.clone();
+        task.spawn(async move {
+            world.clock.sleep(world.dice.ms(5_000, 120_000)).await;
+            answered(&world, &path, &body);
+        });
+        return never().await;
+    }
+    if world.mischief(swarm.system_error) {
+        world.note(|| format!("{path} meets SYSTEMERROR"));
+        return Ok(failed(world, "SYSTEMERROR"));
+    }
+    let reply = answered(world, path, &body);
+    world.clock.sleep(world.dice.ms(1, swarm.slow_ms)).await;
+    if world.mischief(swarm.reply_lost) {
+        world.note(|| format!("the reply to {path} is lost"));
+        return if world.dice.permille(500) {
+            Err(HttpError::Broken("reset by peer".to_owned()))
+        } else {
+            never().await
+        };
+    }
+    if world.mischief(swarm.garbage) {
+        world.note(|| format!("the reply to {path} is spoiled"));
+        return Ok(spoiled(world, reply));
+    }
+    if path == "/pay/orderquery" && world.mischief(swarm.misrouted) {
+        let memory = locked(&world.memory);
+        if let Some(other) = memory.replies.get(world.dice.index(memory.replies.len())) {
+            let body = other.clone();
+            drop(memory);
+            world.note(|| "a query gets the reply to another".to_owned());
+            return Ok(Response { status: 200, body });
+        }
+    }
+    Ok(Response { status: 200, body: reply })
+}
+
+/// The caller's patience ends this.
+async fn never() -> Answer {
+    std::future::pending().await
+}
+
+fn answered(world: &World, path: &str, body: &[u8]) -> Vec<u8> {
+    let reply = world.simulator.answer(path, body).ok().flatten().unwrap_or_default();
+    let fields = Fields::parse(reply.as_bytes()).unwrap_or_default();
+    let of = |name: &str| fields.get(name).unwrap_or_default().to_owned();
+    world.note(|| {
+        let asked = Fields::parse(body).unwrap_or_default();
+        let number = asked.get("out_trade_no").unwrap_or_default().to_owned();
+        format!("{path} {number}: {}{}{}", of("err_code"), of("trade_state"), of("prepay_id"))
+    });
+    let reply = reply.into_bytes();
+    if path == "/pay/orderquery" && of("trade_state") == "SUCCESS" {
+        let mut memory = locked(&world.memory);
+        if memory.replies.len() >= KEPT_REPLIES {
+            memory.replies.remove(0);
+        }
+        memory.replies.push(reply.clone());
+    }
+    reply
+}
+
+/// An authentic failure, signed as WeChat signs.
+fn failed(world: &World, err_code: &str) -> Response {
+    let account = &world.config.wechat;
+    let mut fields: Fields = [
+        ("return_code", "SUCCESS"),
+        ("return_msg", "OK"),
+        ("appid", account.appid.as_str()),
+        ("mch_id", account.mch_id.as_str()),
+        ("nonce_str", "prove"),
+        ("result_code", "FAIL"),
+        ("err_code", err_code),
+        ("err_code_des", "系统错误"),
+    ]
+    .into_iter()
+    .collect();
+    let signature = sign::sign(&fields, &account.key, account.sign_type);
+    fields.set("sign", &signature);
+    Response { status: 200, body: fields.to_xml().into_bytes() }
+}
+
+/// What nobody may believe.
+fn spoiled(world: &World, reply: Vec<u8>) -> Response {
+    let half = world.dice.index(reply.len());
+    let text = String::from_utf8_lossy(&reply).into_owned();
+    let (status, body) = match world.dice.below(6) {
+        0 => (502, b"<html>Bad Gateway</html>".to_vec()),
+        1 => (200, Vec::new()),
+        2 => (200, reply.into_iter().take(half).collect()),
+        3 => (200, text.replace("NOTPAY", "SUCCESS").into_bytes()),
+        4 => (200, text.replace("<total_fee>", "<total_fee>1").into_bytes()),
+        _ => (200, b"<xml><return_code>FAIL</return_code><return_msg>busy</return_msg></xml>".to_vec()),
+    };
+    // Without a change it would be a true reply: then it is cut instead.
+    Response { status, body }
+}
+
+/// One try of the gateway to deliver a callback.
+async fn to_shop(world: &Arc<World>, body: Vec<u8>) -> Answer {
+    let swarm = &world.swarm;
+    if world.mischief(swarm.callback_lost) {
+        world.note(|| "a callback is lost".to_owned());
+        return never().await;
+    }
+    if world.mischief(swarm.callback_twice) {
+        let copies = world.dice.between(1, 3);
+        for _ in 0..copies {
+            let (copy, task, again) = (body.clone(), world.clone(), world.clone());
+            let pause = world.dice.ms(0, swarm.callback_slow_ms);
+            task.spawn(async move {
+                again.clock.sleep(pause).await;
+                // Nobody listens to the answer.
+                let _ = deliver(&again, copy).await;
+            });
+        }
+    }
+    let pause = world.dice.ms(1, swarm.callback_slow_ms);
+    if pause >= PATIENCE {
+        // The gateway gives up before the message arrives, and it arrives all the same.
+        let task = world.clone();
+        let late = world.clone();
+        task.spawn(async move {
+            late.clock.sleep(pause).await;
+            let _ = deliver(&late, body).await;
+        });
+        return never().await;
+    }
+    world.clock.sleep(pause).await;
+    let answer = deliver(world, body).await;
+    if world.mischief(swarm.ack_lost) {
+        world.note(|| "the answer to a callback is lost".to_owned());
+        return never().await;
+    }
+    answer
+}
+
+/// Hands a callback to an instance as the web floor does, on a task that outlives the caller.
+pub async fn deliver(world: &Arc<World>, body: Vec<u8>) -> Answer {
+    let Some((number, app)) = world.any_instance() else {
+        return Err(HttpError::Connect("nobody listens".to_owned()));
+    };
+    let (sender, answer) = oneshot::channel();
+    let witness = world.clone();
+    let task = async move {
+        let spoiled = witness.weather.spoiled.load(Ordering::Relaxed);
+        let evidence =
+            Evidence { body: body.clone(), headers: String::new(), remote_ip: "127.0.0.1".to_owned() };
+        let received = notify::receive(app, Incoming { provider: Provider::Wechat, evidence }).await;
+        let (reply, response) = match received {
+            Ok(ack) if ack.body.contains("<![CDATA[SUCCESS]]>") => {
+                (Reply::Success, Response { status: 200, body: ack.body.into_bytes() })
+            }
+            Ok(ack) => (Reply::Fail, Response { status: 200, body: ack.body.into_bytes() }),
+            Err(_) => (Reply::Error, Response { status: 503, body: Vec::new() }),
+        };
+        let books_failed = witness.weather.spoiled.load(Ordering::Relaxed) != spoiled;
+        witness.oracle.judge_answer(&witness, &body, reply, books_failed);
+        let _ = sender.send(response);
+    };
+    world.machine.spawn(Owner::Instance(number), task.boxed());
+    answer.await.map_err(|_| HttpError::Broken("reset by peer".to_owned()))
+}

@@ -1,0 +1,296 @@
+//! One world: instances of the shop over one set of books, a simulated WeChat as its truth, and the
+//! memory of what people did. Everything in it follows from the seed.
+
+use super::{
+    faults::{Dice, FaultyDisk, Swarm, Weather},
+    machine::{Machine, Owner, locked},
+    network,
+    oracle::Oracle,
+};
+use crate::{
+    app::{App, AppError},
+    clock::{Clock, NoEntropy},
+    config::{Config, Database, SimulatorKeys},
+    domain::{ids::Username, time::UnixMs, user::Role},
+    gateway::wechat_v2::{Account, sign::SignType},
+    http::Http,
+    simulator::{Options, Scenario, Simulator},
+    store::{Store, StoreError, users},
+};
+use futures_util::FutureExt;
+use secrecy::SecretString;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::{Arc, Mutex, Weak, atomic::Ordering},
+    time::Duration,
+};
+use tokio::sync::oneshot;
+
+/// 2026-11-20 20:00:00 in Beijing.
+pub const START: UnixMs = UnixMs(1_795_176_000_000);
+/// Where the simulated WeChat answers, and where it is answered when its main name cannot be connected to.
+pub const GATEWAY: &str = "http://gateway.test";
+pub const BACKUP: &str = "http://backup.gateway.test";
+/// A browser gives up on an answer after this.
+const BROWSER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Everything there is in one simulated world.
+pub struct World {
+    pub clock: Clock,
+    pub dice: Dice,
+    pub swarm: Arc<Swarm>,
+    pub weather: Arc<Weather>,
+    pub machine: Machine,
+    pub store: Store,
+    pub config: Config,
+    pub simulator: Simulator,
+    pub oracle: Oracle,
+    pub users: Vec<Person>,
+    pub trace: Mutex<Trace>,
+    instances: Mutex<Vec<Option<Arc<App>>>>,
+    pub memory: Mutex<Memory>,
+    me: Weak<World>,
+}
+
+/// Somebody with an account, and the phones it is used from.
+#[derive(Clone)]
+pub struct Person {
+    pub user_id: i64,
+    pub number: u64,
+}
+
+/// What happened outside of the books.
+#[derive(Default)]
+pub struct Memory {
+    /// Numbers of attempts that were ever offered for payment.
+    pub numbers: Vec<String>,
+    /// Every payment anybody made.
+    pub paid: Vec<Payment>,
+    /// True replies to queries, to be delivered to the wrong question.
+    pub replies: Vec<Vec<u8>>,
+}
+
+/// One payment, as the payer remembers it.
+#[derive(Clone, Debug)]
+pub struct Payment {
+    pub number: String,
+    pub at: UnixMs,
+    /// WeChat took it although the trade was closed.
+    pub after_close: bool,
+}
+
+/// The story of a world, and a hash that two runs of one seed share.
+#[derive(Default)]
+pub struct Trace {
+    pub hash: u64,
+    pub steps: u64,
+    pub lines: Vec<String>,
+}
+
+impl Trace {
+    /// FNV-1a over everything that happened.
+    pub fn mix(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+/// Why a world cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum NoWorld {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    App(#[from] AppError),
+    #[error(transparent)]
+    NoEntropy(#[from] NoEntropy),
+    #[error("the configuration of the proof is broken")]
+    Config,
+}
+
+impl World {
+    /// # Errors
+    /// The books cannot be made: a defect, not a finding.
+    pub fn begin(seed: u64) -> Result<Arc<World>, NoWorld> {
+        let clock = Clock::simulated(START, seed);
+        let dice = Dice(clock.clone());
+        let swarm = Arc::new(Swarm::draw(&dice));
+        let weather = Arc::new(Weather::default());
+        let disk = FaultyDisk { dice: dice.clone(), swarm: swarm.clone(), weather: weather.clone() };
+        let store = Store::in_memory(Arc::new(disk))?;
+        let config = config(&clock, &swarm)?;
+        let users = people(&store, swarm.users)?;
+        let world = Arc::new_cyclic(|me: &Weak<World>| World {
+            simulator: simulator(&config, &clock, me),
+            dice,
+            weather,
+            machine: Machine::default(),
+            store,
+            config,
+            oracle: Oracle::default(),
+            users,
+            trace: Mutex::default(),
+            instances: Mutex::new(vec![None; swarm.instances]),
+            swarm,
+            memory: Mutex::default(),
+            me: me.clone(),
+            clock,
+        });
+        for number in 0..world.swarm.instances {
+            world.start(number)?;
+        }
+        Ok(world)
+    }
+
+    /// A task of the world's own.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.machine.spawn(Owner::World, future.boxed());
+    }
+
+    /// Starts an instance on the books as they are.
+    pub fn start(&self, number: usize) -> Result<(), AppError> {
+        let http = Http::in_process(self.config.origins.clone(), network::line(&self.me));
+        let clock = self.clock.of_another_machine();
+        let app = App::with_http(self.config.clone(), self.store.clone(), clock, http)?;
+        if let Some(place) = locked(&self.instances).get_mut(number) {
+            *place = Some(app);
+        }
+        Ok(())
+    }
+
+    /// The process dies: every task of it is gone where it stands. It comes back after a while.
+    pub fn crash(&self, number: usize) {
+        self.note(|| format!("instance {number} crashes"));
+        if let Some(place) = locked(&self.instances).get_mut(number) {
+            *place = None;
+        }
+        self.machine.kill(Owner::Instance(number));
+        let (me, down) = (self.me.clone(), self.dice.ms(500, 300_000));
+        let clock = self.clock.clone();
+        self.spawn(async move {
+            clock.sleep(down).await;
+            let Some(world) = me.upgrade() else { return };
+            if world.app(number).is_none() && world.start(number).is_ok() {
+                world.note(|| format!("instance {number} is back"));
+            }
+        });
+    }
+
+    pub fn app(&self, number: usize) -> Option<Arc<App>> {
+        locked(&self.instances).get(number).cloned().flatten()
+    }
+
+    /// Some instance that runs.
+    pub fn any_instance(&self) -> Option<(usize, Arc<App>)> {
+        let running: Vec<(usize, Arc<App>)> = self.running();
+        running.get(self.dice.index(running.len())).cloned()
+    }
+
+    pub fn running(&self) -> Vec<(usize, Arc<App>)> {
+        let instances = locked(&self.instances);
+        let all = instances.iter().enumerate();
+        all.filter_map(|(number, app)| app.clone().map(|app| (number, app))).collect()
+    }
+
+    /// Has an instance do something for a browser. `None` when no answer comes: there is no instance,
+    /// it crashes, or it takes too long. Then nobody knows what was done.
+    pub async fn ask<T, F, W>(&self, work: W) -> Option<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+        W: FnOnce(Arc<App>) -> F,
+    {
+        self.clock.sleep(self.dice.ms(1, 200)).await;
+        let (number, app) = self.any_instance()?;
+        let (sender, answer) = oneshot::channel();
+        let future = work(app);
+        let task = async move {
+            // The browser may be gone.
+            let _ = sender.send(future.await);
+        };
+        self.machine.spawn(Owner::Instance(number), task.boxed());
+        let answer = self.clock.within(BROWSER_PATIENCE, answer).await?.ok();
+        self.clock.sleep(self.dice.ms(1, 200)).await;
+        answer
+    }
+
+    pub fn healed(&self) -> bool {
+        self.weather.healed.load(Ordering::Relaxed)
+    }
+
+    /// True so often in a thousand while the faults last.
+    pub fn mischief(&self, often: u64) -> bool {
+        !self.healed() && self.dice.permille(often)
+    }
+
+    /// The faults end: every instance runs, and every clock is right.
+    pub fn heal(&self) {
+        self.weather.healed.store(true, Ordering::Relaxed);
+        self.note(|| "the faults end".to_owned());
+        for (_, app) in self.running() {
+            app.clock.advance_ms(self.clock.now().since(app.clock.now()));
+        }
+        for number in 0..self.swarm.instances {
+            if self.app(number).is_none() && self.start(number).is_ok() {
+                self.note(|| format!("instance {number} is back"));
+            }
+        }
+    }
+
+    pub fn note(&self, what: impl FnOnce() -> String) {
+        let line = format!("{:>11} {}", self.clock.now().since(START), what());
+        let mut trace = locked(&self.trace);
+        trace.mix(line.as_bytes());
+        trace.lines.push(line);
+    }
+
+    /// What a new trade will be like.
+    pub fn draw_scenario(&self) {
+        let few = self.swarm.scenarios.len();
+        let scenario = if self.mischief(600) {
+            self.swarm.scenarios.get(self.dice.index(few)).copied().unwrap_or_default()
+        } else {
+            Scenario::Ok
+        };
+        self.simulator.set_default_scenario(scenario);
+    }
+}
+
+fn config(clock: &Clock, swarm: &Swarm) -> Result<Config, NoWorld> {
+    let keys = SimulatorKeys::marked([clock.nonce()?, clock.nonce()?, clock.nonce()?]);
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+    let nowhere = Database::Sqlite(PathBuf::from(":memory:"));
+    let mut config = Config::for_simulator(&keys, nowhere, listen, GATEWAY).ok_or(NoWorld::Config)?;
+    if swarm.backup_origin {
+        config.origins.wechat_api.push(BACKUP.to_owned());
+    }
+    config.top_up.expire_minutes = swarm.expire_minutes;
+    Ok(config)
+}
+
+fn simulator(config: &Config, clock: &Clock, me: &Weak<World>) -> Simulator {
+    let options = Options {
+        account: Account { accept: SignType::ALL.to_vec(), ..config.wechat.clone() },
+        app_secret: SecretString::from("no web authorisation here"),
+        speed: 1,
+        scenario: Scenario::Ok,
+        bridge_origin: String::new(),
+        strict_openid: true,
+    };
+    let http = Http::in_process(config.origins.clone(), network::line(me));
+    Simulator::new(options, clock.clone(), http)
+}
+
+fn people(store: &Store, many: usize) -> Result<Vec<Person>, NoWorld> {
+    let insert = |name: String| {
+        let name = Username::parse(&name).ok_or(NoWorld::Config)?;
+        let made = store.look(|db| users::insert(db, &name, "nobody signs in", Role::User, START));
+        made.transpose()?.flatten().ok_or(NoWorld::Config)
+    };
+    (0u64..)
+        .take(many)
+        .map(|number| Ok(Person { user_id: insert(format!("user{number}"))?, number }))
+        .collect()
+}
