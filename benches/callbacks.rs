@@ -150,6 +150,7 @@ async fn prepare(app: &Arc<App>, count: usize) -> Vec<Vec<u8>> {
     let numbers: Vec<_> = (0..count).map(|_| app.clock.out_trade_no().unwrap()).collect();
     for chunk in numbers.chunks(400) {
         let (chunk, user_ids, notify_url) = (chunk.to_vec(), user_ids.clone(), app.config.notify_url());
+        let account = app.config.wechat.name();
         app.store
             .write(move |db| {
                 for (n, number) in chunk.into_iter().enumerate() {
@@ -170,6 +171,7 @@ async fn prepare(app: &Arc<App>, count: usize) -> Vec<Vec<u8>> {
                             out_trade_no: number.clone(),
                             order_id,
                             channel: Channel::WechatJsapi,
+                            account: account.clone(),
                             environment: new.environment,
                             amount: new.amount,
                             goods_name: new.goods_name,

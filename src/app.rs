@@ -14,7 +14,7 @@ use governor::{
     clock::{Clock as RateClock, Reference},
     middleware::NoOpMiddleware,
     nanos::Nanos,
-    state::{InMemoryState, NotKeyed},
+    state::{InMemoryState, NotKeyed, keyed::DashMapStateStore},
 };
 use std::{
     collections::HashMap,
@@ -32,6 +32,13 @@ const HASHING: usize = 2;
 /// Queries of the sweep and of hurried callbacks, over all orders, per second.
 const SWEEPS_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
+const JUNK_PER_SECOND: NonZeroU32 = NonZeroU32::new(50).unwrap();
+const JUNK_AT_ONCE: NonZeroU32 = NonZeroU32::new(2_000).unwrap();
+const PAGE_QUERIES_PER_SECOND: NonZeroU32 = NonZeroU32::new(1).unwrap();
+const PAGE_QUERIES_AT_ONCE: NonZeroU32 = NonZeroU32::new(20).unwrap();
+/// Messages nobody vouches for are not written down while the queue is fuller than this: money goes first.
+const QUEUE_FOR_JUNK_PERCENT: usize = 25;
+
 /// Everything the flows share.
 pub struct App {
     pub config: Config,
@@ -40,8 +47,12 @@ pub struct App {
     pub clock: Clock,
     pub metrics: Metrics,
     pub waiting: Waiting,
-    pub hashing: Semaphore,
+    pub hashing: Arc<Semaphore>,
     pub sweeps: Sweeps,
+    /// How many messages that nobody vouches for may be written down.
+    pub junk: Sweeps,
+    /// How often one user's pages may make us ask the gateway.
+    pub page_queries: PageQueries,
     wechat: WechatV2,
 }
 
@@ -71,9 +82,17 @@ impl App {
             http,
             metrics: Metrics::new()?,
             waiting: Waiting::default(),
-            hashing: Semaphore::new(HASHING),
+            hashing: Arc::new(Semaphore::new(HASHING)),
             sweeps: RateLimiter::direct_with_clock(
                 Quota::per_second(SWEEPS_PER_SECOND),
+                Monotonic(clock.clone()),
+            ),
+            junk: RateLimiter::direct_with_clock(
+                Quota::per_second(JUNK_PER_SECOND).allow_burst(JUNK_AT_ONCE),
+                Monotonic(clock.clone()),
+            ),
+            page_queries: RateLimiter::dashmap_with_clock(
+                Quota::per_second(PAGE_QUERIES_PER_SECOND).allow_burst(PAGE_QUERIES_AT_ONCE),
                 Monotonic(clock.clone()),
             ),
             wechat: WechatV2 { account: config.wechat.clone() },
@@ -90,6 +109,12 @@ impl App {
         }
     }
 
+    /// Whether a message that nobody vouches for may still be written down: a flood of them must not
+    /// hold up callbacks that carry money.
+    pub fn has_room_for_junk(&self) -> bool {
+        self.store.queue_percent() < QUEUE_FOR_JUNK_PERCENT && self.junk.check().is_ok()
+    }
+
     /// Where new orders belong.
     pub fn environment(&self) -> Environment {
         self.config.wechat.environment
@@ -103,6 +128,9 @@ impl App {
 
 /// The limit on queries nobody waits for.
 pub type Sweeps = RateLimiter<NotKeyed, InMemoryState, Monotonic, NoOpMiddleware<Moment>>;
+
+/// The limit on queries of one user's pages.
+pub type PageQueries = RateLimiter<i64, DashMapStateStore<i64>, Monotonic, NoOpMiddleware<Moment>>;
 
 /// Our clock as the rate limiter wants it: a jump of the date must not stop or flood the gateway.
 #[derive(Clone)]

@@ -43,6 +43,12 @@ pub enum HttpError {
     TooLarge,
 }
 
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http").field("origins", &self.origins).finish_non_exhaustive()
+    }
+}
+
 impl Http {
     /// # Errors
     /// The TLS library cannot start.

@@ -1,6 +1,8 @@
 //! What operators watch: counters without user or order numbers in their labels.
 
-use prometheus::{Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 
 /// All metrics of one process. Cloning shares them.
 #[derive(Clone)]
@@ -9,6 +11,7 @@ pub struct Metrics {
     pub orders_created: IntCounterVec,
     pub settled: IntCounterVec,
     pub notices: IntCounterVec,
+    pub notices_dropped: IntCounter,
     pub notice_seconds: Histogram,
     pub gateway_calls: IntCounterVec,
     pub alerts: IntCounterVec,
@@ -36,6 +39,9 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
+        let notices_dropped =
+            IntCounter::new("notify_dropped_total", "Rejected callbacks of a flood, not written down")?;
+        registry.register(Box::new(notices_dropped.clone()))?;
         let buckets = vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0];
         let notice_seconds = Histogram::with_opts(
             HistogramOpts::new("notify_seconds", "From a callback's last byte to its answer")
@@ -46,6 +52,7 @@ impl Metrics {
             orders_created: counter("orders_created_total", "Orders made", &["channel"])?,
             settled: counter("settle_total", "Verified payments by what they did", &["source", "result"])?,
             notices: counter("notify_total", "Callbacks by verdict", &["provider", "verdict"])?,
+            notices_dropped,
             notice_seconds,
             gateway_calls: counter("gateway_calls_total", "Calls to gateways", &["call", "outcome"])?,
             alerts: counter("alerts_total", "Events somebody must look at", &["name"])?,

@@ -31,8 +31,23 @@ pub(super) async fn run(source: &Source) -> Result<(), CliError> {
         println!("No administrator yet. Create the first one within 30 minutes with this one-time link:");
         println!("  {link}");
     }
+    warn_of_doubts(&app.config);
     println!("收银 Shouyin {} 已就绪 ready: {}", env!("CARGO_PKG_VERSION"), app.config.public_url);
     run_until_stopped(app, listener, None).await
+}
+
+/// Settings that work and are probably not meant.
+fn warn_of_doubts(config: &Config) {
+    if config.public_url.is_https() && config.trusted_proxies.is_empty() {
+        tracing::warn!(
+            "PUBLIC_URL is https but TRUSTED_PROXIES is empty: behind a proxy all users share one address and its limits"
+        );
+    }
+    if !config.public_url.is_https() {
+        tracing::warn!(
+            "PUBLIC_URL is plain http on loopback: WeChat cannot call this server, its users cannot pay"
+        );
+    }
 }
 
 fn bind(config: &Config) -> Result<TcpListener, CliError> {

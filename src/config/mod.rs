@@ -305,7 +305,9 @@ impl<'a> Reader<'a> {
         let sign_type = self.parsed("WECHAT_SIGN_TYPE", "HMAC-SHA256", SignType::parse);
         let sign_type = sign_type.unwrap_or(SignType::HmacSha256);
         let accept = self.parsed("WECHAT_ACCEPT_SIGN_TYPES", sign_type.as_str(), |text| {
-            text.split(',').map(|one| SignType::parse(one.trim())).collect::<Option<Vec<_>>>()
+            let listed = text.split(',').map(|one| SignType::parse(one.trim())).collect::<Option<Vec<_>>>();
+            // WeChat signs callbacks as we signed the order: without our own algorithm none would pass.
+            listed.filter(|listed| listed.contains(&sign_type))
         });
         Some(Account {
             appid: appid?,

@@ -23,7 +23,7 @@ impl PublicUrl {
             Some(Host::Ipv6(ip)) if is_private(IpAddr::V6(ip)) => return Err("is a private address"),
             _ => {}
         }
-        Ok(PublicUrl(text.trim_end_matches('/').to_owned()))
+        Ok(PublicUrl(url.origin().ascii_serialization()))
     }
 
     pub fn is_https(&self) -> bool {
@@ -48,7 +48,7 @@ pub(super) fn list(text: &str) -> Option<Vec<String>> {
         .map(str::trim)
         .map(|one| {
             let url = origin(one)?;
-            (url.scheme() == "https" || is_loopback(&url)).then(|| one.trim_end_matches('/').to_owned())
+            (url.scheme() == "https" || is_loopback(&url)).then(|| url.origin().ascii_serialization())
         })
         .collect();
     origins.filter(|origins| !origins.is_empty())

@@ -94,8 +94,9 @@ impl Source {
     }
 
     fn note_unknown(&mut self, name: &str, in_file: bool) {
-        let meant_for_us =
-            in_file || PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || near(name, 2).is_some();
+        let meant_for_us = in_file
+            || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            || near(name, name.len() / 5).is_some();
         if is_known(name) || !meant_for_us {
             return;
         }

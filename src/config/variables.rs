@@ -35,7 +35,10 @@ pub const VARIABLES: &[Variable] = &[
     plain("WECHAT_MCH_ID", "your merchant number, digits only, such as 1900000109"),
     secret("WECHAT_API_KEY", "the API v2 key of the merchant platform: exactly 32 letters and digits"),
     plain("WECHAT_SIGN_TYPE", "HMAC-SHA256 or MD5"),
-    plain("WECHAT_ACCEPT_SIGN_TYPES", "a comma list of HMAC-SHA256 and MD5"),
+    plain(
+        "WECHAT_ACCEPT_SIGN_TYPES",
+        "a comma list of HMAC-SHA256 and MD5, with WECHAT_SIGN_TYPE among them",
+    ),
     plain("WECHAT_API_BASE", "a comma list of https origins, such as https://api.mch.weixin.qq.com"),
     plain("WECHAT_OAUTH_BASE", "one https origin that serves both /connect and /sns"),
     plain("TOP_UP_MIN_FEN", "whole fen, 1 or more"),

@@ -152,6 +152,8 @@ pub struct Attempt {
     pub out_trade_no: OutTradeNo,
     pub order_id: i64,
     pub channel: Channel,
+    /// Whose account at the gateway it was made for, in the gateway's own words.
+    pub account: String,
     pub environment: Environment,
     pub amount: Fen,
     pub goods_name: String,
@@ -187,6 +189,8 @@ pub enum Refusal {
     AmountMismatch,
     CurrencyMismatch,
     ChannelMismatch,
+    /// Paid to another account of ours than the attempt was made for.
+    AccountMismatch,
     EnvironmentMismatch,
     /// This `transaction_id` has credited another order.
     TransactionReused,
@@ -222,6 +226,7 @@ impl Refusal {
             Refusal::AmountMismatch => "amount_mismatch",
             Refusal::CurrencyMismatch => "currency_mismatch",
             Refusal::ChannelMismatch => "channel_mismatch",
+            Refusal::AccountMismatch => "account_mismatch",
             Refusal::EnvironmentMismatch => "environment_mismatch",
             Refusal::TransactionReused => "transaction_reused",
         }
@@ -232,6 +237,7 @@ impl Refusal {
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'a> {
     pub provider: Provider,
+    pub account: &'a str,
     pub environment: Environment,
     pub transaction_id: &'a TransactionId,
     pub amount: Fen,
@@ -246,6 +252,9 @@ pub fn explain(claim: Claim<'_>, found: Option<(&Attempt, &Order)>) -> Settled {
     };
     if attempt.channel.provider() != claim.provider {
         return Settled::Refused(Refusal::ChannelMismatch);
+    }
+    if attempt.account != claim.account {
+        return Settled::Refused(Refusal::AccountMismatch);
     }
     if order.environment != claim.environment {
         return Settled::Refused(Refusal::EnvironmentMismatch);
@@ -324,6 +333,7 @@ mod tests {
             out_trade_no: number,
             order_id: 1,
             channel: Channel::WechatJsapi,
+            account: "1:wx".to_owned(),
             environment: Environment::Live,
             amount: order.amount,
             goods_name: String::new(),
@@ -339,6 +349,7 @@ mod tests {
         };
         let good = Claim {
             provider: Provider::Wechat,
+            account: "1:wx",
             environment: Environment::Live,
             transaction_id: &paid_by,
             amount: order.amount,
@@ -353,6 +364,7 @@ mod tests {
             settled => panic!("{settled:?}"),
         };
         assert_eq!(refused(Claim { amount: Fen::new(99).unwrap(), ..good }), Refusal::AmountMismatch);
+        assert_eq!(refused(Claim { account: "2:wx", ..good }), Refusal::AccountMismatch);
         assert_eq!(refused(Claim { currency: "USD", ..good }), Refusal::CurrencyMismatch);
         assert_eq!(
             refused(Claim { environment: Environment::Simulator, ..good }),

@@ -30,7 +30,7 @@ pub enum BindError {
 #[derive(Clone, Debug)]
 pub struct Learnt {
     pub openid: Openid,
-    /// Whom this openid belongs to, after binding.
+    /// Whom this openid signs in, after binding; never an administrator.
     pub owner: Option<User>,
     /// Where the browser wanted to go.
     pub next: String,
@@ -71,17 +71,24 @@ pub async fn finish(
         .map_err(FlowError::from)?
         .ok_or(BindError::Restart)?;
     let openid = exchange(app, code).await?;
-    let (appid, user_id, key) = (app.appid().to_owned(), signed_in.map(|user| user.id), openid.clone());
+    // Whoever holds a bound phone can sign in with it. So an account has one phone, the first it was
+    // used on; any other only pays. An administrator has none: those rights need the password.
+    let binds = signed_in.filter(|user| !user.role.is_admin());
+    let (appid, user_id, key) = (app.appid().to_owned(), binds.map(|user| user.id), openid.clone());
     let owner = app
         .store
         .write(move |db| {
-            if let (Some(user_id), None) = (user_id, openids::user_of(db, &appid, &key)?) {
+            let free = openids::user_of(db, &appid, &key)?.is_none();
+            if let Some(user_id) = user_id.filter(|_| free)
+                && openids::latest_of(db, &appid, user_id)?.is_none()
+            {
                 openids::bind(db, &appid, &key, user_id, now)?;
             }
             openids::user_of(db, &appid, &key)
         })
         .await
         .map_err(FlowError::from)?;
+    let owner = owner.filter(|user| !user.role.is_admin());
     Ok(Learnt { openid, owner, next })
 }
 

@@ -19,12 +19,18 @@ use crate::{
 /// When the gateway does not confirm, try again after this, in ms.
 const RETRY_MS: i64 = 60_000;
 
+/// An order refunded elsewhere is looked at again after this, in ms: it waits for a person.
+const REFUNDED_RETRY_MS: i64 = 24 * 3_600_000;
+
 /// What became of an attempt we tried to close.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Closed {
     Closed,
     /// It was paid and is settled now.
     Paid,
+    /// It was paid and the money went back by another way than ours: neither unpaid nor to be credited
+    /// by us alone. Its work item says so; the order stays as it is.
+    Refunded,
     /// The gateway did not say plainly: it stays open and is tried again.
     Unknown(String),
 }
@@ -40,11 +46,8 @@ pub async fn close_order(app: &App, order: &Order, source: Source) -> Result<Clo
         match close_attempt(app, attempt, source).await? {
             Closed::Closed => {}
             Closed::Paid => return Ok(Closed::Paid),
-            Closed::Unknown(reason) => {
-                let after = app.clock.now().plus_ms(RETRY_MS);
-                app.store.write(move |db| orders::close_later(db, id, after)).await?;
-                return Ok(Closed::Unknown(reason));
-            }
+            Closed::Refunded => return put_off(app, id, REFUNDED_RETRY_MS, Closed::Refunded).await,
+            unknown @ Closed::Unknown(_) => return put_off(app, id, RETRY_MS, unknown).await,
         }
     }
     let now = app.clock.now();
@@ -70,6 +73,12 @@ pub async fn close_order(app: &App, order: &Order, source: Source) -> Result<Clo
     Ok(if order.is_some_and(|order| order.is_paid()) { Closed::Paid } else { Closed::Closed })
 }
 
+async fn put_off(app: &App, id: i64, pause_ms: i64, closed: Closed) -> Result<Closed, FlowError> {
+    let after = app.clock.now().plus_ms(pause_ms);
+    app.store.write(move |db| orders::close_later(db, id, after)).await?;
+    Ok(closed)
+}
+
 /// Makes sure nobody can pay this attempt any more, or settles it if somebody has.
 ///
 /// # Errors
@@ -92,7 +101,7 @@ pub async fn close_attempt(app: &App, attempt: &Attempt, source: Source) -> Resu
         Asked::Paid(_) => return Ok(Closed::Paid),
         Asked::Closed => return Ok(Closed::Closed),
         Asked::Unknown(reason) => return Ok(Closed::Unknown(reason)),
-        Asked::Refunded => return closed_here(app, attempt).await,
+        Asked::Refunded => return Ok(Closed::Refunded),
         Asked::Pending(_) | Asked::NotFound => {}
     }
     let asked = ask_to_close(app, attempt).await?;
@@ -110,7 +119,8 @@ async fn confirm(app: &App, attempt: &Attempt, source: Source) -> Result<Closed,
     match query::ask(app, attempt, source).await? {
         Asked::Paid(_) => Ok(Closed::Paid),
         Asked::Closed => Ok(Closed::Closed),
-        Asked::NotFound | Asked::Refunded => closed_here(app, attempt).await,
+        Asked::NotFound => closed_here(app, attempt).await,
+        Asked::Refunded => Ok(Closed::Refunded),
         Asked::Pending(state) => Ok(Closed::Unknown(state)),
         Asked::Unknown(reason) => Ok(Closed::Unknown(reason)),
     }

@@ -7,13 +7,15 @@ use crate::{
     store::{
         attempts,
         events::{self, Event, EventKind},
-        orders,
+        orders, pending,
     },
 };
 use std::time::Duration;
 
 /// A page may wait this long for one answer, in seconds.
 pub const LONGEST_WAIT_SECS: u64 = 25;
+/// The sweep asks this long after a page came back from the pay sheet, in ms.
+const RETURNED_ASK_MS: i64 = 2_000;
 /// Pauses between looks while a page waits, in seconds: the gateway is asked at most at each.
 const PAUSES_SECS: [u64; 9] = [2, 2, 2, 3, 3, 3, 3, 3, 4];
 
@@ -51,7 +53,16 @@ impl PageResult {
 pub async fn returned(app: &App, order: &Order, result: PageResult) -> Result<(), FlowError> {
     let (id, at) = (order.id, app.clock.now());
     let event = Event { at, kind: EventKind::Returned, detail: result.as_str().to_owned() };
-    app.store.write(move |db| events::insert(db, id, &event)).await?;
+    app.store
+        .write(move |db| {
+            events::insert(db, id, &event)?;
+            // Whatever the page was told, the payer has just been at the sheet: ask soon, browser or not.
+            for attempt in attempts::of_order(db, id)?.iter().filter(|attempt| attempt.closed_at.is_none()) {
+                pending::ask_at(db, &attempt.out_trade_no, at.plus_ms(RETURNED_ASK_MS))?;
+            }
+            Ok(())
+        })
+        .await?;
     Ok(())
 }
 
@@ -89,6 +100,9 @@ async fn look(app: &App, id: i64, fallback: &Order) -> Result<Order, FlowError> 
     let Some(attempt) = attempt.filter(|_| !order.is_paid()) else {
         return Ok(order);
     };
+    if app.page_queries.check_key(&order.user_id).is_err() {
+        return Ok(order);
+    }
     match query::ask_within_budget(app, &attempt, Source::Query, query::PAGE_GAP_MS).await? {
         Some(_) => Ok(app.store.read(move |db| orders::by_id(db, id)).await?.unwrap_or(order)),
         None => Ok(order),

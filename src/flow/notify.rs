@@ -105,6 +105,10 @@ async fn reject(
     if rejection.needs_work() {
         app.metrics.alerts.with_label_values(&[verdict]).inc();
     }
+    if !rejection.needs_work() && !app.has_room_for_junk() {
+        app.metrics.notices_dropped.inc();
+        return Ok(());
+    }
     let mut notice = notice(app, incoming, verdict, number.as_ref(), ack)?;
     app.store
         .write(move |db| {

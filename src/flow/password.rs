@@ -82,11 +82,17 @@ async fn off_thread<T: Send + 'static>(
     app: &App,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, FlowError> {
-    let permit = tokio::time::timeout(HASHING_WAIT, app.hashing.acquire()).await;
-    let Ok(Ok(_permit)) = permit else {
+    let permit = tokio::time::timeout(HASHING_WAIT, app.hashing.clone().acquire_owned()).await;
+    let Ok(Ok(permit)) = permit else {
         return Err(FlowError::HashingBusy);
     };
-    tokio::task::spawn_blocking(work).await.map_err(|_| FlowError::HashingBusy)
+    // The permit goes along: a caller who hangs up does not make room for another while this one still works.
+    let counted = move || {
+        let done = work();
+        drop(permit);
+        done
+    };
+    tokio::task::spawn_blocking(counted).await.map_err(|_| FlowError::HashingBusy)
 }
 
 #[cfg(test)]

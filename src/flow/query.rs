@@ -16,7 +16,9 @@ use crate::{
     store::{
         attempts,
         events::{self, Event, EventKind},
-        pending, work_items,
+        pending,
+        settlement::REFUNDED_ELSEWHERE,
+        work_items,
     },
 };
 
@@ -63,9 +65,25 @@ pub async fn ask_within_budget(
 /// # Errors
 /// The books.
 pub async fn ask(app: &App, attempt: &Attempt, source: Source) -> Result<Asked, FlowError> {
+    let started = app.clock.now();
+    let asked = if attempt.account == app.gateway(attempt.channel.provider()).account() {
+        hear(app, attempt, source).await?
+    } else {
+        // Another account's gateway does not know it, and "not found" there would prove nothing.
+        app.metrics.alerts.with_label_values(&["foreign_account"]).inc();
+        Asked::Unknown("made for another merchant account".to_owned())
+    };
+    if let Asked::Unknown(reason) = &asked {
+        let number = &attempt.out_trade_no;
+        tracing::warn!(out_trade_no = %number, "asking about {number} brought nothing usable: {reason}");
+    }
+    remember(app, attempt, source, &asked, started).await?;
+    Ok(asked)
+}
+
+async fn hear(app: &App, attempt: &Attempt, source: Source) -> Result<Asked, FlowError> {
     let gateway = app.gateway(attempt.channel.provider());
     let request = gateway.query(attempt, &app.clock.stamp()?);
-    let started = app.clock.now();
     let (asked, outcome) = match app.http.send(&request).await {
         Err(error) => (Asked::Unknown(error.to_string()), "no_answer"),
         Ok(answer) => match gateway.trade(&answer, attempt) {
@@ -81,11 +99,6 @@ pub async fn ask(app: &App, attempt: &Attempt, source: Source) -> Result<Asked, 
         },
     };
     app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
-    if let Asked::Unknown(reason) = &asked {
-        let number = &attempt.out_trade_no;
-        tracing::warn!(out_trade_no = %number, "asking about {number} brought nothing usable: {reason}");
-    }
-    remember(app, attempt, source, &asked, started).await?;
     Ok(asked)
 }
 
@@ -114,7 +127,7 @@ async fn remember(
                     pending::finish(db, number)
                 }
                 Asked::Refunded => {
-                    work_items::open_once(db, "refunded_elsewhere", number.as_str(), "", "", now)?;
+                    work_items::open_once(db, REFUNDED_ELSEWHERE, number.as_str(), "", "", now)?;
                     pending::finish(db, number)
                 }
                 Asked::Unknown(_) if canary::sings(Canary::NoAnswerEndsAsking) => pending::finish(db, number),

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     app::App,
     domain::{ids::Username, user::Role},
-    store::{audit_log, sessions, tickets, users},
+    store::{audit_log, openids, sessions, tickets, users},
     token,
 };
 
@@ -81,7 +81,7 @@ pub async fn admin_by_command(app: &App, username: &str, password: String) -> Re
     register::account(app, username, password, Role::Owner).await
 }
 
-/// Replaces an account's password and ends its sessions. `false` when there is no such account.
+/// Replaces an account's password, ends its sessions and forgets its phone. `false` when there is no such account.
 ///
 /// # Errors
 /// A name or password that is not accepted; the books.
@@ -96,6 +96,7 @@ pub async fn reset_password(app: &App, username: &str, password: String) -> Resu
             let changed = users::set_password(db, &name, &hash)?;
             if let Some((user, _)) = users::by_name(db, &name)? {
                 sessions::delete_of_user(db, user.id)?;
+                openids::delete_of_user(db, user.id)?;
                 audit_log::insert(db, "command line", "password_reset", name.as_str(), "", now)?;
             }
             Ok(changed)

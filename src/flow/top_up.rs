@@ -35,6 +35,8 @@ const SHORTEST_LIFE_MS: i64 = 6 * 60_000;
 const CLAIM_MS: i64 = 6_000;
 /// New numbers tried for one click, should the gateway keep calling them closed or used.
 const MOST_ASKED: u32 = 3;
+/// Attempts of one order: phones and browsers it was tried on, and numbers WeChat called spent.
+const MOST_ATTEMPTS: usize = 10;
 /// Looks at what another request is doing, every 100 ms.
 const LOOKS: usize = 65;
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
@@ -173,7 +175,7 @@ pub async fn checkout(
                 match close::close_attempt(app, &attempt, Source::Query).await? {
                     Closed::Closed => continue,
                     Closed::Paid => return Ok(Pay::Paid),
-                    Closed::Unknown(_) => return Ok(Pay::Busy),
+                    Closed::Refunded | Closed::Unknown(_) => return Ok(Pay::Busy),
                 }
             }
             Some(attempt) => attempt,
@@ -225,6 +227,7 @@ async fn open_attempt(
         out_trade_no: order.out_trade_no.clone(),
         order_id: order.id,
         channel,
+        account: app.gateway(channel.provider()).account(),
         environment: order.environment,
         amount: order.amount,
         goods_name: order.goods_name.clone(),
@@ -242,6 +245,9 @@ async fn open_attempt(
         .write(move |db| {
             let others = attempts::of_order(db, attempt.order_id)?;
             if others.iter().any(|other| other.closed_at.is_none()) {
+                return Ok(());
+            }
+            if others.len() >= MOST_ATTEMPTS {
                 return Ok(());
             }
             if !others.is_empty() {
@@ -307,7 +313,7 @@ async fn prepay(app: &App, attempt: &Attempt) -> Result<Step, FlowError> {
         Prepaid::NumberUsed => Ok(match close::close_attempt(app, attempt, Source::Query).await? {
             Closed::Paid => Step::Done(Pay::Paid),
             Closed::Closed => Step::Again,
-            Closed::Unknown(_) => Step::Done(Pay::Busy),
+            Closed::Refunded | Closed::Unknown(_) => Step::Done(Pay::Busy),
         }),
         Prepaid::Unknown { .. } => Ok(Step::Done(Pay::Busy)),
         Prepaid::Refused { code } => {

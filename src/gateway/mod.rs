@@ -201,6 +201,7 @@ pub struct AckReply {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedPayment {
     provider: Provider,
+    account: String,
     environment: Environment,
     out_trade_no: OutTradeNo,
     transaction_id: TransactionId,
@@ -245,6 +246,7 @@ impl VerifiedPayment {
     pub fn claim(&self) -> Claim<'_> {
         Claim {
             provider: self.provider,
+            account: &self.account,
             environment: self.environment,
             transaction_id: &self.transaction_id,
             amount: self.amount,
@@ -256,6 +258,8 @@ impl VerifiedPayment {
 /// One payment gateway: builds what we ask, reads what it says. Unknown is never paid and never failed.
 pub trait Gateway: Send + Sync {
     fn provider(&self) -> Provider;
+    /// Which account at the gateway this is, in one word: kept with every attempt.
+    fn account(&self) -> String;
     fn environment(&self) -> Environment;
 
     /// Asks the gateway to prepare the attempt. The same attempt always asks with the same parameters.

@@ -5,7 +5,7 @@ pub mod close_expired;
 pub mod housekeeping;
 pub mod query_pending;
 
-use crate::{app::App, flow::FlowError};
+use crate::{app::App, clock::Clock, flow::FlowError};
 use std::{
     future::Future,
     sync::{
@@ -18,6 +18,9 @@ use tokio::{sync::watch, task::JoinHandle};
 
 /// A job is stuck when it has missed three rounds, and never before this many ms.
 const STUCK_MS: i64 = 60_000;
+
+/// How long a job may take to finish its round when the process stops.
+const STOP_WAIT: Duration = Duration::from_secs(3);
 
 /// The running jobs.
 pub struct Jobs {
@@ -50,7 +53,7 @@ impl Jobs {
         move || {
             beats
                 .iter()
-                .all(|beat| clock.now().0.saturating_sub(beat.at.load(Ordering::Relaxed)) < beat.limit_ms)
+                .all(|beat| uptime_ms(&clock).saturating_sub(beat.at.load(Ordering::Relaxed)) < beat.limit_ms)
         }
     }
 
@@ -59,7 +62,8 @@ impl Jobs {
         // Nobody listening means all have ended.
         let _ = self.stop.send(true);
         for task in self.tasks {
-            let _ = task.await;
+            // A round that waits for a silent gateway is given up: every step of it is safe to repeat.
+            let _ = tokio::time::timeout(STOP_WAIT, task).await;
         }
     }
 
@@ -69,7 +73,7 @@ impl Jobs {
         R: Future<Output = Result<usize, FlowError>> + Send + 'static,
     {
         let (app, mut stop) = (app.clone(), self.stop.subscribe());
-        let beat = Arc::new(AtomicI64::new(app.clock.now().0));
+        let beat = Arc::new(AtomicI64::new(uptime_ms(&app.clock)));
         let three_rounds = i64::try_from(period.as_millis()).unwrap_or(i64::MAX).saturating_mul(3);
         self.beats.push(Beat { at: beat.clone(), limit_ms: three_rounds.saturating_add(STUCK_MS) });
         self.tasks.push(tokio::spawn(async move {
@@ -81,10 +85,15 @@ impl Jobs {
                     Ok(Err(error)) => tracing::error!(job = name, "job {name} failed: {error}"),
                     Err(error) => tracing::error!(job = name, "job {name} panicked: {error}"),
                 }
-                beat.store(app.clock.now().0, Ordering::Relaxed);
+                beat.store(uptime_ms(&app.clock), Ordering::Relaxed);
                 // Woken early only to stop.
                 let _ = tokio::time::timeout(period, stop.changed()).await;
             }
         }));
     }
+}
+
+/// Not the date: a clock that is set must not make a healthy job look stuck.
+fn uptime_ms(clock: &Clock) -> i64 {
+    i64::try_from(clock.monotonic().as_millis()).unwrap_or(i64::MAX)
 }

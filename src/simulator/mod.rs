@@ -414,6 +414,7 @@ mod tests {
             out_trade_no: OutTradeNo::parse(NUMBER).unwrap(),
             order_id: 1,
             channel: Channel::WechatJsapi,
+            account: String::new(),
             environment: Environment::Simulator,
             amount: Fen::new(990).unwrap(),
             goods_name: "账户充值".to_owned(),

@@ -19,6 +19,7 @@ struct AttemptRow {
     order_id: i64,
     channel: String,
     _provider: String,
+    account: String,
     environment: String,
     amount_fen: i64,
     goods_name: String,
@@ -40,6 +41,7 @@ impl AttemptRow {
                 .ok_or(StoreError::Unreadable("out_trade_no"))?,
             order_id: self.order_id,
             channel: Channel::parse(&self.channel).ok_or(StoreError::Unreadable("channel"))?,
+            account: self.account,
             environment: Environment::parse(&self.environment)
                 .ok_or(StoreError::Unreadable("environment"))?,
             amount: Fen::new(self.amount_fen).ok_or(StoreError::Unreadable("amount"))?,
@@ -66,6 +68,7 @@ pub fn insert(db: &mut Db, attempt: &Attempt) -> Result<(), StoreError> {
             attempts::order_id.eq(attempt.order_id),
             attempts::channel.eq(attempt.channel.as_str()),
             attempts::provider.eq(attempt.channel.provider().as_str()),
+            attempts::account.eq(&attempt.account),
             attempts::environment.eq(attempt.environment.as_str()),
             attempts::amount_fen.eq(attempt.amount.get()),
             attempts::goods_name.eq(&attempt.goods_name),
@@ -128,7 +131,9 @@ pub fn claim_prepay(
         .filter(
             attempts::asked_at
                 .is_null()
-                .or(attempts::asked_at.le(now.plus_ms(patience_ms.saturating_neg()).0)),
+                .or(attempts::asked_at.le(now.plus_ms(patience_ms.saturating_neg()).0))
+                // Claimed in the future: the clock was set back, and nobody waits for it to come again.
+                .or(attempts::asked_at.gt(now.0)),
         );
     Ok(diesel::update(free).set(attempts::asked_at.eq(now.0)).execute(db)? == 1)
 }

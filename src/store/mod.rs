@@ -5,6 +5,7 @@ pub mod attempts;
 pub mod audit_log;
 pub mod books;
 pub mod events;
+pub mod heartbeat;
 mod inline;
 pub mod ledger;
 pub mod notices;
@@ -25,7 +26,9 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 pub use inline::Disk;
 use inline::Inline;
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -103,6 +106,8 @@ impl Store {
             fs::create_dir_all(folder).map_err(|error| open_error(path, error))?;
         }
         let lock = lock(path)?;
+        // Made before SQLite would, so that its permissions are ours; WAL and index inherit them.
+        private_file(path).map_err(|error| open_error(path, error))?;
         let mut db = connect(path)?;
         db.run_pending_migrations(SQLITE_MIGRATIONS).map_err(|error| open_error(path, error))?;
         let writer = Writer::start(db).map_err(|error| open_error(path, error))?;
@@ -188,12 +193,17 @@ impl Store {
 fn lock(path: &Path) -> Result<File, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file = File::create(PathBuf::from(name)).map_err(|error| open_error(path, error))?;
+    let file = private_file(Path::new(&name)).map_err(|error| open_error(path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(open_error(path, error)),
     }
+}
+
+/// Opens or makes a file that only this user can read: the books hold openids and password hashes.
+fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 fn connect(path: &Path) -> Result<Db, StoreError> {
@@ -203,7 +213,7 @@ fn connect(path: &Path) -> Result<Db, StoreError> {
     sqlite
         .batch_execute(
             "PRAGMA busy_timeout = 2000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-             PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;",
+             PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;",
         )
         .map_err(|error| open_error(path, error))?;
     Ok(Db::Sqlite(sqlite))

@@ -11,7 +11,7 @@ use diesel::prelude::*;
 /// How many rejected messages are kept.
 pub const REJECTED_KEPT: i64 = 10_000;
 /// How much of a rejected body is kept, in bytes.
-pub const REJECTED_BODY: usize = 4096;
+pub const REJECTED_BODY: usize = 16 * 1024;
 
 /// One message and what became of it.
 #[derive(Clone, Debug, Queryable)]

@@ -36,6 +36,15 @@ pub fn latest_of(db: &mut Db, appid: &str, user_id: i64) -> Result<Option<Openid
     Ok(openid.as_deref().and_then(Openid::parse))
 }
 
+/// Nobody signs in to this account by phone any more.
+///
+/// # Errors
+/// The database.
+pub fn delete_of_user(db: &mut Db, user_id: i64) -> Result<(), StoreError> {
+    diesel::delete(openids::table.filter(openids::user_id.eq(user_id))).execute(db)?;
+    Ok(())
+}
+
 /// # Errors
 /// The database; a unique violation when the openid belongs to somebody already.
 pub fn bind(db: &mut Db, appid: &str, openid: &Openid, user_id: i64, now: UnixMs) -> Result<(), StoreError> {

@@ -4,6 +4,9 @@ use super::{Db, StoreError, schema::pending_queries as pending};
 use crate::domain::{ids::OutTradeNo, time::UnixMs};
 use diesel::prelude::*;
 
+/// Nothing is ever put off farther than this, in ms.
+const FARTHEST_MS: i64 = 2 * 3_600_000;
+
 /// # Errors
 /// The database.
 pub fn insert(db: &mut Db, number: &OutTradeNo, next_at: UnixMs) -> Result<(), StoreError> {
@@ -23,9 +26,13 @@ pub fn insert(db: &mut Db, number: &OutTradeNo, next_at: UnixMs) -> Result<(), S
 /// # Errors
 /// The database.
 pub fn claim(db: &mut Db, number: &OutTradeNo, now: UnixMs, gap_ms: i64) -> Result<Option<i32>, StoreError> {
-    let free = pending::table
-        .filter(pending::out_trade_no.eq(number.as_str()))
-        .filter(pending::asked_at.is_null().or(pending::asked_at.le(now.plus_ms(gap_ms.saturating_neg()).0)));
+    let free = pending::table.filter(pending::out_trade_no.eq(number.as_str())).filter(
+        pending::asked_at
+            .is_null()
+            .or(pending::asked_at.le(now.plus_ms(gap_ms.saturating_neg()).0))
+            // Asked in the future: the clock was set back.
+            .or(pending::asked_at.gt(now.0)),
+    );
     let asked: Option<i32> = diesel::update(free)
         .set((pending::asked_at.eq(now.0), pending::asked.eq(pending::asked + 1)))
         .returning(pending::asked)
@@ -40,7 +47,8 @@ pub fn claim(db: &mut Db, number: &OutTradeNo, now: UnixMs, gap_ms: i64) -> Resu
 /// The database.
 pub fn due(db: &mut Db, now: UnixMs, limit: i64) -> Result<Vec<OutTradeNo>, StoreError> {
     let numbers: Vec<String> = pending::table
-        .filter(pending::next_at.le(now.0))
+        // Hours ahead is no plan of ours: the clock was set back.
+        .filter(pending::next_at.le(now.0).or(pending::next_at.gt(now.plus_ms(FARTHEST_MS).0)))
         .order(pending::next_at.asc())
         .limit(limit)
         .select(pending::out_trade_no)

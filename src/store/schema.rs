@@ -74,6 +74,7 @@ diesel::table! {
         order_id -> BigInt,
         channel -> Text,
         provider -> Text,
+        account -> Text,
         environment -> Text,
         amount_fen -> BigInt,
         goods_name -> Text,
@@ -174,6 +175,13 @@ diesel::table! {
         action -> Text,
         target -> Text,
         detail -> Text,
+    }
+}
+
+diesel::table! {
+    heartbeat (id) {
+        id -> BigInt,
+        at -> BigInt,
     }
 }
 

@@ -21,6 +21,9 @@ use crate::{
 };
 use diesel::{Connection, prelude::*};
 
+/// The work item of a payment that the gateway says was refunded, not by us.
+pub const REFUNDED_ELSEWHERE: &str = "refunded_elsewhere";
+
 /// What `settle` did, and to which order if it is one of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
@@ -86,7 +89,7 @@ struct FlippedOrder {
 
 /// 0 → 1 where number, provider, environment, currency and amount fit; nothing else can write `status`.
 fn flip(db: &mut Db, payment: &VerifiedPayment, source: Source, now: UnixMs) -> Result<Flip, StoreError> {
-    let Claim { provider, environment, transaction_id, amount, currency } = payment.claim();
+    let Claim { provider, account, environment, transaction_id, amount, currency } = payment.claim();
     if currency != "CNY" {
         return Ok(Flip::Nothing);
     }
@@ -98,6 +101,7 @@ fn flip(db: &mut Db, payment: &VerifiedPayment, source: Source, now: UnixMs) -> 
     let of_attempt = attempts_table::table
         .filter(attempts_table::out_trade_no.eq(payment.out_trade_no().as_str()))
         .filter(attempts_table::provider.eq(provider.as_str()))
+        .filter(attempts_table::account.eq(account))
         .filter(attempts_table::environment.eq(environment.as_str()))
         .select(attempts_table::order_id);
     let payable = orders::table
@@ -141,6 +145,12 @@ fn credit(
     ledger::insert_top_up(db, order.id, &legs, &notice.id, now)?;
     let detail = format!("{} by {} as {}", payment.amount(), source.as_str(), payment.trade_type());
     events::insert(db, order.id, &Event { at: now, kind: EventKind::Credit, detail })?;
+    let number = payment.out_trade_no().as_str();
+    if work_items::exists(db, REFUNDED_ELSEWHERE, number)? {
+        // The money had gone back before we heard that it came: the credit is to be looked at.
+        let transaction = payment.transaction_id().as_str();
+        work_items::open_once(db, "credited_after_refund", number, transaction, &notice.id, now)?;
+    }
     // Only this attempt is done with: another one of the same order may have been paid as well.
     pending::finish(db, payment.out_trade_no())?;
     Ok(())

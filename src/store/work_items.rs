@@ -49,6 +49,16 @@ pub fn open_once(
     Ok(true)
 }
 
+/// Whether such a matter was ever reported about this number.
+///
+/// # Errors
+/// The database.
+pub fn exists(db: &mut Db, kind: &str, out_trade_no: &str) -> Result<bool, StoreError> {
+    let known =
+        work_items::table.filter(work_items::kind.eq(kind)).filter(work_items::out_trade_no.eq(out_trade_no));
+    Ok(diesel::select(diesel::dsl::exists(known)).get_result(db)?)
+}
+
 /// `false` when it was closed before or never existed.
 ///
 /// # Errors

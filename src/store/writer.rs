@@ -92,7 +92,13 @@ fn commit_together(db: &mut Db, batch: Vec<Job>) {
     let mut answers = Vec::with_capacity(batch.len());
     for job in batch {
         match catch_unwind(AssertUnwindSafe(|| job(db))) {
-            Ok(answer) => answers.push(answer),
+            Ok(answer) if inside_batch(db) => answers.push(answer),
+            Ok(answer) => {
+                // A full disk or a broken one: SQLite has undone the whole batch by itself.
+                answers.push(answer);
+                roll_back(db);
+                return refuse(answers, "the database undid the batch");
+            }
             Err(_) => {
                 tracing::error!("a change panicked: the whole batch is rolled back");
                 roll_back(db);
@@ -127,6 +133,16 @@ pub(super) fn begin(db: &mut Db) -> Result<(), diesel::result::Error> {
 pub(super) fn finish(db: &mut Db) -> Result<(), diesel::result::Error> {
     match db {
         Db::Sqlite(sqlite) => AnsiTransactionManager::commit_transaction(sqlite),
+    }
+}
+
+/// Still in the batch's own transaction, and only there.
+fn inside_batch(db: &mut Db) -> bool {
+    match db {
+        Db::Sqlite(sqlite) => {
+            let status = AnsiTransactionManager::transaction_manager_status_mut(sqlite);
+            matches!(status.transaction_depth(), Ok(Some(depth)) if depth.get() == 1)
+        }
     }
 }
 

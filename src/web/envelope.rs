@@ -25,6 +25,10 @@ use tracing::Instrument;
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
 
+/// A plain text that a handler wrote on purpose: not to be explained.
+#[derive(Clone, Copy, Debug)]
+pub struct Written;
+
 /// What is shown when something failed.
 #[derive(Template)]
 #[template(path = "error.html")]
@@ -97,7 +101,8 @@ fn explain(web: &Web, response: ServiceResponse<BoxBody>, id: &str) -> ServiceRe
     let status = response.status();
     let ours = response.response().extensions().get::<Problem>().cloned();
     let typed = response.headers().get("content-type").and_then(|value| value.to_str().ok());
-    let written = typed.is_some_and(|kind| !kind.starts_with("text/plain"));
+    let written = response.response().extensions().get::<Written>().is_some()
+        || typed.is_some_and(|kind| !kind.starts_with("text/plain"));
     if status.as_u16() < 400 || (written && ours.is_none()) {
         return response;
     }

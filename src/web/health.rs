@@ -1,9 +1,9 @@
 //! For operators and their machines: alive, ready, metrics.
 
-use super::{Web, error::WebError, session::client_ip};
+use super::{Web, envelope::Written, error::WebError, session::client_ip};
 use crate::{
     domain::time::UnixMs,
-    store::{notices, pending, work_items},
+    store::{heartbeat, notices, pending, work_items},
 };
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use std::{sync::Arc, time::Duration};
@@ -19,6 +19,7 @@ pub async fn alive() -> HttpResponse {
 /// GET /readyz: the books take writes, the jobs run, nobody has told us to stop. A gateway that is
 /// down does not matter here: its callbacks still need us.
 pub async fn ready(web: Data<Arc<Web>>) -> HttpResponse {
+    let now = web.app.clock.now();
     let reason = if web.is_draining() {
         Some("stopping")
     } else if web.app.store.queue_percent() >= FULL_PERCENT {
@@ -26,7 +27,7 @@ pub async fn ready(web: Data<Arc<Web>>) -> HttpResponse {
     } else if !(web.jobs_alive)() {
         Some("a background job has not run lately")
     } else {
-        match tokio::time::timeout(PROBE, web.app.store.write(|_| Ok(()))).await {
+        match tokio::time::timeout(PROBE, web.app.store.write(move |db| heartbeat::beat(db, now))).await {
             Ok(Ok(())) => None,
             _ => Some("the database does not take writes"),
         }
@@ -35,7 +36,9 @@ pub async fn ready(web: Data<Arc<Web>>) -> HttpResponse {
         None => (HttpResponse::Ok(), "ready\n".to_owned()),
         Some(reason) => (HttpResponse::ServiceUnavailable(), format!("not ready: {reason}\n")),
     };
-    response.insert_header(("content-type", "text/plain; charset=utf-8")).body(text)
+    let mut response = response.insert_header(("content-type", "text/plain; charset=utf-8")).body(text);
+    response.extensions_mut().insert(Written);
+    response
 }
 
 /// GET /metrics, for this machine only: a request that came through a proxy is not from here.
@@ -46,7 +49,10 @@ pub async fn metrics(web: Data<Arc<Web>>, request: HttpRequest) -> Result<HttpRe
     let forwarded = ["x-forwarded-for", "forwarded", "x-real-ip"]
         .iter()
         .any(|name| request.headers().contains_key(*name));
-    if !client_ip(&request, &web.app).is_loopback() || forwarded {
+    // Behind a proxy that is not named in TRUSTED_PROXIES everybody would look local.
+    let config = &web.app.config;
+    let blind = config.public_url.is_https() && config.trusted_proxies.is_empty();
+    if blind || forwarded || !client_ip(&request, &web.app).is_loopback() {
         return Err(WebError::NotFound);
     }
     let app = &web.app;

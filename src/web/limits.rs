@@ -4,7 +4,7 @@ use super::error::WebError;
 use crate::app::App;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _, clock::DefaultClock};
 use std::{
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -55,6 +55,7 @@ impl Limits {
     /// # Errors
     /// `TooMany`, with the seconds to wait.
     pub fn sign_in(&self, app: &App, name: &str, ip: IpAddr) -> Result<(), WebError> {
+        let ip = household(ip);
         // Long names are cut, or the map of names would be the attacker's memory to fill.
         let name: String = name.to_lowercase().chars().take(64).collect();
         self.check(app, "sign_in", self.sign_in_by_address.check_key(&ip))?;
@@ -65,13 +66,13 @@ impl Limits {
     /// # Errors
     /// `TooMany`.
     pub fn register(&self, app: &App, ip: IpAddr) -> Result<(), WebError> {
-        self.check(app, "register", self.register.check_key(&ip))
+        self.check(app, "register", self.register.check_key(&household(ip)))
     }
 
     /// # Errors
     /// `TooMany`.
     pub fn wechat_trip(&self, app: &App, ip: IpAddr) -> Result<(), WebError> {
-        self.check(app, "wechat_trip", self.wechat_trip.check_key(&ip))
+        self.check(app, "wechat_trip", self.wechat_trip.check_key(&household(ip)))
     }
 
     /// # Errors
@@ -103,6 +104,14 @@ impl Limits {
             let wait = not_until.wait_time_from(self.clock.now());
             WebError::TooMany { retry_after_secs: wait.as_secs().saturating_add(1) }
         })
+    }
+}
+
+/// One household of IPv6 has a whole /64: it counts as one address.
+fn household(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip) & !u128::from(u64::MAX))),
     }
 }
 

@@ -211,7 +211,11 @@ fn created(web: &Web, order: &Order, pay: Pay) -> Result<HttpResponse, WebError>
         // Without an openid only the WeChat browser itself can go on.
         Pay::NeedOpenid => json!({ "kind": "redirect", "url": pay_page }),
         Pay::Paid => Value::Null,
-        Pay::Closed => return Err(WebError::Conflict("订单已关闭，没有扣款。请重新下单。")),
+        Pay::Closed => {
+            return Err(WebError::Conflict(
+                "订单已过期或关闭。如果已经付款，到账后会自动更新，请勿重复支付；否则请重新下单。",
+            ));
+        }
         Pay::Busy => return Err(WebError::GatewayBusy),
         Pay::Refused => return Err(WebError::GatewayRefuses),
     };

@@ -184,9 +184,9 @@ async fn the_books_notice_every_way_they_can_be_wrong() {
     let order = "INSERT INTO users VALUES (1, 'ann', 'h', 'user', 1); \
         INSERT INTO orders (id, out_trade_no, user_id, intent, goods_name, amount_fen, environment, created_at, \
             expires_at, close_after) VALUES (1, 'n1', 1, 'i', 'g', 100, 'simulator', 1, 1, 1); \
-        INSERT INTO attempts (out_trade_no, order_id, channel, provider, environment, amount_fen, goods_name, payer, \
+        INSERT INTO attempts (out_trade_no, order_id, channel, provider, account, environment, amount_fen, goods_name, payer, \
             client_ip, notify_url, created_at, expires_at) \
-            VALUES ('n1', 1, 'wechat_jsapi', 'wechat', 'simulator', 100, 'g', 'o', '', '', 1, 1);";
+            VALUES ('n1', 1, 'wechat_jsapi', 'wechat', 'm:a', 'simulator', 100, 'g', 'o', '', '', 1, 1);";
     let paid = "UPDATE orders SET status = 1, paid_at = 1, transaction_id = 'T1', settled_by = 'notify';";
     let notice = |number: &str, transaction: &str, verdict: &str| {
         format!(
@@ -282,7 +282,7 @@ async fn of_rejected_messages_the_newest_ten_thousand_are_kept_and_their_bodies_
     let shop = Shop::open().await;
     let flood = vec![b'x'; 60_000];
     shop.notify(flood).await;
-    assert_eq!(shop.all_notices().await[0].body.len(), 4096);
+    assert_eq!(shop.all_notices().await[0].body.len(), notices::REJECTED_BODY);
     let written = shop.app.store.write(|db| {
         for n in 0..10_001 {
             notices::insert_rejected(db, &numbered(n))?;

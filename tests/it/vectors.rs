@@ -265,6 +265,7 @@ fn attempt(out_trade_no: &str, total_fee: i64) -> Attempt {
         out_trade_no: OutTradeNo::parse(out_trade_no).unwrap(),
         order_id: 1,
         channel: Channel::WechatJsapi,
+        account: "10000100:wx2421b1c4370ec43b".to_owned(),
         environment: Environment::Live,
         amount: Fen::new(total_fee).unwrap(),
         goods_name: "账户充值".to_owned(),

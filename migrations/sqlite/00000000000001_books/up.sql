@@ -96,6 +96,8 @@ CREATE TABLE attempts (
     order_id     BIGINT NOT NULL REFERENCES orders (id),
     channel      TEXT   NOT NULL,
     provider     TEXT   NOT NULL,
+    -- Whose account at the gateway: a message for another one never settles this attempt.
+    account      TEXT   NOT NULL,
     environment  TEXT   NOT NULL CHECK (environment IN ('live', 'simulator')),
     amount_fen   BIGINT NOT NULL,
     goods_name   TEXT   NOT NULL,
@@ -111,9 +113,12 @@ CREATE TABLE attempts (
 );
 CREATE INDEX attempts_order ON attempts (order_id);
 
+CREATE TRIGGER attempts_kept BEFORE DELETE ON attempts
+BEGIN SELECT RAISE(ABORT, 'attempts are never deleted'); END;
+
 CREATE TRIGGER attempts_fixed_facts BEFORE UPDATE ON attempts
 WHEN NEW.out_trade_no <> OLD.out_trade_no OR NEW.order_id <> OLD.order_id OR NEW.channel <> OLD.channel
-  OR NEW.provider <> OLD.provider OR NEW.environment <> OLD.environment OR NEW.amount_fen <> OLD.amount_fen
+  OR NEW.provider <> OLD.provider OR NEW.account <> OLD.account OR NEW.environment <> OLD.environment OR NEW.amount_fen <> OLD.amount_fen
   OR NEW.goods_name <> OLD.goods_name OR NEW.payer <> OLD.payer OR NEW.client_ip <> OLD.client_ip
   OR NEW.notify_url <> OLD.notify_url OR NEW.created_at <> OLD.created_at OR NEW.expires_at <> OLD.expires_at
 BEGIN SELECT RAISE(ABORT, 'an attempt keeps its parameters'); END;
@@ -224,3 +229,10 @@ CREATE TRIGGER audit_log_unchanged BEFORE UPDATE ON audit_log
 BEGIN SELECT RAISE(ABORT, 'the audit log is never changed'); END;
 CREATE TRIGGER audit_log_kept BEFORE DELETE ON audit_log
 BEGIN SELECT RAISE(ABORT, 'the audit log is never shortened'); END;
+
+-- Written by the readiness probe: proof that the books take writes.
+CREATE TABLE heartbeat (
+    id INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),
+    at BIGINT  NOT NULL
+);
+INSERT INTO heartbeat (id, at) VALUES (1, 0);

@@ -52,9 +52,20 @@ pub struct WechatV2 {
     pub account: Account,
 }
 
+impl Account {
+    /// Merchant and appid, as attempts keep them.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.mch_id, self.appid)
+    }
+}
+
 impl Gateway for WechatV2 {
     fn provider(&self) -> Provider {
         Provider::Wechat
+    }
+
+    fn account(&self) -> String {
+        self.account.name()
     }
 
     fn environment(&self) -> Environment {

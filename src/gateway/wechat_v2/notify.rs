@@ -56,6 +56,7 @@ pub(super) fn payment(account: &Account, fields: &Fields) -> Result<VerifiedPaym
     let amount = fields.get(name).and_then(|text| Fen::parse_fen(text).ok()).filter(|fen| fen.get() > 0);
     Ok(VerifiedPayment {
         provider: Provider::Wechat,
+        account: account.name(),
         environment: account.environment,
         out_trade_no: fields.get("out_trade_no").and_then(OutTradeNo::parse).ok_or("out_trade_no")?,
         transaction_id: fields
