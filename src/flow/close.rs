@@ -75,9 +75,8 @@ pub async fn close_order(app: &App, order: &Order, source: Source) -> Result<Clo
 /// # Errors
 /// The books.
 pub async fn close_attempt(app: &App, attempt: &Attempt, source: Source) -> Result<Closed, FlowError> {
-    if attempt.asked_at.is_none() {
-        // The gateway has never heard of it.
-        return closed_here(app, attempt).await;
+    if attempt.asked_at.is_none() && closed_unasked(app, attempt).await? {
+        return Ok(Closed::Closed);
     }
     if canary::sings(Canary::CloseWithoutAsking) {
         return closed_here(app, attempt).await;
@@ -141,6 +140,20 @@ fn described(closing: &Result<Closing, String>) -> String {
         Ok(Closing::Unknown { code }) => code.clone(),
         Err(reason) => format!("no usable answer, {reason}"),
     }
+}
+
+/// The gateway has never heard of it, unless another request has claimed it since we read it: the
+/// update decides, because the two exclude each other.
+async fn closed_unasked(app: &App, attempt: &Attempt) -> Result<bool, FlowError> {
+    let (number, now) = (attempt.out_trade_no.clone(), app.clock.now());
+    let closed = app.store.write(move |db| {
+        let closed = attempts::close_unasked(db, &number, now)?;
+        if closed {
+            pending::finish(db, &number)?;
+        }
+        Ok(closed)
+    });
+    Ok(closed.await?)
 }
 
 async fn closed_here(app: &App, attempt: &Attempt) -> Result<Closed, FlowError> {
