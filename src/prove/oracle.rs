@@ -245,7 +245,7 @@ impl Oracle {
             }
             return;
         }
-        let from = payment.at.max(healed_at);
+        let from = if world.swarm.calm { payment.at } else { payment.at.max(healed_at) };
         let next = next_query(attempt.created_at, attempt.expires_at, from).unwrap_or(from);
         let longest = if world.swarm.clock_jumps { from.plus_ms(LONGEST_MS) } else { next };
         let credited_at = locked(&self.seen).paid.get(&order.id).map(|(_, at)| *at);
