@@ -249,7 +249,7 @@ impl Oracle {
         let next = next_query(attempt.created_at, attempt.expires_at, from).unwrap_or(from);
         let longest = if world.swarm.clock_jumps { from.plus_ms(LONGEST_MS) } else { next };
         let credited_at = locked(&self.seen).paid.get(&order.id).map(|(_, at)| *at);
-        if !payment.after_close && credited_at.is_none_or(|at| at > longest.plus_ms(SLACK_MS)) {
+        if !payment.after_close && !refunded && credited_at.is_none_or(|at| at > longest.plus_ms(SLACK_MS)) {
             self.report(&format!("{number} was paid and credited too late"));
         }
     }
