@@ -14,7 +14,9 @@ use crate::{
     },
     gateway::wechat_v2::{sign, xml::Fields},
     simulator::TradeState,
-    store::{Db, StoreError, attempts, books, ledger, notices, orders, work_items, work_items::WorkItem},
+    store::{
+        Db, StoreError, attempts, books, ledger, notices, orders, pending, work_items, work_items::WorkItem,
+    },
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,6 +27,8 @@ use std::{
 const ALL: i64 = 100_000;
 /// A payment must be credited within this after its query was due, in ms: two minutes and a slow round.
 const SLACK_MS: i64 = 180_000;
+/// A query whose time has come is asked within this, in ms.
+const OVERDUE_MS: i64 = 120_000;
 /// The longest pause between queries, and the farthest a clock was off.
 const LONGEST_MS: i64 = 75 * 60_000;
 
@@ -59,6 +63,11 @@ struct Books {
     orders: Vec<(Order, Vec<Attempt>)>,
     balances: Vec<(i64, i64)>,
     broken: Vec<String>,
+    /// Numbers the sweep will ask about, and when the next is due.
+    asked_about: BTreeSet<String>,
+    next_query: Option<UnixMs>,
+    /// Numbers with a work item.
+    told: BTreeSet<String>,
 }
 
 impl Oracle {
@@ -106,6 +115,11 @@ impl Oracle {
         for (order, attempts) in &books.orders {
             self.inspect_payment(world, order, attempts);
             self.inspect_closing(world, order, attempts);
+            self.inspect_asking(&books, order, attempts);
+        }
+        let overdue = books.next_query.is_some_and(|at| world.clock.now().since(at) > OVERDUE_MS);
+        if world.swarm.calm && overdue {
+            self.report("a query is overdue although nothing hinders it");
         }
     }
 
@@ -129,6 +143,16 @@ impl Oracle {
                     self.report(&format!("order {number} is credited for a payment nobody made"));
                 }
                 locked(&self.seen).paid.insert(order.id, (transaction_id, world.clock.now()));
+            }
+        }
+    }
+
+    /// What somebody may still pay is still asked about, unless a person has been told.
+    fn inspect_asking(&self, books: &Books, order: &Order, attempts: &[Attempt]) {
+        let open = |attempt: &&Attempt| attempt.closed_at.is_none() && !order.is_paid();
+        for number in attempts.iter().filter(open).map(|attempt| attempt.out_trade_no.as_str()) {
+            if !books.asked_about.contains(number) && !books.told.contains(number) {
+                self.report(&format!("attempt {number} is open and nobody asks about it"));
             }
         }
     }
@@ -265,7 +289,15 @@ fn read(db: &mut Db, world: &World) -> Result<Books, StoreError> {
         }
         balances.push((user.user_id, ledger::balance(db, &Account::User(user.user_id))?));
     }
-    Ok(Books { orders: all, balances, broken: books::breaches(db)? })
+    let asked_about = pending::due(db, UnixMs(i64::MAX), ALL)?;
+    Ok(Books {
+        orders: all,
+        balances,
+        broken: books::breaches(db)?,
+        asked_about: asked_about.iter().map(|number| number.as_str().to_owned()).collect(),
+        next_query: pending::backlog(db)?.1,
+        told: work_items::list(db, None, ALL)?.into_iter().map(|item| item.out_trade_no).collect(),
+    })
 }
 
 /// What a callback is, judged without the shop's own reader.
