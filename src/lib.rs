@@ -2,7 +2,8 @@
 //!
 //! Floors, from the top; imports go down, never sideways or up (`tests/tidy.rs` holds them):
 //! 8 `cli` · 7 `prove` · 6 `web` `jobs` `simulator` · 5 `flow` · 4 `app` · 3 `clock` `config` `http` `store` `metrics`
-//! `token` · 2 `gateway` · 1 `domain`.
+//! `token` · 2 `gateway` · 1 `domain`. Beside them `canary`, wrong versions for the
+//! tests of the proof, which do not exist in a normal build.
 //!
 //! Three walks to begin with. A callback: `web::notify` → `flow::notify` → `gateway::wechat_v2::notify`
 //! → `flow::settle` → `store::settlement`, and back with the answer. A top-up: `web::top_up` →

@@ -3,9 +3,17 @@
 use super::CliError;
 use crate::{
     clock::Clock,
-    prove::{self, Outcome},
+    prove::{self, NoWorld, Outcome},
 };
 use clap::Args;
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -25,32 +33,84 @@ pub(super) fn run(options: &Options) -> Result<(), CliError> {
     let show = many == 1;
     let clock = Clock::system();
     let started = clock.monotonic();
-    let (mut steps, mut credits, mut hours, mut hash) = (0u64, 0usize, 0i64, 0u64);
-    for seed in first..first.saturating_add(many) {
-        let outcome = prove::run(seed).map_err(|error| CliError::Failed(error.to_string()))?;
-        steps = steps.saturating_add(outcome.steps);
-        credits = credits.saturating_add(outcome.credits);
-        hours = hours.saturating_add(outcome.passed_ms.checked_div(3_600_000).unwrap_or_default());
-        hash = hash.rotate_left(1) ^ outcome.hash;
-        if show || outcome.breach.is_some() {
-            outcome.events.iter().for_each(|event| println!("{event}"));
-        }
-        if let Some(breach) = &outcome.breach {
-            return Err(failed(&outcome, breach));
-        }
-    }
+    let sum = run_all(first, many, show)?;
     let took = clock.monotonic().saturating_sub(started);
     let each = took.as_micros().checked_div(u128::from(many)).unwrap_or_default();
     println!(
-        "{many} seeds from {first}: no breach. {steps} steps, {credits} credits, {hours} simulated hours, \
-         {} ms ({} us a seed), trace {hash:016x}",
+        "{many} seeds from {first}: no breach. {} events in {} steps, {} credits, {} simulated hours; \
+         {} ms, {each} us a seed; trace {:016x}",
+        sum.events,
+        sum.steps,
+        sum.credits,
+        sum.simulated_ms.checked_div(3_600_000).unwrap_or_default(),
         took.as_millis(),
-        each
+        sum.trace
     );
     Ok(())
 }
 
-fn failed(outcome: &Outcome, breach: &str) -> CliError {
-    let seed = outcome.seed;
+/// What all seeds come to, in whatever order they were run.
+#[derive(Default)]
+struct Sum {
+    events: usize,
+    steps: u64,
+    credits: usize,
+    simulated_ms: i64,
+    trace: u64,
+    /// The lowest seed that failed.
+    failed: Option<Outcome>,
+}
+
+impl Sum {
+    fn add(&mut self, outcome: Outcome) {
+        self.events = self.events.saturating_add(outcome.events.len());
+        self.steps = self.steps.saturating_add(outcome.steps);
+        self.credits = self.credits.saturating_add(outcome.credits);
+        self.simulated_ms = self.simulated_ms.saturating_add(outcome.passed_ms);
+        self.trace = self.trace.wrapping_add(outcome.hash);
+        let lowest = self.failed.as_ref().is_none_or(|failed| outcome.seed < failed.seed);
+        if outcome.breach.is_some() && lowest {
+            self.failed = Some(outcome);
+        }
+    }
+}
+
+/// Each world is one thread's own; the threads share the seeds.
+fn run_all(first: u64, many: u64, show: bool) -> Result<Sum, CliError> {
+    let next = AtomicU64::new(first);
+    let sum = Mutex::new(Sum::default());
+    let locked = || sum.lock().unwrap_or_else(PoisonError::into_inner);
+    let work = || {
+        while locked().failed.is_none() {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first.saturating_add(many) {
+                break;
+            }
+            let outcome = prove::run(seed)?;
+            if show && outcome.breach.is_none() {
+                outcome.events.iter().for_each(|event| println!("{event}"));
+            }
+            locked().add(outcome);
+        }
+        Ok::<_, NoWorld>(())
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(done) => done.map_err(|error| CliError::Failed(error.to_string())),
+            Err(_) => Err(CliError::Failed("a world panicked".to_owned())),
+        })
+    })?;
+    let mut sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match sum.failed.take() {
+        Some(outcome) => Err(failed(&outcome)),
+        None => Ok(sum),
+    }
+}
+
+fn failed(outcome: &Outcome) -> CliError {
+    outcome.events.iter().for_each(|event| println!("{event}"));
+    let (seed, breach) = (outcome.seed, outcome.breach.as_deref().unwrap_or_default());
     CliError::Failed(format!("seed {seed} fails: {breach}\nAgain, alone: shouyin prove --seed {seed}"))
 }

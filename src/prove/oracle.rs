@@ -14,7 +14,10 @@ use crate::{
     },
     gateway::wechat_v2::{sign, xml::Fields},
     simulator::TradeState,
-    store::{Db, StoreError, attempts, books, ledger, notices, orders, work_items, work_items::WorkItem},
+    store::{
+        Db, StoreError, attempts, books, ledger, notices, orders, pending, settlement::REFUNDED_ELSEWHERE,
+        work_items, work_items::WorkItem,
+    },
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,6 +28,8 @@ use std::{
 const ALL: i64 = 100_000;
 /// A payment must be credited within this after its query was due, in ms: two minutes and a slow round.
 const SLACK_MS: i64 = 180_000;
+/// A query whose time has come is asked within this, in ms.
+const OVERDUE_MS: i64 = 120_000;
 /// The longest pause between queries, and the farthest a clock was off.
 const LONGEST_MS: i64 = 75 * 60_000;
 
@@ -59,6 +64,11 @@ struct Books {
     orders: Vec<(Order, Vec<Attempt>)>,
     balances: Vec<(i64, i64)>,
     broken: Vec<String>,
+    /// Numbers the sweep will ask about, and when the next is due.
+    asked_about: BTreeSet<String>,
+    next_query: Option<UnixMs>,
+    /// Numbers with a work item.
+    told: BTreeSet<String>,
 }
 
 impl Oracle {
@@ -106,6 +116,11 @@ impl Oracle {
         for (order, attempts) in &books.orders {
             self.inspect_payment(world, order, attempts);
             self.inspect_closing(world, order, attempts);
+            self.inspect_asking(&books, order, attempts);
+        }
+        let overdue = books.next_query.is_some_and(|at| world.clock.now().since(at) > OVERDUE_MS);
+        if world.swarm.calm && overdue {
+            self.report("a query is overdue although nothing hinders it");
         }
     }
 
@@ -129,6 +144,16 @@ impl Oracle {
                     self.report(&format!("order {number} is credited for a payment nobody made"));
                 }
                 locked(&self.seen).paid.insert(order.id, (transaction_id, world.clock.now()));
+            }
+        }
+    }
+
+    /// What somebody may still pay is still asked about, unless a person has been told.
+    fn inspect_asking(&self, books: &Books, order: &Order, attempts: &[Attempt]) {
+        let open = |attempt: &&Attempt| attempt.closed_at.is_none() && !order.is_paid();
+        for number in attempts.iter().filter(open).map(|attempt| attempt.out_trade_no.as_str()) {
+            if !books.asked_about.contains(number) && !books.told.contains(number) {
+                self.report(&format!("attempt {number} is open and nobody asks about it"));
             }
         }
     }
@@ -196,8 +221,15 @@ impl Oracle {
             Ok::<_, StoreError>((read(db, world)?, items, told))
         });
         let Some(Ok((books, items, told))) = found else { return self.report("the books cannot be read") };
-        for (order, _) in books.orders.iter().filter(|(order, _)| !order.is_paid()) {
-            if order.closed_at.is_none() {
+        for (order, attempts) in books.orders.iter().filter(|(order, _)| !order.is_paid()) {
+            // Paid and sent back by another way than ours: it waits for a person, as its item says.
+            let waits = |number: &OutTradeNo| {
+                items
+                    .iter()
+                    .any(|item| item.kind == REFUNDED_ELSEWHERE && item.out_trade_no == number.as_str())
+            };
+            let waits = attempts.iter().any(|attempt| waits(&attempt.out_trade_no));
+            if order.closed_at.is_none() && !waits {
                 self.report(&format!("order {} is neither paid nor closed", order.out_trade_no));
             }
         }
@@ -245,11 +277,11 @@ impl Oracle {
             }
             return;
         }
-        let from = payment.at.max(healed_at);
+        let from = if world.swarm.calm { payment.at } else { payment.at.max(healed_at) };
         let next = next_query(attempt.created_at, attempt.expires_at, from).unwrap_or(from);
         let longest = if world.swarm.clock_jumps { from.plus_ms(LONGEST_MS) } else { next };
         let credited_at = locked(&self.seen).paid.get(&order.id).map(|(_, at)| *at);
-        if !payment.after_close && credited_at.is_none_or(|at| at > longest.plus_ms(SLACK_MS)) {
+        if !payment.after_close && !refunded && credited_at.is_none_or(|at| at > longest.plus_ms(SLACK_MS)) {
             self.report(&format!("{number} was paid and credited too late"));
         }
     }
@@ -265,7 +297,15 @@ fn read(db: &mut Db, world: &World) -> Result<Books, StoreError> {
         }
         balances.push((user.user_id, ledger::balance(db, &Account::User(user.user_id))?));
     }
-    Ok(Books { orders: all, balances, broken: books::breaches(db)? })
+    let asked_about = pending::due(db, UnixMs(i64::MAX), ALL)?;
+    Ok(Books {
+        orders: all,
+        balances,
+        broken: books::breaches(db)?,
+        asked_about: asked_about.iter().map(|number| number.as_str().to_owned()).collect(),
+        next_query: pending::backlog(db)?.1,
+        told: work_items::list(db, None, ALL)?.into_iter().map(|item| item.out_trade_no).collect(),
+    })
 }
 
 /// What a callback is, judged without the shop's own reader.

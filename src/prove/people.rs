@@ -78,7 +78,8 @@ async fn top_up_once(world: &Arc<World>, me: &Person) {
         }
         3 | 4 => two_phones(world, me, &wish, &order, number).await,
         _ => {
-            world.clock.sleep(world.dice.ms(500, 30_000)).await;
+            let longest = if world.dice.permille(500) { 30_000 } else { 1_200_000 };
+            world.clock.sleep(world.dice.ms(500, longest)).await;
             pay(world, &number);
             if world.dice.permille(700) {
                 let results = [PageResult::Ok, PageResult::Ok, PageResult::Cancel, PageResult::Fail];

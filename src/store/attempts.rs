@@ -162,6 +162,19 @@ pub fn set_prepay_id(
     Ok(())
 }
 
+/// Closes an attempt the gateway has never been asked about; from then on nobody can claim to ask.
+/// `false` when somebody has claimed or closed it since it was read.
+///
+/// # Errors
+/// The database.
+pub fn close_unasked(db: &mut Db, number: &OutTradeNo, now: UnixMs) -> Result<bool, StoreError> {
+    let unasked = attempts::table
+        .filter(attempts::out_trade_no.eq(number.as_str()))
+        .filter(attempts::asked_at.is_null())
+        .filter(attempts::closed_at.is_null());
+    Ok(diesel::update(unasked).set(attempts::closed_at.eq(now.0)).execute(db)? == 1)
+}
+
 /// # Errors
 /// The database.
 pub fn close(db: &mut Db, number: &OutTradeNo, now: UnixMs) -> Result<(), StoreError> {
@@ -170,20 +183,4 @@ pub fn close(db: &mut Db, number: &OutTradeNo, now: UnixMs) -> Result<(), StoreE
         .filter(attempts::closed_at.is_null());
     diesel::update(open).set(attempts::closed_at.eq(now.0)).execute(db)?;
     Ok(())
-}
-
-/// Closes an attempt the gateway has never heard of. `false` when somebody has the right to ask by
-/// now: once closed, nobody gets it any more.
-///
-/// # Errors
-/// The database.
-pub fn close_unasked(db: &mut Db, number: &OutTradeNo, now: UnixMs) -> Result<bool, StoreError> {
-    let unasked = attempts::table
-        .filter(attempts::out_trade_no.eq(number.as_str()))
-        .filter(attempts::asked_at.is_null());
-    diesel::update(unasked.filter(attempts::closed_at.is_null()))
-        .set(attempts::closed_at.eq(now.0))
-        .execute(db)?;
-    let closed = unasked.filter(attempts::closed_at.is_not_null());
-    Ok(diesel::select(diesel::dsl::exists(closed)).get_result(db)?)
 }

@@ -65,7 +65,8 @@ pub fn marks(db: &mut Db) -> Result<String, StoreError> {
     let query = "SELECT (SELECT COUNT(*) || ' ' || COUNT(closed_at) || ' ' || COUNT(transaction_id) || ' '
             || COALESCE(SUM(status), 0) FROM orders) || ' '
         || (SELECT COUNT(*) || ' ' || COUNT(closed_at) FROM attempts) || ' '
-        || (SELECT COUNT(*) || ' ' || COALESCE(SUM(ABS(amount_fen)), 0) FROM ledger) AS marks";
+        || (SELECT COUNT(*) || ' ' || COALESCE(SUM(ABS(amount_fen)), 0) FROM ledger) || ' '
+        || (SELECT COUNT(*) FROM pending_queries) AS marks";
     Ok(sql_query(query).get_result::<Marks>(db)?.marks)
 }
 
