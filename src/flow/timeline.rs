@@ -74,18 +74,14 @@ pub async fn of(app: &App, order: Order) -> Result<Timeline, FlowError> {
 }
 
 fn from_notice(notice: notices::Notice) -> Step {
-    let from =
-        if notice.remote_ip.is_empty() { String::new() } else { format!(" from {}", notice.remote_ip) };
-    let answered = if notice.reply.contains("SUCCESS") {
-        ", answered SUCCESS"
-    } else if notice.reply.is_empty() {
-        ""
-    } else {
-        ", answered FAIL"
+    let answered = match (notice.reply.is_empty(), notice.reply.contains("SUCCESS")) {
+        (true, _) => "",
+        (false, true) => " → SUCCESS",
+        (false, false) => " → FAIL",
     };
     Step {
         at: UnixMs(notice.received_at),
-        detail: format!("{}{from}{answered}", notice.verdict),
+        detail: format!("{} {}{answered}", notice.verdict, notice.remote_ip),
         what: What::Notice { source: notice.source, verdict: notice.verdict },
         raw: Some(masked_body(&notice.body)),
     }

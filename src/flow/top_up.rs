@@ -121,7 +121,7 @@ fn insert_once(db: &mut crate::store::Db, new: &NewOrder) -> Result<Made, StoreE
         return Ok(Made::TooManyOpen);
     }
     let id = orders::insert(db, new)?;
-    let detail = format!("{} for user {}", new.amount, new.user_id);
+    let detail = new.amount.to_string();
     events::insert(db, id, &Event { at: new.created_at, kind: EventKind::Created, detail })?;
     let order = orders::by_id(db, id)?.ok_or(StoreError::Unreadable("order"))?;
     Ok(Made::New(order))
@@ -285,7 +285,9 @@ async fn prepay(app: &App, attempt: &Attempt) -> Result<Step, FlowError> {
     let now = app.clock.now();
     let number = attempt.out_trade_no.clone();
     let detail = format!("{number}: {} ({} ms)", described(&prepaid), now.since(started));
-    let event = Event { at: now, kind: EventKind::Prepay, detail };
+    let ready = matches!(prepaid, Prepaid::Ready { .. });
+    let kind = if ready { EventKind::Prepay } else { EventKind::NoPrepay };
+    let event = Event { at: now, kind, detail };
     let (order_id, kept) = (attempt.order_id, prepaid.clone());
     app.store
         .write(move |db| {
@@ -354,7 +356,7 @@ async fn ask_until_clear(app: &App, attempt: &Attempt) -> Result<Prepaid, FlowEr
 
 fn described(prepaid: &Prepaid) -> String {
     match prepaid {
-        Prepaid::Ready { .. } => "prepay_id received".to_owned(),
+        Prepaid::Ready { .. } => "prepay_id".to_owned(),
         Prepaid::Paid => "ORDERPAID".to_owned(),
         Prepaid::Closed => "ORDERCLOSED".to_owned(),
         Prepaid::NumberUsed => "number used with other parameters".to_owned(),

@@ -11,7 +11,10 @@ const MOST_PER_ORDER: i64 = 300;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
     Created,
+    /// A prepay_id came.
     Prepay,
+    /// None came: refused, or nothing usable was heard.
+    NoPrepay,
     Returned,
     Query,
     Close,
@@ -19,9 +22,10 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    pub const ALL: [EventKind; 6] = [
+    pub const ALL: [EventKind; 7] = [
         EventKind::Created,
         EventKind::Prepay,
+        EventKind::NoPrepay,
         EventKind::Returned,
         EventKind::Query,
         EventKind::Close,
@@ -32,6 +36,7 @@ impl EventKind {
         match self {
             EventKind::Created => "created",
             EventKind::Prepay => "prepay",
+            EventKind::NoPrepay => "no_prepay",
             EventKind::Returned => "returned",
             EventKind::Query => "query",
             EventKind::Close => "close",

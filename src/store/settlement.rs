@@ -143,7 +143,7 @@ fn credit(
 ) -> Result<(), StoreError> {
     let legs = entries::top_up(order.user_id, payment.provider(), payment.amount());
     ledger::insert_top_up(db, order.id, &legs, &notice.id, now)?;
-    let detail = format!("{} by {} as {}", payment.amount(), source.as_str(), payment.trade_type());
+    let detail = format!("+{} {} {}", payment.amount(), source.as_str(), payment.trade_type());
     events::insert(db, order.id, &Event { at: now, kind: EventKind::Credit, detail })?;
     let number = payment.out_trade_no().as_str();
     if work_items::exists(db, REFUNDED_ELSEWHERE, number)? {

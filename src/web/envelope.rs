@@ -10,6 +10,7 @@ use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
+    error::ErrorRequestTimeout,
     http::{
         StatusCode,
         header::{HeaderMap, HeaderName, HeaderValue},
@@ -18,8 +19,12 @@ use actix_web::{
     web::Data,
 };
 use askama::Template;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tracing::Instrument;
+
+/// A request is given up after this, also one whose form trickles in: longer than the longest poll
+/// and than all tries at WeChat together. Whatever it was doing is safe to break off.
+const LONGEST: Duration = Duration::from_secs(40);
 
 /// The id of one request: ours, or the caller's if it is plain.
 #[derive(Clone, Debug)]
@@ -60,7 +65,10 @@ pub async fn wrap(
     let span = tracing::info_span!("request", request_id = %id);
     let answered = async {
         // Errors of handlers and extractors arrive here as responses already.
-        let response = next.call(request).await?.map_into_boxed_body();
+        let response = match tokio::time::timeout(LONGEST, next.call(request)).await {
+            Ok(response) => response?.map_into_boxed_body(),
+            Err(_) => return Err(ErrorRequestTimeout("the request took too long")),
+        };
         let status = response.status().as_u16();
         let ms = web.app.clock.now().since(started);
         if path.starts_with("/static/") || path == "/healthz" {

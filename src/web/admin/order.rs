@@ -110,8 +110,8 @@ pub async fn show(
 fn step(step: &timeline::Step) -> TimelineStep {
     let (title, kind) = match &step.what {
         What::Event(EventKind::Created) => ("创建订单".to_owned(), "info"),
-        What::Event(EventKind::Prepay) if step.detail.contains("received") => ("预下单成功".to_owned(), "ok"),
-        What::Event(EventKind::Prepay) => ("预下单没有结果".to_owned(), "warn"),
+        What::Event(EventKind::Prepay) => ("预下单成功".to_owned(), "ok"),
+        What::Event(EventKind::NoPrepay) => ("预下单没有结果".to_owned(), "warn"),
         What::Event(EventKind::Returned) => ("付款页返回".to_owned(), "info"),
         What::Event(EventKind::Query) => ("查单".to_owned(), "info"),
         What::Event(EventKind::Close) => ("关闭".to_owned(), "mute"),
