@@ -22,10 +22,12 @@ pub enum Canary {
     SweepForgets,
     NoAnswerEndsAsking,
     CloseWithoutAsking,
+    /// A defect this program had: an attempt read as never sent is closed though somebody is sending it.
+    UnsentByMemory,
 }
 
 impl Canary {
-    pub const ALL: [Canary; 18] = [
+    pub const ALL: [Canary; 19] = [
         Canary::NoAmountCheck,
         Canary::NoStatusGuard,
         Canary::LateRefused,
@@ -44,6 +46,7 @@ impl Canary {
         Canary::SweepForgets,
         Canary::NoAnswerEndsAsking,
         Canary::CloseWithoutAsking,
+        Canary::UnsentByMemory,
     ];
 }
 

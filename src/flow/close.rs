@@ -88,7 +88,8 @@ pub async fn close_attempt(app: &App, attempt: &Attempt, source: Source) -> Resu
     if attempt.asked_at.is_none() && closed_unasked(app, attempt).await? {
         return Ok(Closed::Closed);
     }
-    if canary::sings(Canary::CloseWithoutAsking) {
+    let unsent = canary::sings(Canary::UnsentByMemory) && attempt.asked_at.is_none();
+    if unsent || canary::sings(Canary::CloseWithoutAsking) {
         return closed_here(app, attempt).await;
     }
     match query::ask(app, attempt, source).await? {

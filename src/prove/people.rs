@@ -21,7 +21,7 @@ use crate::{
     simulator::TradeState,
     store::{StoreError, orders},
 };
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use std::{sync::Arc, time::Duration};
 
 /// One person tops up so many times while the faults last.
@@ -95,10 +95,11 @@ async fn two_phones(world: &Arc<World>, me: &Person, wish: &Wish, order: &Order,
     world.clock.sleep(world.dice.ms(0, 120_000)).await;
     world.draw_scenario();
     let second_phone = phone(world, me, 2);
-    let second = if world.dice.permille(300) {
-        // Both phones at the same moment.
+    let second = if world.dice.permille(500) {
+        // Both phones at the same moment, and the first one reloads and reloads.
         let first_phone = phone(world, me, 1);
-        join(open(world, wish, &second_phone), open(world, wish, &first_phone)).await.0
+        let reloads = join_all((0..4).map(|_| open(world, wish, &first_phone)));
+        join(open(world, wish, &second_phone), reloads).await.0
     } else {
         open(world, wish, &second_phone).await
     };
