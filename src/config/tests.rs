@@ -132,7 +132,8 @@ fn wechats_web_authorisation_has_one_origin() {
 fn an_accept_list_without_our_own_sign_type_is_refused() {
     refused("WECHAT_ACCEPT_SIGN_TYPES", "MD5");
     assert!(read(&[("WECHAT_SIGN_TYPE", "MD5"), ("WECHAT_ACCEPT_SIGN_TYPES", "HMAC-SHA256")]).is_err());
-    for (ours, accepted) in [("MD5", "MD5"), ("MD5", "HMAC-SHA256, MD5"), ("HMAC-SHA256", "MD5,HMAC-SHA256")] {
+    for (ours, accepted) in [("MD5", "MD5"), ("MD5", "HMAC-SHA256, MD5"), ("HMAC-SHA256", "MD5,HMAC-SHA256")]
+    {
         let both = [("WECHAT_SIGN_TYPE", ours), ("WECHAT_ACCEPT_SIGN_TYPES", accepted)];
         assert!(read(&both).is_ok(), "{both:?}");
     }
