@@ -109,6 +109,48 @@ fn limits_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn public_url_and_origins_are_kept_in_normal_form() {
+    for text in ["HTTPS://Pay.Shop.cn", "https://pay.shop.cn:443/", "https://pay.shop.cn"] {
+        let config = read(&[("PUBLIC_URL", text)]).unwrap();
+        assert_eq!(config.public_url.as_str(), "https://pay.shop.cn", "{text}");
+        assert!(config.public_url.is_https(), "{text}");
+        assert_eq!(config.notify_url(), "https://pay.shop.cn/notify/wechat");
+    }
+    let config = read(&[("WECHAT_API_BASE", "HTTPS://API.mch.weixin.qq.com:443/")]).unwrap();
+    assert_eq!(config.origins.wechat_api, ["https://api.mch.weixin.qq.com"]);
+}
+
+#[test]
+fn wechats_web_authorisation_has_one_origin() {
+    let config = read(&[("WECHAT_OAUTH_BASE", "HTTPS://One.example.org/")]).unwrap();
+    assert_eq!(config.origins.wechat_oauth, ["https://one.example.org"]);
+    assert_eq!(config.wechat_authorize_base, "https://one.example.org");
+    refused("WECHAT_OAUTH_BASE", "https://one.example.org,https://two.example.org");
+}
+
+#[test]
+fn an_accept_list_without_our_own_sign_type_is_refused() {
+    refused("WECHAT_ACCEPT_SIGN_TYPES", "MD5");
+    assert!(read(&[("WECHAT_SIGN_TYPE", "MD5"), ("WECHAT_ACCEPT_SIGN_TYPES", "HMAC-SHA256")]).is_err());
+    for (ours, accepted) in [("MD5", "MD5"), ("MD5", "HMAC-SHA256, MD5"), ("HMAC-SHA256", "MD5,HMAC-SHA256")]
+    {
+        let both = [("WECHAT_SIGN_TYPE", ours), ("WECHAT_ACCEPT_SIGN_TYPES", accepted)];
+        assert!(read(&both).is_ok(), "{both:?}");
+    }
+}
+
+#[test]
+fn a_later_name_is_known_also_as_a_file() {
+    for later in LATER {
+        for name in [(*later).to_owned(), format!("{later}_FILE")] {
+            let set: BTreeMap<String, String> = [(name, "x".to_owned())].into();
+            assert_eq!(Source::from_maps(&set, &good()).problems(), vec![]);
+            assert_eq!(Source::from_maps(&BTreeMap::new(), &set).problems(), vec![]);
+        }
+    }
+}
+
+#[test]
 fn debug_of_a_configuration_shows_no_secret() {
     let shown = format!("{:?} {:?}", read(&[]).unwrap(), Source::from_maps(&BTreeMap::new(), &good()));
     for (name, value) in good().iter().filter(|(name, _)| name.contains("KEY") || name.contains("SECRET")) {

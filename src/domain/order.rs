@@ -285,6 +285,8 @@ pub fn next_query(created_at: UnixMs, expires_at: UnixMs, now: UnixMs) -> Option
         .iter()
         .map(|secs| created_at.plus_secs(*secs))
         .find(|at| *at > now)
+        // Farther than an hour only by a clock that was set back since: no reason to wait for it.
+        .filter(|at| at.since(now) <= HOUR_MS)
         .unwrap_or_else(|| now.plus_ms(HOUR_MS));
     (next <= expires_at.plus_ms(QUERY_TAIL_MS)).then_some(next)
 }

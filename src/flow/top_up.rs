@@ -170,8 +170,13 @@ pub async fn checkout(
                 open_attempt(app, &order, channel, payer, client_ip).await?;
                 continue;
             }
-            // Another phone or another way to pay: the old attempt must be closed before there is a new one.
-            Some(attempt) if attempt.payer != *payer || attempt.channel != channel => {
+            // Another phone, another way to pay, or another account of ours, which could not credit this
+            // attempt: the old one must be closed before there is a new one.
+            Some(attempt)
+                if attempt.payer != *payer
+                    || attempt.channel != channel
+                    || attempt.account != app.gateway(channel.provider()).account() =>
+            {
                 match close::close_attempt(app, &attempt, Source::Query).await? {
                     Closed::Closed => continue,
                     Closed::Paid => return Ok(Pay::Paid),

@@ -10,25 +10,25 @@ use shouyin::{
 };
 use std::path::PathBuf;
 
-fn sql(text: &str) -> impl FnOnce(&mut Db) -> Result<usize, StoreError> + Send + use<> {
+pub fn sql(text: &str) -> impl FnOnce(&mut Db) -> Result<usize, StoreError> + Send + use<> {
     let text = text.to_owned();
     move |db| Ok(sql_query(text).execute(db)?)
 }
 
 /// A file of its own in a folder of its own, gone at the end.
-struct Files {
+pub struct Files {
     folder: PathBuf,
 }
 
 impl Files {
-    fn new() -> Files {
+    pub fn new() -> Files {
         let name = format!("shouyin-books-{}", Clock::system().nonce().unwrap());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).unwrap();
         Files { folder }
     }
 
-    fn database(&self) -> Database {
+    pub fn database(&self) -> Database {
         Database::Sqlite(self.folder.join("books.db"))
     }
 }

@@ -39,6 +39,7 @@ static COUNTER: AtomicU64 = AtomicU64::new(0);
 /// A running shop on port 0. Background jobs do not run by themselves: tests call them.
 pub struct Shop {
     pub app: Arc<App>,
+    pub web: Arc<Web>,
     pub simulator: Simulator,
     pub url: String,
     pub simulator_url: String,
@@ -86,7 +87,7 @@ impl Shop {
         let handles = vec![simulating.handle(), serving.handle()];
         tokio::spawn(simulating);
         tokio::spawn(serving);
-        Shop { app, simulator, url: format!("http://{address}"), simulator_url, clock, folder, handles }
+        Shop { app, web, simulator, url: format!("http://{address}"), simulator_url, clock, folder, handles }
     }
 
     /// A browser nobody is signed in with.

@@ -8,6 +8,7 @@ mod callbacks;
 mod closing;
 mod demo;
 mod hammer;
+mod hardening;
 mod harness;
 mod oauth;
 mod pay_page;

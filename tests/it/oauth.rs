@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 
 /// To WeChat as this person; gives the address WeChat sends the browser back to, without our origin.
-async fn at_wechat(shop: &Shop, browser: &Browser, person: &str) -> String {
+pub async fn at_wechat(shop: &Shop, browser: &Browser, person: &str) -> String {
     let out = browser.get("/wechat/login?next=%2Forders").await;
     assert_eq!(out.status, 302, "{}", out.body);
     let cookie = format!("shouyin_simulated_person={person}");
@@ -14,7 +14,7 @@ async fn at_wechat(shop: &Shop, browser: &Browser, person: &str) -> String {
     authorized.header("location").strip_prefix(&shop.url).unwrap().to_owned()
 }
 
-fn phone(shop: &Shop) -> Browser {
+pub fn phone(shop: &Shop) -> Browser {
     Browser::new(shop.url.clone(), WECHAT)
 }
 
@@ -27,8 +27,8 @@ fn refused(answer: &Answer) {
     assert!(answer.headers.get("set-cookie").is_none() || !answer.body.contains("orders"));
 }
 
-const ANN: &str = "00000000000000aa";
-const BOB: &str = "00000000000000bb";
+pub const ANN: &str = "00000000000000aa";
+pub const BOB: &str = "00000000000000bb";
 
 #[actix_web::test]
 async fn the_way_back_works_once() {
