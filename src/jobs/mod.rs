@@ -6,6 +6,7 @@ pub mod housekeeping;
 pub mod query_pending;
 
 use crate::{app::App, clock::Clock, flow::FlowError};
+use futures_util::future::join_all;
 use std::{
     future::Future,
     sync::{
@@ -19,7 +20,7 @@ use tokio::{sync::watch, task::JoinHandle};
 /// A job is stuck when it has missed three rounds, and never before this many ms.
 const STUCK_MS: i64 = 60_000;
 
-/// How long a job may take to finish its round when the process stops.
+/// How long the jobs may take to finish their rounds when the process stops.
 const STOP_WAIT: Duration = Duration::from_secs(3);
 
 /// The running jobs.
@@ -61,10 +62,8 @@ impl Jobs {
     pub async fn stop(self) {
         // Nobody listening means all have ended.
         let _ = self.stop.send(true);
-        for task in self.tasks {
-            // A round that waits for a silent gateway is given up: every step of it is safe to repeat.
-            let _ = tokio::time::timeout(STOP_WAIT, task).await;
-        }
+        // A round that waits for a silent gateway is given up: every step of it is safe to repeat.
+        let _ = tokio::time::timeout(STOP_WAIT, join_all(self.tasks)).await;
     }
 
     fn spawn<F, R>(&mut self, app: &Arc<App>, name: &'static str, period: Duration, round: F)
