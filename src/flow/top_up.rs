@@ -167,7 +167,9 @@ pub async fn checkout(
         };
         let attempt = match open {
             None => {
-                open_attempt(app, &order, channel, payer, client_ip).await?;
+                if !open_attempt(app, &order, channel, payer, client_ip).await? {
+                    return Ok(Pay::Busy);
+                }
                 continue;
             }
             // Another phone, another way to pay, or another account of ours, which could not credit this
@@ -218,14 +220,15 @@ async fn current(app: &App, order_id: i64) -> Result<(Order, Option<Attempt>), F
     Ok(found)
 }
 
-/// Writes a new attempt and its first query, unless somebody else just has. The first carries the order's number.
+/// Writes a new attempt and its first query, unless somebody else just has. The first carries the
+/// order's number. `false` when the order has used up its attempts.
 async fn open_attempt(
     app: &App,
     order: &Order,
     channel: Channel,
     payer: &Openid,
     client_ip: &str,
-) -> Result<(), FlowError> {
+) -> Result<bool, FlowError> {
     let now = app.clock.now();
     let fresh = app.clock.out_trade_no()?;
     let mut attempt = Attempt {
@@ -250,10 +253,10 @@ async fn open_attempt(
         .write(move |db| {
             let others = attempts::of_order(db, attempt.order_id)?;
             if others.iter().any(|other| other.closed_at.is_none()) {
-                return Ok(());
+                return Ok(true);
             }
             if others.len() >= MOST_ATTEMPTS {
-                return Ok(());
+                return Ok(false);
             }
             if !others.is_empty() {
                 attempt.out_trade_no = fresh;
@@ -261,10 +264,11 @@ async fn open_attempt(
             attempts::insert(db, &attempt)?;
             orders::close_later(db, attempt.order_id, attempt.expires_at)?;
             let first = next_query(attempt.created_at, attempt.expires_at, now).unwrap_or(now);
-            pending::insert(db, &attempt.out_trade_no, first)
+            pending::insert(db, &attempt.out_trade_no, first)?;
+            Ok(true)
         })
-        .await?;
-    Ok(())
+        .await
+        .map_err(FlowError::from)
 }
 
 fn sign_if_fresh(app: &App, attempt: &Attempt) -> Result<Option<Pay>, FlowError> {
