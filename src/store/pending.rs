@@ -71,7 +71,13 @@ pub fn hurry(db: &mut Db, number: &OutTradeNo, now: UnixMs, gap_ms: i64) -> Resu
     let calm = pending::table
         .filter(pending::out_trade_no.eq(number.as_str()))
         .filter(pending::next_at.gt(now.0))
-        .filter(pending::asked_at.is_null().or(pending::asked_at.le(now.plus_ms(gap_ms.saturating_neg()).0)));
+        .filter(
+            pending::asked_at
+                .is_null()
+                .or(pending::asked_at.le(now.plus_ms(gap_ms.saturating_neg()).0))
+                // Asked in the future: the clock was set back.
+                .or(pending::asked_at.gt(now.0)),
+        );
     Ok(diesel::update(calm).set(pending::next_at.eq(now.0)).execute(db)? == 1)
 }
 
