@@ -54,8 +54,6 @@ struct Seen {
     writes: u64,
     marks: String,
     paid: BTreeMap<i64, (String, UnixMs)>,
-    closed_orders: BTreeSet<i64>,
-    closed_attempts: BTreeSet<String>,
     answered_success: usize,
 }
 
@@ -167,17 +165,11 @@ impl Oracle {
         if attempts.iter().filter(payable).count() > 1 {
             self.report(&format!("order {} can be paid twice at the gateway", order.out_trade_no));
         }
-        let mut seen = locked(&self.seen);
-        for attempt in attempts.iter().filter(|attempt| attempt.closed_at.is_some()) {
-            if seen.closed_attempts.insert(attempt.out_trade_no.as_str().to_owned()) && payable(&attempt) {
-                self.report(&format!("attempt {} is closed here and payable there", attempt.out_trade_no));
-            }
-        }
-        if order.closed_at.is_some()
-            && seen.closed_orders.insert(order.id)
-            && attempts.iter().any(|attempt| payable(&attempt))
+        if let Some(open) = attempts
+            .iter()
+            .find(|attempt| (attempt.closed_at.is_some() || order.closed_at.is_some()) && payable(attempt))
         {
-            self.report(&format!("order {} is closed here and payable there", order.out_trade_no));
+            self.report(&format!("attempt {} is closed here and payable there", open.out_trade_no));
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{
     simulator::TradeState,
     store::{StoreError, orders},
 };
-use futures_util::future::{join, join_all};
+use futures_util::future::join;
 use std::{sync::Arc, time::Duration};
 
 /// One person tops up so many times while the faults last.
@@ -96,10 +96,9 @@ async fn two_phones(world: &Arc<World>, me: &Person, wish: &Wish, order: &Order,
     world.draw_scenario();
     let second_phone = phone(world, me, 2);
     let second = if world.dice.permille(500) {
-        // Both phones at the same moment, and the first one reloads and reloads.
+        // Both phones at the same moment, reloading and reloading: each closes what the other opened.
         let first_phone = phone(world, me, 1);
-        let reloads = join_all((0..4).map(|_| open(world, wish, &first_phone)));
-        join(open(world, wish, &second_phone), reloads).await.0
+        join(reload(world, wish, &second_phone), reload(world, wish, &first_phone)).await.0
     } else {
         open(world, wish, &second_phone).await
     };
@@ -149,6 +148,15 @@ async fn open(world: &Arc<World>, wish: &Wish, phone: &Option<Openid>) -> Option
             None
         }
     }
+}
+
+/// Opens the page some times over; what the last one showed.
+async fn reload(world: &Arc<World>, wish: &Wish, phone: &Option<Openid>) -> Option<(Order, Pay)> {
+    let mut shown = None;
+    for _ in 0..world.dice.between(1, 6) {
+        shown = open(world, wish, phone).await;
+    }
+    shown
 }
 
 async fn checkout(app: Arc<App>, wish: Wish, phone: Option<Openid>) -> Result<(Order, Pay), TopUpError> {
