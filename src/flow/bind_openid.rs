@@ -102,7 +102,7 @@ pub async fn keep(app: &App, session_token: &str, openid: Openid) -> Result<(), 
     Ok(())
 }
 
-/// The openid a user bound last. For programs, which have no browser to ask.
+/// The openid of the user's own phone. For programs, which have no browser to ask.
 ///
 /// # Errors
 /// The books.

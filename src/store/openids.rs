@@ -21,7 +21,7 @@ pub fn user_of(db: &mut Db, appid: &str, openid: &Openid) -> Result<Option<User>
     row.map(UserRow::user).transpose()
 }
 
-/// The openid a user bound last under this appid.
+/// The openid of the phone this user is bound to under this appid.
 ///
 /// # Errors
 /// The database.
