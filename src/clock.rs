@@ -4,7 +4,7 @@ mod virtual_time;
 
 use crate::{
     domain::{
-        ids::{OutTradeNo, hex},
+        ids::{OutRefundNo, OutTradeNo, hex},
         time::UnixMs,
     },
     gateway::Stamp,
@@ -168,6 +168,15 @@ impl Clock {
     pub fn out_trade_no(&self) -> Result<OutTradeNo, NoEntropy> {
         let text = Builder::from_random_bytes(self.random()?).into_uuid().simple().to_string();
         OutTradeNo::parse(&text).ok_or(NoEntropy)
+    }
+
+    /// A refund's number: as unpredictable and as unique as an order's.
+    ///
+    /// # Errors
+    /// No random bytes.
+    pub fn out_refund_no(&self) -> Result<OutRefundNo, NoEntropy> {
+        let text = Builder::from_random_bytes(self.random()?).into_uuid().simple().to_string();
+        OutRefundNo::parse(&text).ok_or(NoEntropy)
     }
 
     /// An id that sorts by time: a version 7 UUID; a counter keeps those of one millisecond in order.

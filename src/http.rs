@@ -69,6 +69,12 @@ impl Http {
         Http { line: Line::InProcess(server), origins }
     }
 
+    /// Whether calls that want the merchant's client certificate can be made: over plain HTTP, which is loopback,
+    /// there is nobody to show one to.
+    pub fn can_show_certificate(&self) -> bool {
+        self.origins.wechat_api.iter().all(|origin| origin.starts_with("http://"))
+    }
+
     /// Sends a gateway's request; any HTTP status is an answer.
     ///
     /// # Errors

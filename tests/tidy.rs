@@ -62,7 +62,9 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ("env::var", &["config/"], "configuration is read once"),
     ("reqwest::", &["http.rs"], "one sender, with its limits"),
     ("Status::Paid.number()", &["store/settlement.rs"], "one door for money"),
-    ("insert_top_up", &["store/ledger.rs", "store/settlement.rs"], "one door for money"),
+    ("Entry::top_up", &["domain/ledger.rs", "store/settlement.rs"], "one door for money"),
+    ("Entry::of_refund", &["store/refunds.rs", "store/refund_settlement.rs"], "one door for refunds"),
+    ("refund_settlement::conclude(", &["flow/refund.rs"], "one door for refunds"),
     ("settlement::settle", &["flow/settle.rs"], "one door for money"),
     (
         "Md5",

@@ -22,6 +22,9 @@ pub use variables::{LATER, VARIABLES, Variable};
 /// What every simulator key begins with. `serve` refuses such keys, so play money stays play money.
 pub const SIMULATOR_MARK: &str = "SIMULATOR";
 
+/// The stock limit of refunds one administrator may make alone, in fen.
+const STOCK_SECOND_ADMIN_ABOVE: &str = "50000";
+
 /// Everything `serve` needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -36,6 +39,8 @@ pub struct Config {
     /// Where the WeChat browser is sent for `snsapi_base`.
     pub wechat_authorize_base: String,
     pub top_up: TopUpLimits,
+    /// Refunds of one payment that sum to more than this need a second administrator.
+    pub refund_second_admin_above: Fen,
 }
 
 /// Where the books are kept.
@@ -133,6 +138,11 @@ impl Config {
         let origins = reader.origins();
         let wechat_authorize_base = reader.authorize_base();
         let top_up = reader.top_up();
+        let refund_second_admin_above = reader
+            .parsed("REFUND_SECOND_ADMIN_ABOVE_FEN", STOCK_SECOND_ADMIN_ABOVE, |text| {
+                Fen::parse_fen(text).ok()
+            })
+            .unwrap_or_default();
         let problems = reader.problems;
         match (wechat, listen, trusted_proxies) {
             (Some(wechat), Some(listen), Some(trusted_proxies)) if problems.is_empty() => Ok(Config {
@@ -146,6 +156,7 @@ impl Config {
                 origins,
                 wechat_authorize_base,
                 top_up,
+                refund_second_admin_above,
             }),
             _ => Err(ConfigError(problems)),
         }
@@ -184,6 +195,7 @@ impl Config {
                 presets: STOCK_PRESETS.iter().filter_map(|fen| Fen::new(*fen)).collect(),
                 expire_minutes: 120,
             },
+            refund_second_admin_above: Fen::parse_fen(STOCK_SECOND_ADMIN_ABOVE).ok()?,
         })
     }
 
@@ -206,6 +218,11 @@ impl Config {
     /// The address WeChat calls with a payment's result: always from our own configuration.
     pub fn notify_url(&self) -> String {
         format!("{}/notify/wechat", self.public_url)
+    }
+
+    /// The address WeChat calls with a refund's result.
+    pub fn refund_notify_url(&self) -> String {
+        format!("{}/notify/wechat/refund", self.public_url)
     }
 }
 

@@ -45,6 +45,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("TOP_UP_MAX_FEN", "whole fen, not less than TOP_UP_MIN_FEN, at most 100000000"),
     plain("TOP_UP_PRESETS_FEN", "a comma list of up to 12 amounts in fen, each within the limits"),
     plain("ORDER_EXPIRE_MINUTES", "minutes, 6 to 10080 (WeChat keeps an order payable for at most 7 days)"),
+    plain("REFUND_SECOND_ADMIN_ABOVE_FEN", "whole fen; 0 makes every refund wait for a second administrator"),
     plain("LOG", "a filter, such as info or shouyin=debug,info"),
     plain("LOG_FORMAT", "pretty or json"),
 ];
@@ -67,4 +68,4 @@ pub const LATER: &[&str] = &[
 ];
 
 /// A variable that begins like one of these is meant for us, so an unknown one is a mistake.
-pub const PREFIXES: &[&str] = &["WECHAT_", "ALIPAY_", "TOP_UP_", "ORDER_EXPIRE"];
+pub const PREFIXES: &[&str] = &["WECHAT_", "ALIPAY_", "TOP_UP_", "ORDER_EXPIRE", "REFUND_"];

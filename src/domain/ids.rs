@@ -7,6 +7,10 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OutTradeNo(String);
 
+/// Our number for a refund: 1 to 64 of the same characters and `@` (refund page 4011984092).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OutRefundNo(String);
+
 /// WeChat's number for a payment: text, because it does not fit 64 bits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransactionId(String);
@@ -37,6 +41,8 @@ macro_rules! text_id {
 
 text_id!(OutTradeNo, |t| (1..=32).contains(&t.len())
     && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-|*".contains(&b)));
+text_id!(OutRefundNo, |t| (1..=64).contains(&t.len())
+    && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-|*@".contains(&b)));
 text_id!(TransactionId, |t| (1..=32).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_alphanumeric()));
 text_id!(Openid, |t| (1..=128).contains(&t.len())
     && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)));
@@ -56,6 +62,12 @@ impl Username {
 }
 
 impl fmt::Display for OutTradeNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for OutRefundNo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

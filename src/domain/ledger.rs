@@ -1,13 +1,14 @@
-//! Double entry: what a settled top-up writes. Balances are sums of entries, never a stored number.
+//! Double entry: what each movement of fen writes. Balances are sums of legs, never a stored number.
 
 use super::{money::Fen, order::Provider};
 
 /// Where fen stand. `user:7` holds what user 7 may spend; `gateway:wechat` is the clearing account,
-/// negative by what the gateway owes us until it pays out.
+/// negative by what the gateway owes us until it pays out; `refunds` holds what is on its way back to payers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Account {
     User(i64),
     Gateway(Provider),
+    Refunds,
 }
 
 impl Account {
@@ -15,6 +16,34 @@ impl Account {
         match self {
             Account::User(id) => format!("user:{id}"),
             Account::Gateway(provider) => format!("gateway:{}", provider.as_str()),
+            Account::Refunds => "refunds".to_owned(),
+        }
+    }
+}
+
+/// Why fen moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A paid order credits its owner.
+    TopUp,
+    /// A refund takes its amount out of the balance before anybody is asked.
+    RefundHold,
+    /// The gateway has paid the refund out.
+    Refund,
+    /// The refund came to nothing: the amount is the user's again.
+    RefundRelease,
+    /// A payment that fits no order, credited by hand.
+    Correction,
+}
+
+impl Kind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::TopUp => "top_up",
+            Kind::RefundHold => "refund_hold",
+            Kind::Refund => "refund",
+            Kind::RefundRelease => "refund_release",
+            Kind::Correction => "correction",
         }
     }
 }
@@ -26,12 +55,42 @@ pub struct Leg {
     pub fen: i64,
 }
 
-/// The two legs of a top-up. They sum to zero.
-pub fn top_up(user_id: i64, provider: Provider, amount: Fen) -> [Leg; 2] {
-    [
-        Leg { account: Account::Gateway(provider), fen: amount.get().saturating_neg() },
-        Leg { account: Account::User(user_id), fen: amount.get() },
-    ]
+/// One movement: its kind and what it is about are unique together, its two legs sum to zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub kind: Kind,
+    /// The order, refund or correction it is about.
+    pub source_id: i64,
+    pub order_id: Option<i64>,
+    pub legs: [Leg; 2],
+}
+
+impl Entry {
+    pub fn top_up(order_id: i64, user_id: i64, provider: Provider, amount: Fen) -> Entry {
+        let legs = moved(Account::Gateway(provider), Account::User(user_id), amount);
+        Entry { kind: Kind::TopUp, source_id: order_id, order_id: Some(order_id), legs }
+    }
+
+    /// The three entries of a refund: one when it is made, one when it ends.
+    pub fn of_refund(
+        kind: Kind,
+        id: i64,
+        order_id: Option<i64>,
+        accounts: [Account; 2],
+        amount: Fen,
+    ) -> Entry {
+        let [from, to] = accounts;
+        Entry { kind, source_id: id, order_id, legs: moved(from, to, amount) }
+    }
+
+    pub fn correction(id: i64, user_id: i64, provider: Provider, amount: Fen) -> Entry {
+        let legs = moved(Account::Gateway(provider), Account::User(user_id), amount);
+        Entry { kind: Kind::Correction, source_id: id, order_id: None, legs }
+    }
+}
+
+fn moved(from: Account, to: Account, amount: Fen) -> [Leg; 2] {
+    [Leg { account: from, fen: amount.get().saturating_neg() }, Leg { account: to, fen: amount.get() }]
 }
 
 #[cfg(test)]
@@ -39,10 +98,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_legs_of_a_top_up_sum_to_zero() {
+    fn the_legs_of_an_entry_sum_to_zero() {
         for fen in [0, 1, 5000, Fen::MAX] {
-            let legs = top_up(7, Provider::Wechat, Fen::new(fen).unwrap());
-            assert_eq!(legs.iter().map(|leg| leg.fen).sum::<i64>(), 0);
+            let entry = Entry::top_up(1, 7, Provider::Wechat, Fen::new(fen).unwrap());
+            assert_eq!(entry.legs.iter().map(|leg| leg.fen).sum::<i64>(), 0);
         }
     }
 }

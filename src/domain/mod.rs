@@ -4,5 +4,6 @@ pub mod ids;
 pub mod ledger;
 pub mod money;
 pub mod order;
+pub mod refund;
 pub mod time;
 pub mod user;

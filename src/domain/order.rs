@@ -13,6 +13,12 @@ pub enum Provider {
 }
 
 impl Provider {
+    pub const ALL: [Provider; 1] = [Provider::Wechat];
+
+    pub fn parse(text: &str) -> Option<Provider> {
+        Provider::ALL.into_iter().find(|provider| provider.as_str() == text)
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Provider::Wechat => "wechat",
@@ -133,11 +139,21 @@ pub struct Order {
     pub settled_by: Option<Source>,
     /// Paid after it was closed here.
     pub late: bool,
+    /// Reserved for refunds or gone back.
+    pub refund: Fen,
+    /// How often a refund of it was asked for, also in vain.
+    pub refunds: i32,
 }
 
 impl Order {
     pub fn is_paid(&self) -> bool {
         self.status == Status::Paid
+    }
+
+    /// What may still be refunded.
+    pub fn refundable(&self) -> Fen {
+        let left = self.amount.get().saturating_sub(self.refund.get());
+        if self.is_paid() { Fen::new(left).unwrap_or_default() } else { Fen::ZERO }
     }
 
     /// Neither paid nor closed nor past its time: the payer may still be asked for money.
@@ -330,6 +346,8 @@ mod tests {
             transaction_id: Some(paid_by.clone()),
             settled_by: None,
             late: false,
+            refund: Fen::ZERO,
+            refunds: 0,
         };
         let attempt = Attempt {
             out_trade_no: number,

@@ -10,14 +10,27 @@ use crate::{
     domain::{
         ids::OutTradeNo,
         order::{Provider, Source},
+        refund::RefundHint,
+        time::UnixMs,
     },
-    gateway::{Ack, AckReply, Notified, Notify, Rejection},
-    store::{notices, notices::Notice, pending, work_items},
+    gateway::{Ack, AckReply, Notified, Notify, RefundNotified, Rejection},
+    store::{
+        Db, StoreError, attempts,
+        notices::{self, Notice},
+        pending, refunds,
+        settlement::REFUNDED_ELSEWHERE,
+        work_items::{self, Matter},
+    },
 };
 use std::sync::Arc;
 
 /// A message that could not be believed makes us ask about its order at most this often, in ms.
 const HURRY_GAP_MS: i64 = 60_000;
+
+/// Hints make us ask about a refund at most this often, in ms.
+const REFUND_HURRY_GAP_MS: i64 = 10_000;
+/// The source of a refund callback among the notices.
+pub const REFUND_NOTIFY: &str = "refund_notify";
 
 /// A callback as it arrived.
 #[derive(Clone, Debug)]
@@ -66,12 +79,99 @@ pub async fn replay(app: Arc<App>, id: &str) -> Result<Option<AckReply>, FlowErr
     let Some(notice) = app.store.read(move |db| notices::by_id(db, &id)).await? else {
         return Ok(None);
     };
-    if notice.source != Source::Notify.as_str() {
-        return Ok(None);
-    }
     let evidence =
         Evidence { body: notice.body, headers: "replayed: 1\n".to_owned(), remote_ip: "replay".to_owned() };
-    receive(app, Incoming { provider: Provider::Wechat, evidence }).await.map(Some)
+    let incoming = Incoming { provider: Provider::Wechat, evidence };
+    match notice.source.as_str() {
+        source if source == Source::Notify.as_str() => receive(app, incoming).await.map(Some),
+        REFUND_NOTIFY => receive_refund(app, incoming).await.map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Takes one callback about a refund. It is unsigned, so it changes nothing by itself: one that fits a refund of
+/// ours makes us ask soon, and like every message nobody vouches for it is kept in the ring.
+///
+/// # Errors
+/// Nothing could be recorded: the gateway must not be told SUCCESS.
+pub async fn receive_refund(app: Arc<App>, incoming: Incoming) -> Result<AckReply, FlowError> {
+    let gateway = app.gateway(incoming.provider);
+    let read = gateway.refund_notified(Notify { body: &incoming.evidence.body });
+    if !app.has_room_for_junk() {
+        app.metrics.notices_dropped.inc();
+        return Ok(gateway.ack(Ack::Refused("TRY AGAIN LATER")));
+    }
+    let now = app.clock.now();
+    let (ack, verdict) = match read {
+        RefundNotified::Hint(hint) => {
+            let mut notice = notice(&app, &incoming, "refund_hint", Some(&hint.out_trade_no), Ack::Received)?;
+            notice.transaction_id = Some(hint.transaction_id.as_str().to_owned());
+            let refused = gateway.ack(Ack::Refused(REFUND_REFUSED)).body;
+            app.store.write(move |db| take_hint(db, &hint, notice, refused, now)).await?
+        }
+        RefundNotified::Rejected(rejection) => {
+            let verdict = rejection.verdict();
+            let refused = Ack::Refused(REFUND_REFUSED);
+            let mut notice = notice(&app, &incoming, verdict, None, refused)?;
+            notice.source = REFUND_NOTIFY.to_owned();
+            notice.body.truncate(notices::REJECTED_BODY);
+            app.store.write(move |db| notices::insert_rejected(db, &notice)).await?;
+            (refused, verdict)
+        }
+    };
+    if ack != Ack::Received {
+        tracing::warn!(verdict, "refund callback rejected: {verdict}");
+    }
+    app.metrics.notices.with_label_values(&[incoming.provider.as_str(), verdict]).inc();
+    Ok(gateway.ack(ack))
+}
+
+/// One word for every refused refund callback: different ones would help to decrypt.
+const REFUND_REFUSED: &str = "MESSAGE NOT ACCEPTED";
+
+fn take_hint(
+    db: &mut Db,
+    hint: &RefundHint,
+    mut notice: Notice,
+    refused: String,
+    now: UnixMs,
+) -> Result<(Ack, &'static str), StoreError> {
+    let (ack, verdict) = match refunds::by_number(db, &hint.out_refund_no)? {
+        Some(refund) if refund.is_named_by(hint) => {
+            refunds::hurry(db, refund.id, now, REFUND_HURRY_GAP_MS)?;
+            (Ack::Received, "refund_hint")
+        }
+        Some(_) => (Ack::Refused(REFUND_REFUSED), "refund_mismatch"),
+        None => {
+            unknown_refund(db, hint, now)?;
+            (Ack::Refused(REFUND_REFUSED), "unknown_refund")
+        }
+    };
+    if ack != Ack::Received {
+        notice.reply = refused;
+    }
+    notice.verdict = verdict.to_owned();
+    notice.source = REFUND_NOTIFY.to_owned();
+    notice.body.truncate(notices::REJECTED_BODY);
+    notices::insert_rejected(db, &notice)?;
+    Ok((ack, verdict))
+}
+
+/// Somebody refunds a payment of ours at the gateway's own pages: a person must look.
+fn unknown_refund(db: &mut Db, hint: &RefundHint, now: UnixMs) -> Result<(), StoreError> {
+    let number = &hint.out_trade_no;
+    let ours = attempts::with_order(db, number)?;
+    if ours.is_some_and(|(_, order)| order.transaction_id.as_ref() == Some(&hint.transaction_id)) {
+        let matter = Matter {
+            kind: REFUNDED_ELSEWHERE,
+            out_trade_no: number.as_str(),
+            transaction_id: hint.transaction_id.as_str(),
+            out_refund_no: hint.out_refund_no.as_str(),
+            ..Matter::default()
+        };
+        work_items::open_once(db, matter, now)?;
+    }
+    Ok(())
 }
 
 /// Fixed words that name the class of fault and reveal nothing.
@@ -82,6 +182,7 @@ const fn class(rejection: Rejection) -> &'static str {
         Rejection::BadSign => "SIGNATURE NOT ACCEPTED",
         Rejection::AppidMismatch | Rejection::MchIdMismatch => "RECIPIENT NOT ACCEPTED",
         Rejection::Incomplete => "MESSAGE INCOMPLETE",
+        Rejection::BadCipher => "MESSAGE NOT ACCEPTED",
     }
 }
 
@@ -113,7 +214,9 @@ async fn reject(
     app.store
         .write(move |db| {
             if rejection.needs_work() {
-                work_items::open_once(db, verdict, &named, "", &notice.id, now)?;
+                let notice_id = &notice.id;
+                let matter = Matter { kind: verdict, out_trade_no: &named, notice_id, ..Matter::default() };
+                work_items::open_once(db, matter, now)?;
             }
             if rejection.is_evidence() {
                 notices::insert(db, &notice)?;

@@ -18,7 +18,7 @@ use crate::{
         events::{self, Event, EventKind},
         pending,
         settlement::REFUNDED_ELSEWHERE,
-        work_items,
+        work_items::{self, Matter},
     },
 };
 
@@ -127,7 +127,9 @@ async fn remember(
                     pending::finish(db, number)
                 }
                 Asked::Refunded => {
-                    work_items::open_once(db, REFUNDED_ELSEWHERE, number.as_str(), "", "", now)?;
+                    let out_trade_no = number.as_str();
+                    let matter = Matter { kind: REFUNDED_ELSEWHERE, out_trade_no, ..Matter::default() };
+                    work_items::open_once(db, matter, now)?;
                     pending::finish(db, number)
                 }
                 Asked::Unknown(_) if canary::sings(Canary::NoAnswerEndsAsking) => pending::finish(db, number),

@@ -7,7 +7,10 @@ use super::{
 use crate::{
     app::App,
     domain::{ids::Username, user::Role},
-    store::{audit_log, users},
+    store::{
+        audit_log::{self, Act},
+        users,
+    },
 };
 
 /// Why there is no account.
@@ -50,7 +53,9 @@ pub(super) async fn account(
         .write(move |db| {
             let id = users::insert(db, &name, &hash, role, now)?;
             if id.is_some() && role.is_admin() {
-                audit_log::insert(db, name.as_str(), "admin_created", name.as_str(), role.as_str(), now)?;
+                let (actor, detail) = (name.as_str(), role.as_str());
+                let act = Act { actor, action: "admin_created", target: actor, detail, ..Act::default() };
+                audit_log::insert(db, act, now)?;
             }
             Ok(id)
         })

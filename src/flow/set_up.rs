@@ -7,7 +7,10 @@ use super::{
 use crate::{
     app::App,
     domain::{ids::Username, user::Role},
-    store::{audit_log, openids, sessions, tickets, users},
+    store::{
+        audit_log::{self, Act},
+        openids, sessions, tickets, users,
+    },
     token,
 };
 
@@ -66,7 +69,10 @@ pub async fn first_admin(
                 return Ok(Err(RegisterError::NameTaken));
             };
             tickets::take_setup_link(db, &link, now)?;
-            audit_log::insert(db, name.as_str(), "admin_created", name.as_str(), "by setup link", now)?;
+            let actor = name.as_str();
+            let detail = "by setup link";
+            let act = Act { actor, action: "admin_created", target: actor, detail, ..Act::default() };
+            audit_log::insert(db, act, now)?;
             Ok(Ok(Some(id)))
         })
         .await
@@ -97,7 +103,9 @@ pub async fn reset_password(app: &App, username: &str, password: String) -> Resu
             if let Some((user, _)) = users::by_name(db, &name)? {
                 sessions::delete_of_user(db, user.id)?;
                 openids::delete_of_user(db, user.id)?;
-                audit_log::insert(db, "command line", "password_reset", name.as_str(), "", now)?;
+                let (actor, target) = ("command line", name.as_str());
+                let act = Act { actor, action: "password_reset", target, ..Act::default() };
+                audit_log::insert(db, act, now)?;
             }
             Ok(changed)
         })

@@ -4,7 +4,10 @@ use super::FlowError;
 use crate::{
     app::App,
     domain::user::User,
-    store::{audit_log, work_items},
+    store::{
+        audit_log::{self, Act},
+        work_items,
+    },
 };
 
 /// Closes an item. `false` when it was closed before or never existed.
@@ -18,7 +21,15 @@ pub async fn close(app: &App, actor: &User, id: i64, note: String) -> Result<boo
         .write(move |db| {
             let closed = work_items::close(db, id, &name, &note, now)?;
             if closed {
-                audit_log::insert(db, &name, "work_item_closed", &id.to_string(), &note, now)?;
+                let act = Act {
+                    actor: &name,
+                    action: "work_item_closed",
+                    target: &id.to_string(),
+                    detail: &note,
+                    was: "open",
+                    became: "closed",
+                };
+                audit_log::insert(db, act, now)?;
             }
             Ok(closed)
         })

@@ -2,9 +2,10 @@
 //! a gateway builds a `Request` and reads a `Response`; sending is `http`'s business.
 
 use crate::domain::{
-    ids::{Openid, OutTradeNo, TransactionId},
+    ids::{Openid, OutRefundNo, OutTradeNo, TransactionId},
     money::Fen,
     order::{Attempt, Claim, Environment, Provider},
+    refund::{Refund, RefundHint, RefundState},
     time::UnixMs,
 };
 use serde::Serialize;
@@ -38,6 +39,8 @@ pub struct Request {
     /// `None` is a GET.
     pub body: Option<String>,
     pub content_type: &'static str,
+    /// The gateway wants to see the merchant's client certificate (mutual TLS).
+    pub certificate: bool,
 }
 
 /// What came back, whatever it was.
@@ -111,6 +114,60 @@ pub enum Closing {
     },
 }
 
+/// What the gateway made of a request to refund.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefundAsked {
+    /// Taken on; no money has moved yet.
+    Accepted { refund_id: String },
+    /// The merchant's account at the gateway does not hold enough: the same number again, later.
+    NotEnough,
+    /// Perhaps done, perhaps not, or not now: query, and then the same number again.
+    Unknown { code: String },
+    /// Not done, and asking again cannot help. Believed once a query knows no such refund.
+    Refused { code: String },
+}
+
+/// What the gateway says about a refund. Anything it does not say plainly is `Unknown`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefundNews {
+    Found(VerifiedRefund),
+    /// No proof of anything while a request may be on its way.
+    NotFound,
+    Unknown {
+        code: String,
+    },
+}
+
+/// Where a refund stands at the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefundStanding {
+    Success,
+    Processing,
+    /// The payer's card cannot take it.
+    Abnormal,
+    /// Ended before money moved.
+    Closed,
+}
+
+impl RefundStanding {
+    /// What it makes of ours.
+    pub const fn state(self) -> RefundState {
+        match self {
+            RefundStanding::Success => RefundState::Success,
+            RefundStanding::Processing => RefundState::Processing,
+            RefundStanding::Abnormal => RefundState::Abnormal,
+            RefundStanding::Closed => RefundState::Closed,
+        }
+    }
+}
+
+/// A callback about a refund, read. It carries no signature, so the best it can be is a hint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefundNotified {
+    Hint(RefundHint),
+    Rejected(Rejection),
+}
+
 /// A callback, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notified {
@@ -138,6 +195,8 @@ pub enum Rejection {
     MchIdMismatch,
     /// Signed, but a field that money needs is missing or unreadable.
     Incomplete,
+    /// The secret part of a refund notify is missing or was not encrypted with our key.
+    BadCipher,
 }
 
 impl Rejection {
@@ -150,6 +209,7 @@ impl Rejection {
             Rejection::AppidMismatch => "appid_mismatch",
             Rejection::MchIdMismatch => "mch_id_mismatch",
             Rejection::Incomplete => "incomplete",
+            Rejection::BadCipher => "bad_cipher",
         }
     }
 
@@ -255,6 +315,35 @@ impl VerifiedPayment {
     }
 }
 
+/// What a gateway says about one refund of ours, after signature, identity, number and both amounts were
+/// checked. Made only by a gateway's `refund_news`; the only thing that ends a refund.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedRefund {
+    out_refund_no: OutRefundNo,
+    standing: RefundStanding,
+    refund_id: String,
+    /// Where the money went, in the gateway's words.
+    received_by: String,
+}
+
+impl VerifiedRefund {
+    pub fn out_refund_no(&self) -> &OutRefundNo {
+        &self.out_refund_no
+    }
+
+    pub fn standing(&self) -> RefundStanding {
+        self.standing
+    }
+
+    pub fn refund_id(&self) -> &str {
+        &self.refund_id
+    }
+
+    pub fn received_by(&self) -> &str {
+        &self.received_by
+    }
+}
+
 /// One payment gateway: builds what we ask, reads what it says. Unknown is never paid and never failed.
 pub trait Gateway: Send + Sync {
     fn provider(&self) -> Provider;
@@ -280,6 +369,18 @@ pub trait Gateway: Send + Sync {
     /// A reply that may not be used: nothing is known.
     fn closing(&self, answer: &Response, attempt: &Attempt) -> Result<Closing, Untrusted>;
 
+    /// Asks for a refund. The same refund always asks with the same number and amounts.
+    fn refund(&self, refund: &Refund, stamp: &Stamp) -> Request;
+    /// # Errors
+    /// A reply that may not be used: the outcome is unknown.
+    fn refund_asked(&self, answer: &Response, refund: &Refund) -> Result<RefundAsked, Untrusted>;
+
+    fn refund_query(&self, refund: &Refund, stamp: &Stamp) -> Request;
+    /// # Errors
+    /// A reply that may not be used: nothing is known.
+    fn refund_news(&self, answer: &Response, refund: &Refund) -> Result<RefundNews, Untrusted>;
+
     fn notified(&self, notify: Notify<'_>) -> Notified;
+    fn refund_notified(&self, notify: Notify<'_>) -> RefundNotified;
     fn ack(&self, ack: Ack) -> AckReply;
 }

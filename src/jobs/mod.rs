@@ -4,6 +4,7 @@ pub mod audit;
 pub mod close_expired;
 pub mod housekeeping;
 pub mod query_pending;
+pub mod refunds;
 
 use crate::{app::App, clock::Clock, flow::FlowError};
 use futures_util::future::join_all;
@@ -43,6 +44,7 @@ impl Jobs {
         let mut jobs = Jobs { stop: watch::channel(false).0, tasks: Vec::new(), beats: Vec::new() };
         jobs.spawn(app, "query_pending", Duration::from_secs(1), query_pending::run_once);
         jobs.spawn(app, "close_expired", Duration::from_secs(5), close_expired::run_once);
+        jobs.spawn(app, "refunds", Duration::from_secs(2), refunds::run_once);
         jobs.spawn(app, "housekeeping", Duration::from_secs(60), housekeeping::run_once);
         jobs.spawn(app, "audit", Duration::from_secs(3600), audit::run_once);
         jobs

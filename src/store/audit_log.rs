@@ -4,25 +4,34 @@ use super::{Db, StoreError, schema::audit_log};
 use crate::domain::time::UnixMs;
 use diesel::prelude::*;
 
+/// One act of a person.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Act<'a> {
+    pub actor: &'a str,
+    pub action: &'a str,
+    /// What it was done to: a number or a name.
+    pub target: &'a str,
+    /// The reason given.
+    pub detail: &'a str,
+    /// The state before and after, where the act changes one.
+    pub was: &'a str,
+    pub became: &'a str,
+}
+
 /// Belongs into the transaction of the act itself.
 ///
 /// # Errors
 /// The database.
-pub fn insert(
-    db: &mut Db,
-    actor: &str,
-    action: &str,
-    target: &str,
-    detail: &str,
-    now: UnixMs,
-) -> Result<(), StoreError> {
+pub fn insert(db: &mut Db, act: Act<'_>, now: UnixMs) -> Result<(), StoreError> {
     diesel::insert_into(audit_log::table)
         .values((
             audit_log::at.eq(now.0),
-            audit_log::actor.eq(actor),
-            audit_log::action.eq(action),
-            audit_log::target.eq(target),
-            audit_log::detail.eq(detail),
+            audit_log::actor.eq(act.actor),
+            audit_log::action.eq(act.action),
+            audit_log::target.eq(act.target),
+            audit_log::detail.eq(act.detail),
+            audit_log::was.eq(act.was),
+            audit_log::became.eq(act.became),
         ))
         .execute(db)?;
     Ok(())

@@ -28,22 +28,82 @@ const RULES: &[(&str, &str)] = &[
     (
         "the legs of each entry sum to zero",
         "SELECT CAST(COUNT(*) AS BIGINT) AS breaches FROM
-            (SELECT 1 AS one FROM ledger GROUP BY order_id, kind HAVING SUM(amount_fen) <> 0) AS unbalanced",
+            (SELECT 1 AS one FROM ledger GROUP BY kind, source_id HAVING SUM(amount_fen) <> 0) AS unbalanced",
     ),
     (
-        "the users' balances sum to the paid orders",
+        "the users' balances sum to what was credited less what is refunded or reserved for it",
         "SELECT CAST(ABS(
             (SELECT COALESCE(SUM(amount_fen), 0) FROM ledger WHERE account LIKE 'user:%')
-            - (SELECT COALESCE(SUM(amount_fen), 0) FROM orders WHERE status = 1)) AS BIGINT) AS breaches",
+            - (SELECT COALESCE(SUM(amount_fen), 0) FROM orders WHERE status = 1)
+            - (SELECT COALESCE(SUM(amount_fen), 0) FROM corrections)
+            + (SELECT COALESCE(SUM(amount_fen), 0) FROM refunds WHERE user_id IS NOT NULL
+                AND state NOT IN ('closed', 'failed', 'rejected'))) AS BIGINT) AS breaches",
+    ),
+    (
+        "no balance is below zero",
+        "SELECT CAST(COUNT(*) AS BIGINT) AS breaches FROM
+            (SELECT 1 AS one FROM ledger WHERE account LIKE 'user:%' GROUP BY account HAVING SUM(amount_fen) < 0) AS below",
+    ),
+    (
+        "what is reserved of a payment is the sum of its refunds",
+        "SELECT CAST((SELECT COUNT(*) FROM orders o WHERE (o.refund_fen <> 0 OR o.refunds <> 0)
+                AND o.refund_fen <> (SELECT COALESCE(SUM(r.amount_fen), 0) FROM refunds r WHERE r.order_id = o.id
+                    AND r.state NOT IN ('closed', 'failed', 'rejected')))
+            + (SELECT COUNT(*) FROM work_items w WHERE (w.refund_fen <> 0 OR w.refunds <> 0)
+                AND w.refund_fen <> (SELECT COALESCE(SUM(r.amount_fen), 0) FROM refunds r WHERE r.work_item_id = w.id
+                    AND r.state NOT IN ('closed', 'failed', 'rejected')))
+            + (SELECT COUNT(*) FROM refunds r JOIN orders o ON o.id = r.order_id WHERE o.refunds = 0) AS BIGINT) AS breaches",
+    ),
+    (
+        "a refund returns a part of a payment that was credited, or of one that was not",
+        "SELECT CAST(COUNT(*) AS BIGINT) AS breaches FROM refunds r
+            LEFT JOIN orders o ON o.id = r.order_id LEFT JOIN work_items w ON w.id = r.work_item_id
+            WHERE (r.order_id IS NOT NULL AND (o.status <> 1 OR o.transaction_id <> r.transaction_id
+                    OR o.user_id <> r.user_id OR o.amount_fen <> r.total_fen))
+               OR (r.work_item_id IS NOT NULL AND (w.amount_fen IS NULL OR w.amount_fen <> r.total_fen
+                    OR w.transaction_id <> r.transaction_id
+                    OR EXISTS (SELECT 1 FROM orders p WHERE p.transaction_id = r.transaction_id
+                        AND r.state NOT IN ('closed', 'failed', 'rejected'))))",
+    ),
+    (
+        "a refund holds its amount once, and pays it out or gives it back once",
+        "SELECT CAST((SELECT COUNT(*) FROM refunds r WHERE r.user_id IS NOT NULL AND (
+                (SELECT COUNT(*) FROM ledger l WHERE l.kind = 'refund_hold' AND l.source_id = r.id
+                    AND ABS(l.amount_fen) = r.amount_fen) <> 2
+                OR (SELECT COUNT(*) FROM ledger l WHERE l.kind = 'refund' AND l.source_id = r.id
+                    AND ABS(l.amount_fen) = r.amount_fen) <> CASE WHEN r.state = 'success' THEN 2 ELSE 0 END
+                OR (SELECT COUNT(*) FROM ledger l WHERE l.kind = 'refund_release' AND l.source_id = r.id
+                    AND ABS(l.amount_fen) = r.amount_fen)
+                    <> CASE WHEN r.state IN ('closed', 'failed', 'rejected') THEN 2 ELSE 0 END))
+            + (SELECT COUNT(*) FROM ledger l WHERE l.kind IN ('refund_hold', 'refund', 'refund_release')
+                AND NOT EXISTS (SELECT 1 FROM refunds r WHERE r.id = l.source_id AND r.user_id IS NOT NULL))
+            AS BIGINT) AS breaches",
+    ),
+    (
+        "every refund paid out rests on an authentic reply about its payment",
+        "SELECT CAST(COUNT(*) AS BIGINT) AS breaches FROM ledger l JOIN refunds r ON r.id = l.source_id
+            LEFT JOIN notices n ON n.id = l.notice_id
+            WHERE l.kind = 'refund' AND (n.transaction_id IS NULL OR n.transaction_id <> r.transaction_id
+                OR n.source <> 'refund_query' OR n.verdict <> 'refund_success')",
+    ),
+    (
+        "a payment credited by hand is an authentic one that paid no order, with its two legs",
+        "SELECT CAST((SELECT COUNT(*) FROM corrections c JOIN work_items w ON w.id = c.work_item_id
+                WHERE w.amount_fen IS NULL OR w.amount_fen <> c.amount_fen OR w.transaction_id <> c.transaction_id
+                OR w.refund_fen <> 0 OR EXISTS (SELECT 1 FROM orders o WHERE o.transaction_id = c.transaction_id)
+                OR (SELECT COUNT(*) FROM ledger l WHERE l.kind = 'correction' AND l.source_id = c.id
+                    AND ABS(l.amount_fen) = c.amount_fen) <> 2)
+            + (SELECT COUNT(*) FROM ledger l WHERE l.kind = 'correction'
+                AND NOT EXISTS (SELECT 1 FROM corrections c WHERE c.id = l.source_id)) AS BIGINT) AS breaches",
     ),
     (
         "every credit rests on an authentic message about one of the order's attempts",
         "SELECT CAST(COUNT(*) AS BIGINT) AS breaches FROM ledger l
-            JOIN orders o ON o.id = l.order_id JOIN notices n ON n.id = l.notice_id
-            WHERE n.transaction_id IS NULL OR n.transaction_id <> o.transaction_id
+            JOIN orders o ON o.id = l.order_id LEFT JOIN notices n ON n.id = l.notice_id
+            WHERE l.kind = 'top_up' AND (n.transaction_id IS NULL OR n.transaction_id <> o.transaction_id
                OR n.verdict NOT IN ('ok', 'late_payment')
                OR NOT EXISTS (SELECT 1 FROM attempts a WHERE a.order_id = o.id AND a.out_trade_no = n.out_trade_no
-                    AND a.environment = o.environment)",
+                    AND a.environment = o.environment))",
     ),
 ];
 
@@ -66,6 +126,9 @@ pub fn marks(db: &mut Db) -> Result<String, StoreError> {
             || COALESCE(SUM(status), 0) FROM orders) || ' '
         || (SELECT COUNT(*) || ' ' || COUNT(closed_at) FROM attempts) || ' '
         || (SELECT COUNT(*) || ' ' || COALESCE(SUM(ABS(amount_fen)), 0) FROM ledger) || ' '
+        || (SELECT COUNT(*) || ' ' || COALESCE(SUM(asked), 0) || ' ' || COUNT(refund_id) || ' ' || COUNT(finished_at) || ' '
+            || COUNT(CASE WHEN state = 'processing' THEN 1 END) FROM refunds) || ' '
+        || (SELECT COUNT(*) FROM corrections) || ' '
         || (SELECT COUNT(*) FROM pending_queries) AS marks";
     Ok(sql_query(query).get_result::<Marks>(db)?.marks)
 }

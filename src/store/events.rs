@@ -19,10 +19,11 @@ pub enum EventKind {
     Query,
     Close,
     Credit,
+    Refund,
 }
 
 impl EventKind {
-    pub const ALL: [EventKind; 7] = [
+    pub const ALL: [EventKind; 8] = [
         EventKind::Created,
         EventKind::Prepay,
         EventKind::NoPrepay,
@@ -30,6 +31,7 @@ impl EventKind {
         EventKind::Query,
         EventKind::Close,
         EventKind::Credit,
+        EventKind::Refund,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -41,6 +43,7 @@ impl EventKind {
             EventKind::Query => "query",
             EventKind::Close => "close",
             EventKind::Credit => "credit",
+            EventKind::Refund => "refund",
         }
     }
 
@@ -57,14 +60,14 @@ pub struct Event {
     pub detail: String,
 }
 
-/// Adds a step. Credits are always written; anything else stops at 300 steps an order.
+/// Adds a step. Credits and refunds are always written; anything else stops at 300 steps an order.
 ///
 /// # Errors
 /// The database.
 pub fn insert(db: &mut Db, order_id: i64, event: &Event) -> Result<(), StoreError> {
     let steps: i64 =
         order_events::table.filter(order_events::order_id.eq(order_id)).count().get_result(db)?;
-    if steps >= MOST_PER_ORDER && event.kind != EventKind::Credit {
+    if steps >= MOST_PER_ORDER && !matches!(event.kind, EventKind::Credit | EventKind::Refund) {
         return Ok(());
     }
     diesel::insert_into(order_events::table)

@@ -1,28 +1,24 @@
-//! The ledger: legs go in, sums come out.
+//! The ledger: entries go in, sums come out.
 
 use super::{Db, StoreError, schema::ledger};
 use crate::domain::{
-    ledger::{Account, Leg},
+    ledger::{Account, Entry},
     time::UnixMs,
 };
 use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
 
-/// Writes the legs of a top-up; the unique key refuses a second credit of the same order.
+/// Writes the legs of an entry; the unique key refuses the same entry a second time. `notice_id` is the message
+/// it rests on: only what moves nothing at the gateway may do without.
 ///
 /// # Errors
 /// The database.
-pub fn insert_top_up(
-    db: &mut Db,
-    order_id: i64,
-    legs: &[Leg],
-    notice_id: &str,
-    now: UnixMs,
-) -> Result<(), StoreError> {
-    for leg in legs {
+pub fn insert(db: &mut Db, entry: &Entry, notice_id: Option<&str>, now: UnixMs) -> Result<(), StoreError> {
+    for leg in &entry.legs {
         diesel::insert_into(ledger::table)
             .values((
-                ledger::kind.eq("top_up"),
-                ledger::order_id.eq(order_id),
+                ledger::kind.eq(entry.kind.as_str()),
+                ledger::source_id.eq(entry.source_id),
+                ledger::order_id.eq(entry.order_id),
                 ledger::account.eq(leg.account.name()),
                 ledger::amount_fen.eq(leg.fen),
                 ledger::notice_id.eq(notice_id),

@@ -12,6 +12,8 @@ pub mod notices;
 pub mod openids;
 pub mod orders;
 pub mod pending;
+pub mod refund_settlement;
+pub mod refunds;
 mod schema;
 pub mod sessions;
 pub mod settlement;

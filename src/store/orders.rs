@@ -43,6 +43,8 @@ pub(super) struct OrderRow {
     transaction_id: Option<String>,
     settled_by: Option<String>,
     late: i32,
+    refund_fen: i64,
+    refunds: i32,
 }
 
 impl OrderRow {
@@ -69,6 +71,8 @@ impl OrderRow {
             transaction_id: self.transaction_id.as_deref().and_then(TransactionId::parse),
             settled_by: self.settled_by.as_deref().and_then(Source::parse),
             late: self.late == 1,
+            refund: Fen::new(self.refund_fen).ok_or(StoreError::Unreadable("amount"))?,
+            refunds: self.refunds,
         })
     }
 }

@@ -65,6 +65,8 @@ diesel::table! {
         transaction_id -> Nullable<Text>,
         settled_by -> Nullable<Text>,
         late -> Integer,
+        refund_fen -> BigInt,
+        refunds -> Integer,
     }
 }
 
@@ -135,10 +137,11 @@ diesel::table! {
     ledger (id) {
         id -> BigInt,
         kind -> Text,
-        order_id -> BigInt,
+        source_id -> BigInt,
+        order_id -> Nullable<BigInt>,
         account -> Text,
         amount_fen -> BigInt,
-        notice_id -> Text,
+        notice_id -> Nullable<Text>,
         created_at -> BigInt,
     }
 }
@@ -154,6 +157,59 @@ diesel::table! {
         closed_at -> Nullable<BigInt>,
         closed_by -> Nullable<Text>,
         note -> Nullable<Text>,
+        out_refund_no -> Text,
+        provider -> Nullable<Text>,
+        account -> Nullable<Text>,
+        environment -> Nullable<Text>,
+        amount_fen -> Nullable<BigInt>,
+        refund_fen -> BigInt,
+        refunds -> Integer,
+    }
+}
+
+diesel::table! {
+    refunds (id) {
+        id -> BigInt,
+        out_refund_no -> Text,
+        intent -> Text,
+        order_id -> Nullable<BigInt>,
+        work_item_id -> Nullable<BigInt>,
+        user_id -> Nullable<BigInt>,
+        provider -> Text,
+        account -> Text,
+        environment -> Text,
+        out_trade_no -> Text,
+        transaction_id -> Text,
+        total_fen -> BigInt,
+        amount_fen -> BigInt,
+        reason -> Text,
+        notify_url -> Text,
+        requested_by -> Text,
+        requested_at -> BigInt,
+        decided_by -> Nullable<Text>,
+        state -> Text,
+        refund_id -> Nullable<Text>,
+        last_answer -> Nullable<Text>,
+        asked -> Integer,
+        asked_at -> Nullable<BigInt>,
+        refused_at -> Nullable<BigInt>,
+        queried_at -> Nullable<BigInt>,
+        next_at -> Nullable<BigInt>,
+        finished_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    corrections (id) {
+        id -> BigInt,
+        work_item_id -> BigInt,
+        provider -> Text,
+        transaction_id -> Text,
+        user_id -> BigInt,
+        amount_fen -> BigInt,
+        actor -> Text,
+        reason -> Text,
+        created_at -> BigInt,
     }
 }
 
@@ -175,6 +231,8 @@ diesel::table! {
         action -> Text,
         target -> Text,
         detail -> Text,
+        was -> Text,
+        became -> Text,
     }
 }
 
@@ -196,5 +254,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     orders,
     attempts,
     pending_queries,
-    ledger
+    ledger,
+    refunds,
+    corrections,
+    work_items,
+    notices
 );

@@ -7,14 +7,19 @@ use super::{
     ledger,
     notices::{self, Notice},
     pending,
-    schema::{attempts as attempts_table, orders},
-    work_items,
+    schema::{
+        attempts as attempts_table, corrections, ledger as ledger_table, notices as notices_table, orders,
+        refunds,
+    },
+    work_items::{self, Matter},
 };
 use crate::{
     canary::{self, Canary},
     domain::{
-        ledger as entries,
-        order::{Claim, Refusal, Settled, Source, Status, explain},
+        ids::{OutTradeNo, TransactionId},
+        ledger::{Entry, Kind},
+        order::{Attempt, Claim, Refusal, Settled, Source, Status, explain},
+        refund::RefundState,
         time::UnixMs,
     },
     gateway::VerifiedPayment,
@@ -67,10 +72,47 @@ pub fn settle(
         credit(db, payment, order, &notice, source, now)?;
     }
     if settled.needs_work() {
-        let (number, transaction) = (payment.out_trade_no().as_str(), payment.transaction_id().as_str());
-        work_items::open_once(db, settled.verdict(), number, transaction, &notice.id, now)?;
+        let credited = settled.credited();
+        let matter = Matter {
+            kind: settled.verdict(),
+            out_trade_no: payment.out_trade_no().as_str(),
+            transaction_id: payment.transaction_id().as_str(),
+            notice_id: &notice.id,
+            payment: Some(payment.claim()).filter(|_| !credited),
+            ..Matter::default()
+        };
+        work_items::open_once(db, matter, now)?;
     }
     Ok(Settlement { settled, order_number })
+}
+
+/// The attempt an order was paid by; `None` for an unpaid order.
+///
+/// # Errors
+/// The database.
+pub fn paid_attempt(db: &mut Db, order_id: i64) -> Result<Option<Attempt>, StoreError> {
+    let number: Option<Option<String>> = ledger_table::table
+        .filter(ledger_table::kind.eq(Kind::TopUp.as_str()))
+        .filter(ledger_table::source_id.eq(order_id))
+        .inner_join(notices_table::table.on(ledger_table::notice_id.eq(notices_table::id.nullable())))
+        .select(notices_table::out_trade_no)
+        .first(db)
+        .optional()?;
+    match number.flatten().as_deref().and_then(OutTradeNo::parse) {
+        Some(number) => attempts::by_number(db, &number),
+        None => Ok(None),
+    }
+}
+
+/// Whether this payment has credited anybody, through an order or by hand.
+///
+/// # Errors
+/// The database.
+pub fn is_credited(db: &mut Db, payment: &TransactionId) -> Result<bool, StoreError> {
+    let of_order = orders::table.filter(orders::transaction_id.eq(payment.as_str()));
+    let by_hand = corrections::table.filter(corrections::transaction_id.eq(payment.as_str()));
+    Ok(diesel::select(diesel::dsl::exists(of_order)).get_result(db)?
+        || diesel::select(diesel::dsl::exists(by_hand)).get_result(db)?)
 }
 
 enum Flip {
@@ -104,8 +146,18 @@ fn flip(db: &mut Db, payment: &VerifiedPayment, source: Source, now: UnixMs) -> 
         .filter(attempts_table::account.eq(account))
         .filter(attempts_table::environment.eq(environment.as_str()))
         .select(attempts_table::order_id);
+    // What an administrator has credited or sent back by hand is spoken for.
+    let corrected = corrections::table.filter(corrections::transaction_id.eq(transaction_id.as_str()));
+    let sent_back = refunds::table
+        .filter(refunds::transaction_id.eq(transaction_id.as_str()))
+        .filter(refunds::work_item_id.is_not_null())
+        .filter(
+            refunds::state.ne_all(RefundState::ALL.iter().filter(|s| !s.is_reserved()).map(|s| s.as_str())),
+        );
     let payable = orders::table
         .filter(orders::id.eq_any(of_attempt))
+        .filter(diesel::dsl::not(diesel::dsl::exists(corrected)))
+        .filter(diesel::dsl::not(diesel::dsl::exists(sent_back)))
         .filter(orders::status.eq(created))
         .filter(orders::environment.eq(environment.as_str()))
         .filter(orders::amount_fen.eq(amount));
@@ -141,15 +193,21 @@ fn credit(
     source: Source,
     now: UnixMs,
 ) -> Result<(), StoreError> {
-    let legs = entries::top_up(order.user_id, payment.provider(), payment.amount());
-    ledger::insert_top_up(db, order.id, &legs, &notice.id, now)?;
+    let entry = Entry::top_up(order.id, order.user_id, payment.provider(), payment.amount());
+    ledger::insert(db, &entry, Some(&notice.id), now)?;
     let detail = format!("+{} {} {}", payment.amount(), source.as_str(), payment.trade_type());
     events::insert(db, order.id, &Event { at: now, kind: EventKind::Credit, detail })?;
     let number = payment.out_trade_no().as_str();
     if work_items::exists(db, REFUNDED_ELSEWHERE, number)? {
         // The money had gone back before we heard that it came: the credit is to be looked at.
-        let transaction = payment.transaction_id().as_str();
-        work_items::open_once(db, "credited_after_refund", number, transaction, &notice.id, now)?;
+        let matter = Matter {
+            kind: "credited_after_refund",
+            out_trade_no: number,
+            transaction_id: payment.transaction_id().as_str(),
+            notice_id: &notice.id,
+            ..Matter::default()
+        };
+        work_items::open_once(db, matter, now)?;
     }
     // Only this attempt is done with: another one of the same order may have been paid as well.
     pending::finish(db, payment.out_trade_no())?;

@@ -78,6 +78,15 @@ pub fn any_admin(db: &mut Db) -> Result<bool, StoreError> {
     Ok(diesel::select(diesel::dsl::exists(admins)).get_result(db)?)
 }
 
+/// Whether somebody besides this one is an administrator.
+///
+/// # Errors
+/// The database.
+pub fn another_admin(db: &mut Db, id: i64) -> Result<bool, StoreError> {
+    let others = users::table.filter(users::role.eq(Role::Owner.as_str())).filter(users::id.ne(id));
+    Ok(diesel::select(diesel::dsl::exists(others)).get_result(db)?)
+}
+
 /// Replaces a password. `false` when there is no such account.
 ///
 /// # Errors

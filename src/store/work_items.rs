@@ -1,8 +1,19 @@
 //! What a person must look at.
 
-use super::{Db, StoreError, schema::work_items};
-use crate::domain::time::UnixMs;
+use super::{
+    Db, StoreError,
+    schema::{refunds, work_items},
+};
+use crate::domain::{
+    ids::{OutTradeNo, TransactionId},
+    money::Fen,
+    order::{Claim, Environment, Provider},
+    time::UnixMs,
+};
 use diesel::prelude::*;
+
+/// Who closes an item that has become true by itself.
+const BY_THE_BOOKS: &str = "shouyin";
 
 /// One matter, open until somebody closes it with a note.
 #[derive(Clone, Debug, Queryable)]
@@ -16,37 +27,92 @@ pub struct WorkItem {
     pub closed_at: Option<i64>,
     pub closed_by: Option<String>,
     pub note: Option<String>,
+    pub out_refund_no: String,
+    /// The payment it is about, if there is one: where it was made, and how much of it is refunded.
+    pub provider: Option<String>,
+    pub account: Option<String>,
+    pub environment: Option<String>,
+    pub amount_fen: Option<i64>,
+    pub refund_fen: i64,
+    pub refunds: i32,
+}
+
+/// The payment of an item, as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UncreditedPayment {
+    pub provider: Provider,
+    pub account: String,
+    pub environment: Environment,
+    pub out_trade_no: OutTradeNo,
+    pub transaction_id: TransactionId,
+    pub amount: Fen,
+    /// Reserved for refunds or gone back.
+    pub reserved: Fen,
+}
+
+impl WorkItem {
+    /// The verified payment that credited nobody, if this item is about one.
+    pub fn payment(&self) -> Option<UncreditedPayment> {
+        Some(UncreditedPayment {
+            provider: Provider::parse(self.provider.as_deref()?)?,
+            account: self.account.clone()?,
+            environment: Environment::parse(self.environment.as_deref()?)?,
+            out_trade_no: OutTradeNo::parse(&self.out_trade_no)?,
+            transaction_id: TransactionId::parse(&self.transaction_id)?,
+            amount: Fen::new(self.amount_fen?)?,
+            reserved: Fen::new(self.refund_fen)?,
+        })
+    }
+}
+
+/// A matter as it is reported. The same kind about the same numbers is the same matter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Matter<'a> {
+    pub kind: &'a str,
+    pub out_trade_no: &'a str,
+    pub transaction_id: &'a str,
+    pub out_refund_no: &'a str,
+    pub notice_id: &'a str,
+    /// The verified payment that credited nobody, so that it can be refunded or credited by hand.
+    pub payment: Option<Claim<'a>>,
 }
 
 /// Opens an item unless the same matter is known. Runs inside the writer, so nobody comes between.
 ///
 /// # Errors
 /// The database.
-pub fn open_once(
-    db: &mut Db,
-    kind: &str,
-    out_trade_no: &str,
-    transaction_id: &str,
-    notice_id: &str,
-    now: UnixMs,
-) -> Result<bool, StoreError> {
+pub fn open_once(db: &mut Db, matter: Matter<'_>, now: UnixMs) -> Result<bool, StoreError> {
     let known = work_items::table
-        .filter(work_items::kind.eq(kind))
-        .filter(work_items::out_trade_no.eq(out_trade_no))
-        .filter(work_items::transaction_id.eq(transaction_id));
+        .filter(work_items::kind.eq(matter.kind))
+        .filter(work_items::out_trade_no.eq(matter.out_trade_no))
+        .filter(work_items::transaction_id.eq(matter.transaction_id))
+        .filter(work_items::out_refund_no.eq(matter.out_refund_no));
     if diesel::select(diesel::dsl::exists(known)).get_result(db)? {
         return Ok(false);
     }
+    // Only fen can be refunded or credited here; another currency is for the gateway's own pages.
+    let payment = matter.payment.filter(|payment| payment.currency == "CNY");
     diesel::insert_into(work_items::table)
         .values((
-            work_items::kind.eq(kind),
-            work_items::out_trade_no.eq(out_trade_no),
-            work_items::transaction_id.eq(transaction_id),
-            work_items::notice_id.eq(notice_id),
+            work_items::kind.eq(matter.kind),
+            work_items::out_trade_no.eq(matter.out_trade_no),
+            work_items::transaction_id.eq(matter.transaction_id),
+            work_items::out_refund_no.eq(matter.out_refund_no),
+            work_items::notice_id.eq(matter.notice_id),
             work_items::opened_at.eq(now.0),
+            work_items::provider.eq(payment.map(|payment| payment.provider.as_str())),
+            work_items::account.eq(payment.map(|payment| payment.account)),
+            work_items::environment.eq(payment.map(|payment| payment.environment.as_str())),
+            work_items::amount_fen.eq(payment.map(|payment| payment.amount.get())),
         ))
         .execute(db)?;
     Ok(true)
+}
+
+/// # Errors
+/// The database.
+pub fn by_id(db: &mut Db, id: i64) -> Result<Option<WorkItem>, StoreError> {
+    Ok(work_items::table.find(id).first(db).optional()?)
 }
 
 /// Whether such a matter was ever reported about this number.
@@ -69,6 +135,53 @@ pub fn close(db: &mut Db, id: i64, actor: &str, note: &str, now: UnixMs) -> Resu
         .set((work_items::closed_at.eq(now.0), work_items::closed_by.eq(actor), work_items::note.eq(note)))
         .execute(db)?;
     Ok(closed == 1)
+}
+
+/// Closes the item of this kind about a refund, because the refund itself has moved on.
+///
+/// # Errors
+/// The database.
+pub fn close_of_refund(
+    db: &mut Db,
+    kind: &str,
+    out_refund_no: &str,
+    note: &str,
+    now: UnixMs,
+) -> Result<(), StoreError> {
+    let open = work_items::table
+        .filter(work_items::kind.eq(kind))
+        .filter(work_items::out_refund_no.eq(out_refund_no))
+        .filter(work_items::closed_at.is_null());
+    diesel::update(open)
+        .set((
+            work_items::closed_at.eq(now.0),
+            work_items::closed_by.eq(BY_THE_BOOKS),
+            work_items::note.eq(note),
+        ))
+        .execute(db)?;
+    Ok(())
+}
+
+/// Closes the item of a payment that has gone back in full.
+///
+/// # Errors
+/// The database.
+pub fn close_refunded(db: &mut Db, id: i64, note: &str, now: UnixMs) -> Result<(), StoreError> {
+    let unfinished =
+        refunds::table.filter(refunds::work_item_id.eq(id)).filter(refunds::finished_at.is_null());
+    let all_back = work_items::table
+        .filter(work_items::id.eq(id))
+        .filter(diesel::dsl::not(diesel::dsl::exists(unfinished)))
+        .filter(work_items::closed_at.is_null())
+        .filter(work_items::amount_fen.eq(work_items::refund_fen.nullable()));
+    diesel::update(all_back)
+        .set((
+            work_items::closed_at.eq(now.0),
+            work_items::closed_by.eq(BY_THE_BOOKS),
+            work_items::note.eq(note),
+        ))
+        .execute(db)?;
+    Ok(())
 }
 
 /// # Errors

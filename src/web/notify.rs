@@ -26,10 +26,28 @@ const MAX_HEADER: usize = 256;
 
 /// POST /notify/wechat
 pub async fn wechat(web: Data<Arc<Web>>, request: HttpRequest, payload: Payload) -> HttpResponse {
-    receive(&web, &request, payload, Provider::Wechat).await
+    receive(&web, &request, payload, Provider::Wechat, Story::Payment).await
 }
 
-async fn receive(web: &Web, request: &HttpRequest, payload: Payload, provider: Provider) -> HttpResponse {
+/// POST /notify/wechat/refund
+pub async fn wechat_refund(web: Data<Arc<Web>>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    receive(&web, &request, payload, Provider::Wechat, Story::Refund).await
+}
+
+/// What a callback is about; the address says it.
+#[derive(Clone, Copy)]
+enum Story {
+    Payment,
+    Refund,
+}
+
+async fn receive(
+    web: &Web,
+    request: &HttpRequest,
+    payload: Payload,
+    provider: Provider,
+    story: Story,
+) -> HttpResponse {
     let refused = |class| web.app.gateway(provider).ack(Ack::Refused(class));
     let body = match tokio::time::timeout(BODY_WAIT, read(payload)).await {
         Ok(Ok(body)) => body,
@@ -46,7 +64,11 @@ async fn receive(web: &Web, request: &HttpRequest, payload: Payload, provider: P
         remote_ip: client_ip(request, &web.app).to_string(),
     };
     // On a task of its own: a caller that hangs up does not stop a settlement half-way.
-    let task = tokio::spawn(notify::receive(web.app.clone(), Incoming { provider, evidence }));
+    let (app, incoming) = (web.app.clone(), Incoming { provider, evidence });
+    let task = match story {
+        Story::Payment => tokio::spawn(notify::receive(app, incoming)),
+        Story::Refund => tokio::spawn(notify::receive_refund(app, incoming)),
+    };
     let response = match task.await {
         Ok(Ok(ack)) => answer(StatusCode::OK, ack),
         Ok(Err(error)) => {

@@ -23,6 +23,7 @@ pub fn routes(cfg: &mut ServiceConfig) {
         .service(web::resource("/orders/{out_trade_no}/status").route(get().to(pay::status)))
         .service(web::resource("/orders/{out_trade_no}/returned").route(post().to(pay::returned)))
         .service(web::resource("/notify/wechat").route(post().to(notify::wechat)))
+        .service(web::resource("/notify/wechat/refund").route(post().to(notify::wechat_refund)))
         .service(
             web::resource("/admin/setup/{link}")
                 .route(get().to(admin::set_up::show))

@@ -92,7 +92,7 @@ async fn the_database_refuses_what_must_never_happen() {
         // Written once, kept for ever.
         "UPDATE ledger SET amount_fen = amount_fen + 1".to_owned(),
         "DELETE FROM ledger".to_owned(),
-        "INSERT INTO ledger (kind, order_id, account, amount_fen, notice_id, created_at) \
+        "INSERT INTO ledger (kind, source_id, order_id, account, amount_fen, notice_id, created_at) \
          SELECT kind, order_id, account, amount_fen, notice_id, created_at FROM ledger"
             .to_owned(),
         "INSERT INTO ledger (kind, order_id, account, amount_fen, notice_id, created_at) \
@@ -196,7 +196,7 @@ async fn the_books_notice_every_way_they_can_be_wrong() {
     let legs = |user: &str, fen: i64, other: i64| {
         format!(
             "INSERT INTO ledger (kind, order_id, account, amount_fen, notice_id, created_at) VALUES \
-             ('top_up', 1, '{user}', {fen}, 'm1', 1), ('top_up', 1, 'gateway:wechat', {other}, 'm1', 1);"
+             ('top_up', 1, 1, '{user}', {fen}, 'm1', 1), ('top_up', 1, 1, 'gateway:wechat', {other}, 'm1', 1);"
         )
     };
     let good = notice("n1", "T1", "ok");

@@ -1,4 +1,4 @@
-//! What each `err_code` of unifiedorder, orderquery and closeorder asks us to do.
+//! What each `err_code` of unifiedorder, orderquery, closeorder and refund asks us to do.
 //!
 //! Source: the error tables of pages 4011936530 (unified order) and its neighbours, read 2026-11.
 
@@ -43,5 +43,34 @@ pub fn meaning(err_code: &str, err_code_des: &str) -> Meaning {
         | "REQUIRE_POST_METHOD"
         | "NOT_UTF8" => Meaning::OurDefect,
         _ => Meaning::UnknownOutcome,
+    }
+}
+
+/// What to do about an `err_code` of a refund request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefundMeaning {
+    /// The merchant's funds do not suffice: the same number again, later.
+    NotEnough,
+    /// Perhaps done, or not now: query, then the same number again.
+    UnknownOutcome,
+    /// Not done; the same again cannot help.
+    Refused,
+}
+
+/// Codes of page 4011984092 (read 2026-11). Codes nobody has documented are an unknown outcome, and so is `ERROR`,
+/// whose text may say anything.
+pub fn refund_meaning(err_code: &str) -> RefundMeaning {
+    match err_code {
+        "NOTENOUGH" => RefundMeaning::NotEnough,
+        "TRADE_OVERDUE"
+        | "USER_ACCOUNT_ABNORMAL"
+        | "INVALID_TRANSACTIONID"
+        | "PARAM_ERROR"
+        | "ORDERNOTEXIST"
+        | "REFUND_FEE_MISMATCH"
+        | "INVALID_REQUEST"
+        | "APPID_NOT_EXIST"
+        | "MCHID_NOT_EXIST" => RefundMeaning::Refused,
+        _ => RefundMeaning::UnknownOutcome,
     }
 }

@@ -1,10 +1,13 @@
 //! WeChat Pay API V2: XML signed with MD5 or HMAC-SHA256 under one shared key.
 
 use super::{
-    Ack, AckReply, Checkout, Closing, Gateway, Notified, Notify, Prepaid, Request, Response, Stamp, Trade,
-    Untrusted,
+    Ack, AckReply, Checkout, Closing, Gateway, Notified, Notify, Prepaid, RefundAsked, RefundNews,
+    RefundNotified, Request, Response, Stamp, Trade, Untrusted,
 };
-use crate::domain::order::{Attempt, Environment, Provider};
+use crate::domain::{
+    order::{Attempt, Environment, Provider},
+    refund::Refund,
+};
 use secrecy::{ExposeSecret, SecretString};
 use sign::SignType;
 
@@ -13,6 +16,9 @@ pub mod error_code;
 pub mod jsapi;
 pub mod notify;
 pub mod order_query;
+pub mod refund;
+pub mod refund_notify;
+pub mod refund_query;
 pub mod reply;
 pub mod sign;
 pub mod unified_order;
@@ -104,8 +110,28 @@ impl Gateway for WechatV2 {
         close_order::read(&self.account, answer, &attempt.out_trade_no)
     }
 
+    fn refund(&self, refund: &Refund, stamp: &Stamp) -> Request {
+        refund::request(&self.account, refund, stamp)
+    }
+
+    fn refund_asked(&self, answer: &Response, refund: &Refund) -> Result<RefundAsked, Untrusted> {
+        refund::read(&self.account, answer, refund)
+    }
+
+    fn refund_query(&self, refund: &Refund, stamp: &Stamp) -> Request {
+        refund_query::request(&self.account, refund, stamp)
+    }
+
+    fn refund_news(&self, answer: &Response, refund: &Refund) -> Result<RefundNews, Untrusted> {
+        refund_query::read(&self.account, answer, refund)
+    }
+
     fn notified(&self, notify: Notify<'_>) -> Notified {
         notify::read(&self.account, notify.body)
+    }
+
+    fn refund_notified(&self, notify: Notify<'_>) -> RefundNotified {
+        refund_notify::read(&self.account, notify.body)
     }
 
     fn ack(&self, ack: Ack) -> AckReply {
@@ -158,5 +184,6 @@ fn signed_request(
         path: path.to_owned(),
         body: Some(fields.to_xml()),
         content_type: "text/xml; charset=utf-8",
+        certificate: path.starts_with("/secapi/"),
     }
 }

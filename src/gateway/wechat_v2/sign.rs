@@ -108,6 +108,12 @@ pub fn verify(fields: &Fields, key: &ApiKey, accept: &[SignType]) -> Result<Sign
     Ok(sign_type)
 }
 
+/// The key under which refund notifies are encrypted: the 32 lower-case hex digits of the API key's MD5, leading
+/// zeros included (refund notify page 4011989265).
+pub(super) fn refund_cipher_key(key: &ApiKey) -> String {
+    crate::domain::ids::hex(&Md5::digest(key.expose().as_bytes()))
+}
+
 fn upper_hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len().saturating_mul(2)), |mut text, byte| {
         // Writing to a String cannot fail.

@@ -17,7 +17,7 @@ pub enum XmlFault {
     NotWellFormed,
     #[error("DOCTYPE, comment or processing instruction")]
     Forbidden,
-    #[error("root is not <xml>, or more than one")]
+    #[error("another root than expected, or more than one")]
     Root,
     #[error("an element inside a value")]
     Nested,
@@ -73,6 +73,14 @@ impl Fields {
     /// # Errors
     /// Anything but one flat `<xml>` document within 128 fields and 8 KiB a value.
     pub fn parse(bytes: &[u8]) -> Result<Fields, XmlFault> {
+        Fields::parse_root(bytes, "xml")
+    }
+
+    /// As `parse`, with another name of the root element: the secret part of a refund notify is a `<root>`.
+    ///
+    /// # Errors
+    /// As `parse`.
+    pub fn parse_root(bytes: &[u8], root: &'static str) -> Result<Fields, XmlFault> {
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let text = std::str::from_utf8(bytes).map_err(|_| XmlFault::Encoding)?;
         if text.chars().any(|c| c.is_control() && !"\t\r\n".contains(c)) {
@@ -86,9 +94,9 @@ impl Fields {
                 Event::Eof => return document.finish(),
                 Event::Decl(decl) => document.declaration(&decl, text.is_ascii())?,
                 Event::DocType(_) | Event::Comment(_) | Event::PI(_) => return Err(XmlFault::Forbidden),
-                Event::Start(tag) => document.open(plain_name(&tag)?)?,
+                Event::Start(tag) => document.open(plain_name(&tag)?, root)?,
                 Event::Empty(tag) => {
-                    document.open(plain_name(&tag)?)?;
+                    document.open(plain_name(&tag)?, root)?;
                     document.close()?;
                 }
                 Event::End(_) => document.close()?,
@@ -146,9 +154,9 @@ impl Document {
         }
     }
 
-    fn open(&mut self, name: &str) -> Result<(), XmlFault> {
+    fn open(&mut self, name: &str, root: &str) -> Result<(), XmlFault> {
         match self.root {
-            Root::Before if name == "xml" => {
+            Root::Before if name == root => {
                 self.root = Root::Inside;
                 Ok(())
             }

@@ -10,7 +10,12 @@ use crate::{
         query::{self, Asked},
         timeline::{self, What},
     },
-    store::{attempts, audit_log, events::EventKind, orders},
+    store::{
+        attempts,
+        audit_log::{self, Act},
+        events::EventKind,
+        orders,
+    },
     web::{
         Web, csrf,
         error::WebError,
@@ -116,6 +121,7 @@ fn step(step: &timeline::Step) -> TimelineStep {
         What::Event(EventKind::Query) => ("查单".to_owned(), "info"),
         What::Event(EventKind::Close) => ("关闭".to_owned(), "mute"),
         What::Event(EventKind::Credit) => ("入账".to_owned(), "ok"),
+        What::Event(EventKind::Refund) => ("退款".to_owned(), "info"),
         What::Notice { source, verdict } => {
             let (meaning, kind) = verdict_zh(verdict);
             let message = if source == Source::Notify.as_str() { "回调" } else { "查单回复" };
@@ -154,7 +160,11 @@ pub async fn query(
     let (actor, target, now) = (admin.user.username.clone(), order.out_trade_no.clone(), web.app.clock.now());
     web.app
         .store
-        .write(move |db| audit_log::insert(db, &actor, "order_queried", target.as_str(), word, now))
+        .write(move |db| {
+            let target = target.as_str();
+            let act = Act { actor: &actor, action: "order_queried", target, detail: word, ..Act::default() };
+            audit_log::insert(db, act, now)
+        })
         .await?;
     Ok(see_other(&format!("/admin/orders/{}?asked={word}", order.out_trade_no), None))
 }

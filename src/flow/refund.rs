@@ -1,0 +1,223 @@
+//! The course of a refund: asked for with one number for ever, and ended only by a verified query.
+
+use super::FlowError;
+use crate::{
+    app::App,
+    domain::{
+        ids::TransactionId,
+        refund::{PACE_MS, Refund, RefundState, SETTLE_DOWN_MS, next_look, next_try},
+        time::UnixMs,
+    },
+    gateway::{RefundAsked, RefundNews, VerifiedRefund},
+    store::{
+        Db, StoreError,
+        notices::Notice,
+        refund_settlement,
+        refunds::{self, Answer},
+    },
+};
+
+/// One request holds the right to ask this long: its own time limit and a little.
+const CLAIM_MS: i64 = 10_000;
+/// Queries of one refund are at least this far apart, whoever asks.
+pub const QUERY_GAP_MS: i64 = 2_000;
+
+/// Takes the next step with an unfinished refund: asks for it, or asks what became of it.
+///
+/// # Errors
+/// The books.
+pub async fn look(app: &App, refund: &Refund) -> Result<(), FlowError> {
+    match refund.state {
+        RefundState::Asking if refund.asked == 0 => ask(app, refund).await,
+        RefundState::Asking | RefundState::Processing | RefundState::Abnormal => query(app, refund).await,
+        RefundState::Waiting
+        | RefundState::Success
+        | RefundState::Closed
+        | RefundState::Failed
+        | RefundState::Rejected => Ok(()),
+    }
+}
+
+/// Sends the request, always with the same number and amounts.
+async fn ask(app: &App, refund: &Refund) -> Result<(), FlowError> {
+    let (id, now, payment) = (refund.id, app.clock.now(), refund.transaction_id.clone());
+    let claimed = app
+        .store
+        .write(move |db| {
+            let start = paced(db, &payment, Some(id), now)?;
+            if start > now {
+                // Another refund of this payment went out within the minute.
+                let answer = Answer { word: "PACED", next_at: start, refused_at: None };
+                refunds::answered(db, id, answer)?;
+                return Ok(false);
+            }
+            refunds::claim_request(db, id, now, CLAIM_MS)
+        })
+        .await?;
+    if !claimed {
+        return Ok(());
+    }
+    let gateway = app.gateway(refund.provider);
+    let request = gateway.refund(refund, &app.clock.stamp()?);
+    let (asked, outcome) = match app.http.send(&request).await {
+        Err(error) => (RefundAsked::Unknown { code: error.to_string() }, "no_answer"),
+        Ok(answer) => match gateway.refund_asked(&answer, refund) {
+            Err(untrusted) => (RefundAsked::Unknown { code: untrusted.to_string() }, "untrusted"),
+            Ok(asked @ RefundAsked::Accepted { .. }) => (asked, "accepted"),
+            Ok(asked) => (asked, "not_accepted"),
+        },
+    };
+    app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
+    remember(app, refund, asked).await
+}
+
+async fn remember(app: &App, refund: &Refund, asked: RefundAsked) -> Result<(), FlowError> {
+    let (refund, now) = (refund.clone(), app.clock.now());
+    let asked_now = refund.asked.saturating_add(1);
+    if !matches!(asked, RefundAsked::Accepted { .. }) {
+        let number = &refund.out_refund_no;
+        tracing::warn!(out_refund_no = %number, "refund {number} was not accepted: {asked:?}");
+    }
+    if asked == RefundAsked::NotEnough {
+        app.metrics.alerts.with_label_values(&[refund_settlement::NOT_ENOUGH]).inc();
+    }
+    app.store
+        .write(move |db| {
+            let (word, refused_at) = match &asked {
+                RefundAsked::Accepted { refund_id } => {
+                    return refund_settlement::accepted(db, &refund, refund_id, next_look(now, now), now);
+                }
+                RefundAsked::NotEnough => {
+                    refund_settlement::report(db, &refund, refund_settlement::NOT_ENOUGH, "", now)?;
+                    ("NOTENOUGH", None)
+                }
+                RefundAsked::Unknown { code } => (code.as_str(), None),
+                RefundAsked::Refused { code } => (code.as_str(), Some(now)),
+            };
+            if refund.last_answer.as_deref() != Some(word) {
+                refund_settlement::tell(db, &refund, word, now)?;
+            }
+            let next_at = next_try(asked_now, now);
+            refunds::answered(db, refund.id, Answer { word, next_at, refused_at })
+        })
+        .await?;
+    Ok(())
+}
+
+/// Asks what became of it; a verified answer moves it, and "unknown there" lets the same request go out again.
+async fn query(app: &App, refund: &Refund) -> Result<(), FlowError> {
+    let (id, now) = (refund.id, app.clock.now());
+    if !app.store.write(move |db| refunds::claim_query(db, id, now, QUERY_GAP_MS)).await? {
+        return Ok(());
+    }
+    let gateway = app.gateway(refund.provider);
+    let request = gateway.refund_query(refund, &app.clock.stamp()?);
+    let (news, outcome, body) = match app.http.send(&request).await {
+        Err(error) => (RefundNews::Unknown { code: error.to_string() }, "no_answer", Vec::new()),
+        Ok(answer) => match gateway.refund_news(&answer, refund) {
+            Err(untrusted) => (RefundNews::Unknown { code: untrusted.to_string() }, "untrusted", Vec::new()),
+            Ok(RefundNews::NotFound) => (RefundNews::NotFound, "not_found", Vec::new()),
+            Ok(news) => (news, "answered", answer.body),
+        },
+    };
+    app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
+    match news {
+        RefundNews::Found(verified) => settle(app, refund, verified, body).await,
+        RefundNews::NotFound if refund.state == RefundState::Asking => not_found(app, refund).await,
+        // Accepted once, and unknown now: nothing is concluded from it.
+        RefundNews::NotFound => later(app, refund, "REFUNDNOTEXIST".to_owned()).await,
+        RefundNews::Unknown { code } => later(app, refund, code).await,
+    }
+}
+
+async fn settle(
+    app: &App,
+    refund: &Refund,
+    verified: VerifiedRefund,
+    body: Vec<u8>,
+) -> Result<(), FlowError> {
+    let (refund, now) = (refund.clone(), app.clock.now());
+    let state = verified.standing().state();
+    let notice = Notice {
+        id: app.clock.ordered_id()?,
+        received_at: now.0,
+        provider: refund.provider.as_str().to_owned(),
+        source: "refund_query".to_owned(),
+        verdict: format!("refund_{}", state.as_str()),
+        out_trade_no: Some(refund.out_trade_no.as_str().to_owned()),
+        transaction_id: Some(refund.transaction_id.as_str().to_owned()),
+        remote_ip: String::new(),
+        headers: String::new(),
+        body,
+        reply: String::new(),
+    };
+    let number = refund.out_refund_no.clone();
+    let next_at = next_look(refund.asked_at.unwrap_or(refund.requested_at), now);
+    let ended = app
+        .store
+        .write(move |db| refund_settlement::conclude(db, &refund, &verified, &notice, next_at, now))
+        .await?;
+    if ended == refund_settlement::Ended::Moved {
+        let word = state.as_str();
+        tracing::info!(out_refund_no = %number, "refund {number} is {word}");
+        if matches!(state, RefundState::Abnormal | RefundState::Closed) {
+            app.metrics
+                .alerts
+                .with_label_values(&[if state.is_final() {
+                    refund_settlement::FAILED
+                } else {
+                    refund_settlement::ABNORMAL
+                }])
+                .inc();
+        }
+    }
+    Ok(())
+}
+
+/// The gateway does not know it. After a refusal, and once no request of ours can still be on its way, that ends
+/// it; otherwise the same request goes out again.
+async fn not_found(app: &App, refund: &Refund) -> Result<(), FlowError> {
+    let now = app.clock.now();
+    let asked_at = refund.asked_at.unwrap_or(now);
+    // A negative age is a clock that was set back.
+    let old = !(0..SETTLE_DOWN_MS).contains(&now.since(asked_at));
+    if refund.refused_at.is_none() {
+        return ask(app, refund).await;
+    }
+    if !old {
+        let word = refund.last_answer.clone().unwrap_or_default();
+        let (id, refused_at) = (refund.id, refund.refused_at);
+        let next_at = asked_at.plus_ms(SETTLE_DOWN_MS);
+        let answer =
+            move |db: &mut Db| refunds::answered(db, id, Answer { word: &word, next_at, refused_at });
+        return Ok(app.store.write(answer).await?);
+    }
+    let (failed, number) = (refund.clone(), refund.out_refund_no.clone());
+    if app.store.write(move |db| refund_settlement::fail(db, &failed, now)).await? {
+        app.metrics.alerts.with_label_values(&[refund_settlement::FAILED]).inc();
+        tracing::error!(out_refund_no = %number, "refund {number} was refused by the gateway and is given up");
+    }
+    Ok(())
+}
+
+async fn later(app: &App, refund: &Refund, word: String) -> Result<(), FlowError> {
+    let now = app.clock.now();
+    let next_at = next_look(refund.asked_at.unwrap_or(refund.requested_at), now);
+    let (id, refused_at) = (refund.id, refund.refused_at);
+    app.store.write(move |db| refunds::answered(db, id, Answer { word: &word, next_at, refused_at })).await?;
+    Ok(())
+}
+
+/// Not sooner than a minute after the last request about the same payment.
+pub(super) fn paced(
+    db: &mut Db,
+    payment: &TransactionId,
+    besides: Option<i64>,
+    now: UnixMs,
+) -> Result<UnixMs, StoreError> {
+    let last = refunds::last_request(db, payment, besides)?;
+    // A request in the future is a clock that was set back.
+    let free =
+        last.map(|last| last.plus_ms(PACE_MS)).filter(|free| free.since(now) <= PACE_MS.saturating_mul(50));
+    Ok(free.map_or(now, |free| free.max(now)))
+}

@@ -1,0 +1,61 @@
+//! refundquery: asks where a refund stands. Its reply is signed, so this alone ends a refund.
+//!
+//! Source: the refund query page beside 4011984092 (read 2026-11). `refund_recv_accout_$n` is spelt so by the protocol.
+
+use super::{
+    Account,
+    reply::{self, Reply},
+    xml::Fields,
+};
+use crate::{
+    domain::{money::Fen, refund::Refund},
+    gateway::{RefundNews, RefundStanding, Request, Response, Stamp, Untrusted, VerifiedRefund},
+};
+
+/// Groups in one reply: by our own refund number there is one; by an order's number there would be up to 20.
+const GROUPS: usize = 50;
+
+pub fn request(account: &Account, refund: &Refund, stamp: &Stamp) -> Request {
+    let fields: Fields = [("out_refund_no", refund.out_refund_no.as_str())].into_iter().collect();
+    super::signed_request(account, "refundquery", "/pay/refundquery", fields, stamp)
+}
+
+/// A status this program has never heard of is `Unknown`.
+///
+/// # Errors
+/// A reply that may not be used; one that speaks of another refund, payment or amount.
+pub fn read(account: &Account, answer: &Response, refund: &Refund) -> Result<RefundNews, Untrusted> {
+    let fields = match reply::read(account, answer, &refund.out_trade_no)? {
+        Reply::Done(fields) => fields,
+        Reply::Failed { err_code, .. } if err_code == "REFUNDNOTEXIST" => return Ok(RefundNews::NotFound),
+        Reply::Failed { err_code, .. } => return Ok(RefundNews::Unknown { code: err_code }),
+    };
+    let group = (0..GROUPS)
+        .find(|n| fields.get(&format!("out_refund_no_{n}")) == Some(refund.out_refund_no.as_str()))
+        .ok_or(Untrusted::Identity("out_refund_no"))?;
+    let of_group = |name: &str| fields.get(&format!("{name}_{group}"));
+    let amount = |text: Option<&str>| text.and_then(|text| Fen::parse_fen(text).ok());
+    if fields.get("transaction_id").is_some_and(|named| named != refund.transaction_id.as_str()) {
+        return Err(Untrusted::Identity("transaction_id"));
+    }
+    if amount(of_group("refund_fee")) != Some(refund.amount) {
+        return Err(Untrusted::Identity("refund_fee"));
+    }
+    if amount(fields.get("total_fee")) != Some(refund.total) {
+        return Err(Untrusted::Identity("total_fee"));
+    }
+    let status = of_group("refund_status").ok_or(Untrusted::Incomplete("refund_status"))?;
+    let standing = match status {
+        "SUCCESS" => RefundStanding::Success,
+        "PROCESSING" => RefundStanding::Processing,
+        "CHANGE" => RefundStanding::Abnormal,
+        "REFUNDCLOSE" => RefundStanding::Closed,
+        unknown => return Ok(RefundNews::Unknown { code: unknown.to_owned() }),
+    };
+    Ok(RefundNews::Found(VerifiedRefund {
+        out_refund_no: refund.out_refund_no.clone(),
+        standing,
+        refund_id: of_group("refund_id").ok_or(Untrusted::Incomplete("refund_id"))?.to_owned(),
+        received_by: of_group("refund_recv_accout").unwrap_or_default().to_owned(),
+    }))
+}

@@ -1,0 +1,270 @@
+//! Where a refund moves: taken on, decided, ended. Each move books what belongs to it in the same transaction:
+//! ledger, reservation, work items, evidence and the order's story.
+
+use super::{
+    Db, StoreError, attempts,
+    events::{self, Event, EventKind},
+    ledger,
+    notices::{self, Notice},
+    refunds::{Answer, answered},
+    schema::{orders, refunds, work_items as items},
+    work_items::{self, Matter},
+};
+use crate::{
+    domain::{
+        ledger::{Account, Entry, Kind},
+        refund::{Refund, RefundState},
+        time::UnixMs,
+    },
+    gateway::{RefundStanding, VerifiedRefund},
+};
+use diesel::prelude::*;
+
+/// The work item of a refund that the merchant's funds do not cover.
+pub const NOT_ENOUGH: &str = "refund_not_enough";
+/// The work item of a refund that the payer's card cannot take.
+pub const ABNORMAL: &str = "refund_abnormal";
+/// The work item of a refund that came to nothing.
+pub const FAILED: &str = "refund_failed";
+
+/// The gateway has taken the request on.
+///
+/// # Errors
+/// The database.
+pub fn accepted(
+    db: &mut Db,
+    refund: &Refund,
+    refund_id: &str,
+    next_at: UnixMs,
+    now: UnixMs,
+) -> Result<(), StoreError> {
+    let asking = refunds::table
+        .filter(refunds::id.eq(refund.id))
+        .filter(refunds::state.eq(RefundState::Asking.as_str()));
+    let moved = diesel::update(asking)
+        .set((
+            refunds::state.eq(RefundState::Processing.as_str()),
+            refunds::refund_id.eq(refund_id),
+            refunds::last_answer.eq("SUCCESS"),
+            refunds::next_at.eq(next_at.0),
+        ))
+        .execute(db)?;
+    if moved == 1 {
+        tell(db, refund, "accepted", now)?;
+        work_items::close_of_refund(db, NOT_ENOUGH, refund.out_refund_no.as_str(), "accepted", now)?;
+    }
+    Ok(())
+}
+
+/// A second administrator says yes (`Asking`) or no (`Rejected`). `false` when somebody decided before, or when
+/// `decided_by` is who asked for it.
+///
+/// # Errors
+/// The database.
+pub fn decide(
+    db: &mut Db,
+    refund: &Refund,
+    decided_by: &str,
+    approved: Option<UnixMs>,
+    now: UnixMs,
+) -> Result<bool, StoreError> {
+    let waiting = refunds::table
+        .filter(refunds::id.eq(refund.id))
+        .filter(refunds::state.eq(RefundState::Waiting.as_str()))
+        .filter(refunds::requested_by.ne(decided_by));
+    let state = if approved.is_some() { RefundState::Asking } else { RefundState::Rejected };
+    let finished_at = approved.is_none().then_some(now.0);
+    let decided = diesel::update(waiting)
+        .set((
+            refunds::state.eq(state.as_str()),
+            refunds::decided_by.eq(decided_by),
+            refunds::next_at.eq(approved.map(|at| at.0)),
+            refunds::finished_at.eq(finished_at),
+        ))
+        .execute(db)?;
+    if decided == 0 {
+        return Ok(false);
+    }
+    if approved.is_none() {
+        release(db, refund, None, now)?;
+    }
+    tell(db, refund, state.as_str(), now)?;
+    Ok(true)
+}
+
+/// What a verified answer did to a refund.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It moved to the state the gateway reports.
+    Moved,
+    /// It was there before.
+    Already,
+}
+
+/// Brings a refund to where the gateway says it stands: the one door through which refunds end. `notice` is
+/// the reply that says so, kept when it moves something.
+///
+/// # Errors
+/// The database; then nothing was written.
+pub fn conclude(
+    db: &mut Db,
+    refund: &Refund,
+    news: &VerifiedRefund,
+    notice: &Notice,
+    next_at: UnixMs,
+    now: UnixMs,
+) -> Result<Ended, StoreError> {
+    let state = news.standing().state();
+    let from: &[RefundState] = match news.standing() {
+        RefundStanding::Processing => &[RefundState::Asking],
+        RefundStanding::Abnormal => &[RefundState::Asking, RefundState::Processing],
+        RefundStanding::Success | RefundStanding::Closed => {
+            &[RefundState::Asking, RefundState::Processing, RefundState::Abnormal]
+        }
+    };
+    let movable = refunds::table
+        .filter(refunds::out_refund_no.eq(news.out_refund_no().as_str()))
+        .filter(refunds::state.eq_any(from.iter().map(|state| state.as_str())));
+    let moved = diesel::update(movable)
+        .set((
+            refunds::state.eq(state.as_str()),
+            refunds::refund_id.eq(refund.refund_id.as_deref().unwrap_or(news.refund_id())),
+            refunds::last_answer.eq(state.as_str()),
+            refunds::refused_at.eq(None::<i64>),
+            refunds::next_at.eq((!state.is_final()).then_some(next_at.0)),
+            refunds::finished_at.eq(state.is_final().then_some(now.0)),
+        ))
+        .execute(db)?;
+    if moved == 0 {
+        let word = state.as_str();
+        answered(db, refund.id, Answer { word, next_at, refused_at: None })?;
+        return Ok(Ended::Already);
+    }
+    notices::insert(db, notice)?;
+    book(db, refund, state, &notice.id, now)?;
+    let detail = match news.received_by() {
+        "" => state.as_str().to_owned(),
+        whom => format!("{} → {whom}", state.as_str()),
+    };
+    tell(db, refund, &detail, now)?;
+    Ok(Ended::Moved)
+}
+
+/// Ledger and work items of a refund that has just moved.
+fn book(
+    db: &mut Db,
+    refund: &Refund,
+    state: RefundState,
+    notice_id: &str,
+    now: UnixMs,
+) -> Result<(), StoreError> {
+    let number = refund.out_refund_no.as_str();
+    match state {
+        RefundState::Success => {
+            if refund.user_id.is_some() {
+                let accounts = [Account::Refunds, Account::Gateway(refund.provider)];
+                let entry =
+                    Entry::of_refund(Kind::Refund, refund.id, refund.order_id, accounts, refund.amount);
+                ledger::insert(db, &entry, Some(notice_id), now)?;
+            }
+            for kind in [NOT_ENOUGH, ABNORMAL] {
+                work_items::close_of_refund(db, kind, number, "refunded", now)?;
+            }
+            if let Some(id) = refund.work_item_id {
+                work_items::close_refunded(db, id, &format!("refunded by {number}"), now)?;
+            }
+            Ok(())
+        }
+        RefundState::Closed => {
+            release(db, refund, Some(notice_id), now)?;
+            report(db, refund, FAILED, notice_id, now)
+        }
+        RefundState::Abnormal => report(db, refund, ABNORMAL, notice_id, now),
+        _ => Ok(()),
+    }
+}
+
+/// The gateway has refused the request and knows no such refund. `false` when it has moved since.
+///
+/// # Errors
+/// The database.
+pub fn fail(db: &mut Db, refund: &Refund, now: UnixMs) -> Result<bool, StoreError> {
+    let refused = refunds::table
+        .filter(refunds::id.eq(refund.id))
+        .filter(refunds::state.eq(RefundState::Asking.as_str()))
+        .filter(refunds::refused_at.is_not_null())
+        .filter(refunds::asked.eq(refund.asked));
+    let failed = diesel::update(refused)
+        .set((
+            refunds::state.eq(RefundState::Failed.as_str()),
+            refunds::next_at.eq(None::<i64>),
+            refunds::finished_at.eq(now.0),
+        ))
+        .execute(db)?;
+    if failed == 0 {
+        return Ok(false);
+    }
+    release(db, refund, None, now)?;
+    report(db, refund, FAILED, "", now)?;
+    work_items::close_of_refund(db, NOT_ENOUGH, refund.out_refund_no.as_str(), "failed", now)?;
+    tell(db, refund, "failed", now)?;
+    Ok(true)
+}
+
+/// Gives the reserved amount back to the payment and to the user's balance.
+fn release(db: &mut Db, refund: &Refund, notice_id: Option<&str>, now: UnixMs) -> Result<(), StoreError> {
+    let amount = refund.amount.get();
+    if let Some(id) = refund.order_id {
+        diesel::update(orders::table.find(id))
+            .set(orders::refund_fen.eq(orders::refund_fen - amount))
+            .execute(db)?;
+    }
+    if let Some(id) = refund.work_item_id {
+        diesel::update(items::table.find(id))
+            .set(items::refund_fen.eq(items::refund_fen - amount))
+            .execute(db)?;
+    }
+    if let Some(user_id) = refund.user_id {
+        let accounts = [Account::Refunds, Account::User(user_id)];
+        let entry =
+            Entry::of_refund(Kind::RefundRelease, refund.id, refund.order_id, accounts, refund.amount);
+        ledger::insert(db, &entry, notice_id, now)?;
+    }
+    Ok(())
+}
+
+/// Opens a work item about a refund.
+///
+/// # Errors
+/// The database.
+pub fn report(
+    db: &mut Db,
+    refund: &Refund,
+    kind: &str,
+    notice_id: &str,
+    now: UnixMs,
+) -> Result<(), StoreError> {
+    let matter = Matter {
+        kind,
+        out_trade_no: refund.out_trade_no.as_str(),
+        transaction_id: refund.transaction_id.as_str(),
+        out_refund_no: refund.out_refund_no.as_str(),
+        notice_id,
+        payment: None,
+    };
+    work_items::open_once(db, matter, now).map(|_| ())
+}
+
+/// Adds a step to the story of the order that the refunded payment named.
+///
+/// # Errors
+/// The database.
+pub fn tell(db: &mut Db, refund: &Refund, what: &str, now: UnixMs) -> Result<(), StoreError> {
+    let order_id = match refund.order_id {
+        Some(id) => Some(id),
+        None => attempts::by_number(db, &refund.out_trade_no)?.map(|attempt| attempt.order_id),
+    };
+    let Some(order_id) = order_id else { return Ok(()) };
+    let detail = format!("{} -{} {what}", refund.out_refund_no, refund.amount);
+    events::insert(db, order_id, &Event { at: now, kind: EventKind::Refund, detail })
+}
