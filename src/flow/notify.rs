@@ -17,7 +17,7 @@ use crate::{
     store::{
         Db, StoreError, attempts,
         notices::{self, Notice},
-        pending, refunds,
+        pending, refund_settlement, refunds,
         settlement::REFUNDED_ELSEWHERE,
         work_items::{self, Matter},
     },
@@ -139,6 +139,9 @@ fn take_hint(
     let (ack, verdict) = match refunds::by_number(db, &hint.out_refund_no)? {
         Some(refund) if refund.is_named_by(hint) => {
             refunds::hurry(db, refund.id, now, REFUND_HURRY_GAP_MS)?;
+            if refund.state.is_final() && !refund.state.is_reserved() && hint.status == "SUCCESS" {
+                refund_settlement::report(db, &refund, refund_settlement::CONTRADICTED, "", now)?;
+            }
             (Ack::Received, "refund_hint")
         }
         Some(_) => (Ack::Refused(REFUND_REFUSED), "refund_mismatch"),

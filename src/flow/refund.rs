@@ -4,7 +4,6 @@ use super::FlowError;
 use crate::{
     app::App,
     domain::{
-        ids::TransactionId,
         refund::{PACE_MS, Refund, RefundState, SETTLE_DOWN_MS, next_look, next_try},
         time::UnixMs,
     },
@@ -40,18 +39,18 @@ pub async fn look(app: &App, refund: &Refund) -> Result<(), FlowError> {
 
 /// Sends the request, always with the same number and amounts.
 async fn ask(app: &App, refund: &Refund) -> Result<(), FlowError> {
-    let (id, now, payment) = (refund.id, app.clock.now(), refund.transaction_id.clone());
+    let (wanted, now) = (refund.clone(), app.clock.now());
     let claimed = app
         .store
         .write(move |db| {
-            let start = paced(db, &payment, Some(id), now)?;
+            let start = paced(db, &wanted, now)?;
             if start > now {
                 // Another refund of this payment went out within the minute.
                 let answer = Answer { word: "PACED", next_at: start, refused_at: None };
-                refunds::answered(db, id, answer)?;
+                refunds::answered(db, wanted.id, answer)?;
                 return Ok(false);
             }
-            refunds::claim_request(db, id, now, CLAIM_MS)
+            refunds::claim_request(db, wanted.id, now, CLAIM_MS)
         })
         .await?;
     if !claimed {
@@ -208,16 +207,10 @@ async fn later(app: &App, refund: &Refund, word: String) -> Result<(), FlowError
     Ok(())
 }
 
-/// Not sooner than a minute after the last request about the same payment.
-pub(super) fn paced(
-    db: &mut Db,
-    payment: &TransactionId,
-    besides: Option<i64>,
-    now: UnixMs,
-) -> Result<UnixMs, StoreError> {
-    let last = refunds::last_request(db, payment, besides)?;
-    // A request in the future is a clock that was set back.
-    let free =
-        last.map(|last| last.plus_ms(PACE_MS)).filter(|free| free.since(now) <= PACE_MS.saturating_mul(50));
+/// When a request about this payment may go out: a minute after the last one about it.
+fn paced(db: &mut Db, refund: &Refund, now: UnixMs) -> Result<UnixMs, StoreError> {
+    let last = refunds::last_request(db, &refund.transaction_id, refund.id)?;
+    // Farther than a minute only by a clock that was set back since.
+    let free = last.map(|last| last.plus_ms(PACE_MS)).filter(|free| free.since(now) <= PACE_MS);
     Ok(free.map_or(now, |free| free.max(now)))
 }

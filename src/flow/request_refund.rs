@@ -1,10 +1,7 @@
 //! Asking for a refund: its amount is reserved and everything written down before the gateway hears of it, and a
 //! large one waits for a second administrator.
 
-use super::{
-    FlowError,
-    refund::{look, paced},
-};
+use super::{FlowError, refund::look};
 use crate::{
     app::App,
     domain::{
@@ -175,7 +172,7 @@ impl Desk {
         if !reserve(db, &paid, wish.amount)? {
             return Ok(Err(RefundError::TooMuch(left(&paid))));
         }
-        let new = self.refund(db, &paid, wish)?;
+        let new = self.refund(&paid, wish);
         let id = refunds::insert(db, &new)?;
         let refund = refunds::by_id(db, id)?.ok_or(StoreError::Unreadable("refund"))?;
         self.record(db, &paid, &refund)?;
@@ -226,12 +223,11 @@ impl Desk {
         Ok(Ok(()))
     }
 
-    fn refund(&self, db: &mut Db, paid: &Paid, wish: &Wish) -> Result<NewRefund, StoreError> {
+    fn refund(&self, paid: &Paid, wish: &Wish) -> NewRefund {
         // By the sum, so that a large refund is not split into small ones.
         let sum = paid.reserved.get().saturating_add(wish.amount.get());
         let waiting = sum > self.second_admin_above.get();
-        let next_at = paced(db, &paid.transaction_id, None, self.now)?;
-        Ok(NewRefund {
+        NewRefund {
             out_refund_no: self.number.clone(),
             intent: wish.intent.clone(),
             order_id: paid.order_id,
@@ -249,8 +245,8 @@ impl Desk {
             requested_by: self.actor.clone(),
             requested_at: self.now,
             state: if waiting { RefundState::Waiting } else { RefundState::Asking },
-            next_at: (!waiting).then_some(next_at),
-        })
+            next_at: (!waiting).then_some(self.now),
+        }
     }
 
     fn record(&self, db: &mut Db, paid: &Paid, refund: &Refund) -> Result<(), StoreError> {
@@ -325,7 +321,8 @@ fn of_work_item(db: &mut Db, item: &WorkItem) -> Result<Result<Paid, RefundError
     }))
 }
 
-/// A second administrator agrees, and the gateway is asked; or says no, and everything is as before.
+/// A second administrator agrees, and the gateway is asked; or says no, and everything is as before. Who asked
+/// for it may take it back while it waits.
 ///
 /// # Errors
 /// No such refund; the one who asked decides about it, or it was decided before; the books.
@@ -343,8 +340,7 @@ pub async fn decide(
             let Some(refund) = refunds::by_number(db, &number)? else {
                 return Ok(Err(RefundError::NotFound));
             };
-            let start = paced(db, &refund.transaction_id, Some(refund.id), now)?;
-            if !refund_settlement::decide(db, &refund, &name, agreed.then_some(start), now)? {
+            if !refund_settlement::decide(db, &refund, &name, agreed, now)? {
                 return Ok(Err(RefundError::NotYours));
             }
             let act = Act {

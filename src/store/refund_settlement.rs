@@ -24,6 +24,8 @@ use diesel::prelude::*;
 pub const NOT_ENOUGH: &str = "refund_not_enough";
 /// The work item of a refund that the payer's card cannot take.
 pub const ABNORMAL: &str = "refund_abnormal";
+/// The work item of a refund that ended here without money moving, and that a message says was paid out.
+pub const CONTRADICTED: &str = "refund_contradicted";
 /// The work item of a refund that came to nothing.
 pub const FAILED: &str = "refund_failed";
 
@@ -56,36 +58,37 @@ pub fn accepted(
     Ok(())
 }
 
-/// A second administrator says yes (`Asking`) or no (`Rejected`). `false` when somebody decided before, or when
-/// `decided_by` is who asked for it.
+/// A second administrator says yes (`Asking`) or no (`Rejected`); who asked for it may only say no. `false` when
+/// it was decided before.
 ///
 /// # Errors
 /// The database.
 pub fn decide(
     db: &mut Db,
     refund: &Refund,
-    decided_by: &str,
-    approved: Option<UnixMs>,
+    actor: &str,
+    agreed: bool,
     now: UnixMs,
 ) -> Result<bool, StoreError> {
+    if agreed && refund.requested_by == actor {
+        return Ok(false);
+    }
+    let state = if agreed { RefundState::Asking } else { RefundState::Rejected };
     let waiting = refunds::table
         .filter(refunds::id.eq(refund.id))
-        .filter(refunds::state.eq(RefundState::Waiting.as_str()))
-        .filter(refunds::requested_by.ne(decided_by));
-    let state = if approved.is_some() { RefundState::Asking } else { RefundState::Rejected };
-    let finished_at = approved.is_none().then_some(now.0);
+        .filter(refunds::state.eq(RefundState::Waiting.as_str()));
     let decided = diesel::update(waiting)
         .set((
             refunds::state.eq(state.as_str()),
-            refunds::decided_by.eq(decided_by),
-            refunds::next_at.eq(approved.map(|at| at.0)),
-            refunds::finished_at.eq(finished_at),
+            refunds::decided_by.eq(Some(actor).filter(|actor| *actor != refund.requested_by)),
+            refunds::next_at.eq(agreed.then_some(now.0)),
+            refunds::finished_at.eq((!agreed).then_some(now.0)),
         ))
         .execute(db)?;
     if decided == 0 {
         return Ok(false);
     }
-    if approved.is_none() {
+    if !agreed {
         release(db, refund, None, now)?;
     }
     tell(db, refund, state.as_str(), now)?;

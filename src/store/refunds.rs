@@ -240,27 +240,21 @@ pub fn open(db: &mut Db, limit: i64) -> Result<Vec<Refund>, StoreError> {
     rows.into_iter().map(RefundRow::refund).collect()
 }
 
-/// When the last request about this payment was or will be sent, leaving out one refund.
+/// When the last request about this payment went out, leaving out one refund.
 ///
 /// # Errors
 /// The database.
 pub fn last_request(
     db: &mut Db,
     payment: &TransactionId,
-    besides: Option<i64>,
+    besides: i64,
 ) -> Result<Option<UnixMs>, StoreError> {
-    let (asked, next): (Option<i64>, Option<i64>) = refunds::table
+    let asked: Option<i64> = refunds::table
         .filter(refunds::transaction_id.eq(payment.as_str()))
-        .filter(refunds::id.ne(besides.unwrap_or_default()))
-        .select((
-            diesel::dsl::max(refunds::asked_at),
-            // Not asked yet, and in the queue before us.
-            diesel::dsl::sql::<diesel::sql_types::Nullable<diesel::sql_types::BigInt>>(
-                "MAX(CASE WHEN state = 'asking' AND asked = 0 THEN next_at END)",
-            ),
-        ))
+        .filter(refunds::id.ne(besides))
+        .select(diesel::dsl::max(refunds::asked_at))
         .first(db)?;
-    Ok(asked.max(next).map(UnixMs))
+    Ok(asked.map(UnixMs))
 }
 
 /// Unfinished refunds whose time has come, the longest waiting first.

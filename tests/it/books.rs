@@ -316,3 +316,46 @@ fn numbered(n: u32) -> Notice {
         reply: String::new(),
     }
 }
+
+#[actix_web::test]
+async fn books_of_the_first_version_are_brought_up_to_date_with_everything_in_them() {
+    use diesel::{Connection, connection::SimpleConnection};
+    let files = Files::new();
+    let path = files.folder.join("books.db");
+    let mut first = diesel::SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    first.batch_execute(include_str!("../../migrations/sqlite/00000000000001_books/up.sql")).unwrap();
+    first
+        .batch_execute(
+            "CREATE TABLE __diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY NOT NULL,
+                run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP);
+            INSERT INTO __diesel_schema_migrations (version) VALUES ('00000000000001');
+            INSERT INTO users VALUES (1, 'ann', 'h', 'user', 1);
+            INSERT INTO orders (id, out_trade_no, user_id, intent, goods_name, amount_fen, environment, status, created_at,
+                expires_at, close_after, paid_at, transaction_id, settled_by)
+                VALUES (7, 'n7', 1, 'i', 'g', 100, 'simulator', 1, 1, 1, 1, 1, 'T7', 'notify');
+            INSERT INTO attempts (out_trade_no, order_id, channel, provider, account, environment, amount_fen, goods_name,
+                payer, client_ip, notify_url, created_at, expires_at)
+                VALUES ('n7', 7, 'wechat_jsapi', 'wechat', 'm:a', 'simulator', 100, 'g', 'o', '', '', 1, 1);
+            INSERT INTO notices VALUES ('m1', 1, 'wechat', 'notify', 'ok', 'n7', 'T7', '', '', '', '');
+            INSERT INTO ledger (kind, order_id, account, amount_fen, notice_id, created_at) VALUES
+                ('top_up', 7, 'gateway:wechat', -100, 'm1', 1), ('top_up', 7, 'user:1', 100, 'm1', 1);
+            INSERT INTO work_items (kind, out_trade_no, transaction_id, notice_id, opened_at)
+                VALUES ('second_payment', 'n7', 'T8', 'm1', 1);",
+        )
+        .unwrap();
+    drop(first);
+    let store = Store::open(&files.database()).unwrap();
+    assert_eq!(store.read(books::breaches).await.unwrap(), Vec::<String>::new());
+    let found = store
+        .read(|db| {
+            use shouyin::store::{ledger, settlement, work_items};
+            let balance = ledger::balance(db, &shouyin::domain::ledger::Account::User(1))?;
+            let paid =
+                settlement::paid_attempt(db, 7)?.map(|attempt| attempt.out_trade_no.as_str().to_owned());
+            Ok((balance, paid, work_items::list(db, None, 9)?.len()))
+        })
+        .await;
+    assert_eq!(found.unwrap(), (100, Some("n7".to_owned()), 1));
+    let gone = store.write(|db| Ok(sql_query("DELETE FROM ledger").execute(db)?)).await;
+    assert!(gone.is_err(), "the new ledger is as append-only as the old one");
+}
