@@ -151,6 +151,23 @@ mod tests {
     }
 
     #[test]
+    fn two_to_the_53rd_is_the_last_amount() {
+        let last = Fen::new(Fen::MAX).unwrap();
+        assert_eq!(Fen::MAX, 9_007_199_254_740_992);
+        assert_eq!(Fen::parse_fen("9007199254740992"), Ok(last));
+        assert_eq!(Fen::parse_fen("9007199254740993"), Err(AmountError::TooLarge));
+        assert_eq!((Fen::new(Fen::MAX + 1), Fen::new(-1)), (None, None));
+        let one = Fen::new(1).unwrap();
+        assert_eq!(last.checked_add(one), None);
+        assert_eq!(one.checked_add(one), Fen::new(2));
+    }
+
+    #[test]
+    fn an_amount_is_shown_in_yuan_with_its_sign() {
+        assert_eq!(Fen::new(990).unwrap().to_string(), "¥9.90");
+    }
+
+    #[test]
     fn negative_sums_are_written_with_one_sign() {
         assert_eq!(yuan_text(-5), "-0.05");
         assert_eq!(yuan_text(-2000), "-20.00");

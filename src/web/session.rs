@@ -11,7 +11,10 @@ use actix_web::{
     FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder,
     cookie::{Cookie, SameSite, time::Duration},
     dev::Payload,
-    http::Method,
+    http::{
+        Method,
+        header::{COOKIE, HeaderValue},
+    },
     web::Data,
 };
 use std::{future::Future, net::IpAddr, ops::Deref, pin::Pin, sync::Arc};
@@ -85,6 +88,22 @@ fn cookie_name(app: &App) -> &'static str {
     if app.config.public_url.is_https() { "__Host-shouyin" } else { "shouyin" }
 }
 
+/// The secret in the cookie of that name, given the `Cookie` lines of a request: 64 hex digits, or nothing.
+///
+/// Names are compared as they stand. `HttpRequest::cookie` decodes percents first, so that `%5F_Host-shouyin`,
+/// which browsers let any sibling of our host set, would pass for the name they protect.
+pub fn carried<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Option<String> {
+    let mut values = lines
+        .flat_map(|line| line.split(|byte| *byte == b';'))
+        .filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+    let value = values.next()?;
+    // Two of one name: somebody planted one, and nothing tells which.
+    if values.next().is_some() || value.len() != 64 || !value.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
 impl FromRequest for Visitor {
     type Error = WebError;
     type Future = Pin<Box<dyn Future<Output = Result<Visitor, WebError>>>>;
@@ -98,10 +117,8 @@ impl FromRequest for Visitor {
 async fn visitor(request: &HttpRequest) -> Result<Visitor, WebError> {
     let web = web_of(request)?;
     let app = &web.app;
-    let carried = request
-        .cookie(cookie_name(app))
-        .map(|cookie| cookie.value().to_owned())
-        .filter(|value| value.len() == 64 && value.bytes().all(|b| b.is_ascii_hexdigit()));
+    let lines = request.headers().get_all(COOKIE).map(HeaderValue::as_bytes);
+    let carried = carried(lines, cookie_name(app));
     let session = match &carried {
         Some(secret) => log_in::session(app, secret).await?,
         None => None,

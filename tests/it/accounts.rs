@@ -47,6 +47,29 @@ async fn a_session_is_new_at_every_sign_in_and_dead_after_signing_out() {
 }
 
 #[actix_web::test]
+async fn only_the_one_cookie_of_the_very_name_says_who_a_browser_is() {
+    let shop = Shop::open().await;
+    let secret = shop.user("ann").await.cookie().unwrap();
+    let planted = "a".repeat(64);
+    for (line, expected) in [
+        (format!("shouyin={secret}"), true),
+        (format!("theme=dark; shouyin={secret} ;x"), true),
+        // Any sibling of a host may set a name that only decodes to a protected one.
+        (format!("%73houyin={secret}"), false),
+        (format!("shouyin=%{:02x}{}", secret.as_bytes()[0], &secret[1..]), false),
+        (format!("shouyin={planted}; shouyin={secret}"), false),
+        (format!("shouyin={secret}; shouyin={planted}"), false),
+        (format!("Shouyin={secret}"), false),
+        (format!("xshouyin={secret}"), false),
+        (format!("shouyin={secret}0"), false),
+        (format!("shouyin=\"{secret}\""), false),
+    ] {
+        let answer = shop.browser().send(Method::GET, "/orders", &[("cookie", &line)], None).await;
+        assert_eq!(answer.status == 200, expected, "{line}");
+    }
+}
+
+#[actix_web::test]
 async fn a_session_planted_before_signing_in_is_worth_nothing_afterwards() {
     let shop = Shop::open().await;
     shop.user("ann").await;

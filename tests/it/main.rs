@@ -6,6 +6,7 @@ mod attacks;
 mod books;
 mod callbacks;
 mod closing;
+mod corpus;
 mod demo;
 mod hammer;
 mod hardening;

@@ -33,7 +33,6 @@ pub fn read(account: &Account, answer: &Response, asked: &OutTradeNo) -> Result<
     };
     let state = fields.get("trade_state").ok_or(Untrusted::Incomplete("trade_state"))?;
     match state {
-        "SUCCESS" if fields.get("out_trade_no").is_none() => Err(Untrusted::Incomplete("out_trade_no")),
         "SUCCESS" => notify::payment(account, &fields).map(Trade::Paid).map_err(Untrusted::Incomplete),
         "REFUND" => Ok(Trade::Refunded),
         "CLOSED" | "REVOKED" => Ok(Trade::Closed { state: state.to_owned() }),

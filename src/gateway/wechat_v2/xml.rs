@@ -81,18 +81,20 @@ impl Fields {
     /// # Errors
     /// As `parse`.
     pub fn parse_root(bytes: &[u8], root: &'static str) -> Result<Fields, XmlFault> {
-        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let text = std::str::from_utf8(bytes).map_err(|_| XmlFault::Encoding)?;
-        if text.chars().any(|c| c.is_control() && !"\t\r\n".contains(c)) {
+        if !text.chars().all(is_character) {
             return Err(XmlFault::Entity);
         }
+        // The reader drops a byte order mark by itself.
         let mut reader = Reader::from_str(text);
         reader.config_mut().check_end_names = true;
         let mut document = Document::default();
+        let mut first = true;
         loop {
             match reader.read_event().map_err(|_| XmlFault::NotWellFormed)? {
                 Event::Eof => return document.finish(),
-                Event::Decl(decl) => document.declaration(&decl, text.is_ascii())?,
+                Event::Decl(decl) if first => declaration(&decl, text.is_ascii())?,
+                Event::Decl(_) => return Err(XmlFault::NotWellFormed),
                 Event::DocType(_) | Event::Comment(_) | Event::PI(_) => return Err(XmlFault::Forbidden),
                 Event::Start(tag) => document.open(plain_name(&tag)?, root)?,
                 Event::Empty(tag) => {
@@ -102,11 +104,9 @@ impl Fields {
                 Event::End(_) => document.close()?,
                 Event::Text(text) => document.text(&text, false)?,
                 Event::CData(text) => document.text(&text, true)?,
-                Event::GeneralRef(reference) => {
-                    let character = resolve(&reference)?;
-                    document.text(character.encode_utf8(&mut [0; 4]), false)?;
-                }
+                Event::GeneralRef(reference) => document.character(resolve(&reference)?)?,
             }
+            first = false;
         }
     }
 }
@@ -123,7 +123,6 @@ struct Document {
     fields: BTreeMap<String, String>,
     root: Root,
     value: Option<Value>,
-    declared: bool,
 }
 
 #[derive(Default, PartialEq)]
@@ -142,18 +141,6 @@ struct Value {
 }
 
 impl Document {
-    fn declaration(&mut self, decl: &quick_xml::events::BytesDecl<'_>, ascii: bool) -> Result<(), XmlFault> {
-        if self.declared || self.root != Root::Before {
-            return Err(XmlFault::NotWellFormed);
-        }
-        self.declared = true;
-        match decl.encoding() {
-            None => Ok(()),
-            Some(Ok(name)) if ascii || name.eq_ignore_ascii_case("utf-8") => Ok(()),
-            Some(_) => Err(XmlFault::Encoding),
-        }
-    }
-
     fn open(&mut self, name: &str, root: &str) -> Result<(), XmlFault> {
         match self.root {
             Root::Before if name == root => {
@@ -187,10 +174,19 @@ impl Document {
 
     fn text(&mut self, text: &str, cdata: bool) -> Result<(), XmlFault> {
         match &mut self.value {
+            // XML forbids it outside CDATA, where it would look like an end of one.
+            _ if !cdata && text.contains("]]>") => return Err(XmlFault::NotWellFormed),
             Some(value) => value.push(text, cdata),
             None if !cdata && is_blank(text) => {}
             None => return Err(XmlFault::StrayText),
         }
+        Ok(())
+    }
+
+    /// One written as a reference: part of a value or out of place, never layout.
+    fn character(&mut self, character: char) -> Result<(), XmlFault> {
+        let value = self.value.as_mut().ok_or(XmlFault::StrayText)?;
+        value.push(character.encode_utf8(&mut [0; 4]), false);
         Ok(())
     }
 
@@ -227,6 +223,29 @@ impl Value {
     }
 }
 
+/// `version`, perhaps `encoding`, perhaps `standalone`, written without needless blanks.
+fn declaration(text: &str, ascii: bool) -> Result<(), XmlFault> {
+    let mut parts =
+        text.strip_prefix("xml ").ok_or(XmlFault::NotWellFormed)?.split_ascii_whitespace().peekable();
+    let mut next = |name| parts.next_if(|part| part.starts_with(name)).map(|part| quoted(part, name));
+    let (version, encoding, standalone) = (next("version"), next("encoding"), next("standalone"));
+    let plain = version == Some(Some("1.0"))
+        && matches!(standalone, None | Some(Some("yes" | "no")))
+        && parts.next().is_none();
+    match encoding {
+        _ if !plain => Err(XmlFault::NotWellFormed),
+        None => Ok(()),
+        Some(Some(name)) if ascii || name.eq_ignore_ascii_case("utf-8") => Ok(()),
+        Some(_) => Err(XmlFault::Encoding),
+    }
+}
+
+/// The value of `name="value"` or `name='value'`.
+fn quoted<'a>(part: &'a str, name: &str) -> Option<&'a str> {
+    let value = part.strip_prefix(name)?.strip_prefix('=')?;
+    ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote))
+}
+
 fn plain_name<'a>(tag: &'a quick_xml::events::BytesStart<'_>) -> Result<&'a str, XmlFault> {
     let name: &str = tag;
     let plain = name.len() <= MAX_NAME
@@ -247,9 +266,14 @@ fn resolve(reference: &quick_xml::events::BytesRef<'_>) -> Result<char, XmlFault
         _ => {}
     }
     match reference.resolve_char_ref() {
-        Ok(Some(c)) if !c.is_control() || "\t\r\n".contains(c) => Ok(c),
+        Ok(Some(c)) if is_character(c) => Ok(c),
         _ => Err(XmlFault::Entity),
     }
+}
+
+/// What XML allows in a document, less the control characters U+007F to U+009F.
+fn is_character(c: char) -> bool {
+    if c.is_control() { "\t\r\n".contains(c) } else { !matches!(c, '\u{FFFE}' | '\u{FFFF}') }
 }
 
 fn is_space(c: char) -> bool {
@@ -282,6 +306,7 @@ mod tests {
         check("<![CDATA[]]>", Ok(""));
         check("", Ok(""));
         check("<![CDATA[&amp;]]>", Ok("&amp;"));
+        check("]]&gt;", Ok("]]>"));
     }
 
     #[test]
@@ -294,6 +319,9 @@ mod tests {
         check("<?php ?>", Err(XmlFault::Forbidden));
         check("\u{1}", Err(XmlFault::Entity));
         check("a & b", Err(XmlFault::NotWellFormed));
+        check("a]]>b", Err(XmlFault::NotWellFormed));
+        check("\u{FFFE}", Err(XmlFault::Entity));
+        check("&#xFFFF;", Err(XmlFault::Entity));
     }
 
     #[test]
@@ -320,6 +348,10 @@ mod tests {
             ),
             ("<?xml version=\"1.0\" encoding=\"gbk\"?><xml><a>中</a></xml>", XmlFault::Encoding),
             ("<xml><a>1</b></xml>", XmlFault::NotWellFormed),
+            ("&#32;<xml><a>1</a></xml>", XmlFault::StrayText),
+            ("<xml>&#32;<a>1</a></xml>", XmlFault::StrayText),
+            ("<xml><a>1</a></xml>&#10;", XmlFault::StrayText),
+            ("\u{FEFF}\u{FEFF}<xml><a>1</a></xml>", XmlFault::StrayText),
             (&deep, XmlFault::Nested),
             (&wide, XmlFault::TooLarge),
         ];
@@ -333,6 +365,34 @@ mod tests {
     fn a_byte_order_mark_and_a_declaration_are_harmless() {
         let body = "\u{FEFF}<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<xml>\n<a>中</a>\n</xml>\n";
         assert_eq!(Fields::parse(body.as_bytes()).unwrap().get("a"), Some("中"));
+    }
+
+    #[test]
+    fn a_declaration_is_the_usual_one_at_the_very_start() {
+        let read = |declaration: &str| Fields::parse(format!("{declaration}<xml><a>1</a></xml>").as_bytes());
+        for usual in [
+            "<?xml version=\"1.0\"?>",
+            "<?xml version='1.0' encoding='utf-8' standalone='no' ?>\n",
+            "<?xml version=\"1.0\" encoding=\"gbk\"?>",
+            "<?xml version=\"1.0\" standalone=\"yes\"?>",
+        ] {
+            assert!(read(usual).is_ok(), "{usual}");
+        }
+        for (odd, fault) in [
+            ("<?xml?>", XmlFault::NotWellFormed),
+            ("<?xml version=\"2.0\"?>", XmlFault::NotWellFormed),
+            ("<?xml version=\"1.0'?>", XmlFault::NotWellFormed),
+            ("<?xml encoding=\"utf-8\"?>", XmlFault::NotWellFormed),
+            ("<?xml encoding=\"utf-8\" version=\"1.0\"?>", XmlFault::NotWellFormed),
+            ("<?xml version=\"1.0\" standalone=\"maybe\"?>", XmlFault::NotWellFormed),
+            ("<?xml version=\"1.0\" a=\"b\"?>", XmlFault::NotWellFormed),
+            ("<?xml version=\"1.0\" encoding=utf-8?>", XmlFault::Encoding),
+            ("<?xml\tversion=\"1.0\"?>", XmlFault::NotWellFormed),
+            ("\n<?xml version=\"1.0\"?>", XmlFault::NotWellFormed),
+            ("<?xml version=\"1.0\"?><?xml version=\"1.0\"?>", XmlFault::NotWellFormed),
+        ] {
+            assert_eq!(read(odd), Err(fault), "{odd}");
+        }
     }
 
     #[test]
