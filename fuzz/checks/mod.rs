@@ -4,6 +4,7 @@
 pub mod amount;
 pub mod gateway_reply;
 pub mod notify;
+pub mod refund;
 pub mod second;
 pub mod session_cookie;
 pub mod sign_string;
@@ -13,10 +14,11 @@ pub mod v2_xml;
 pub type Check = fn(&[u8]);
 
 /// Every target by its name, which is also that of its binary and of its corpus.
-pub const TARGETS: [(&str, Check); 6] = [
+pub const TARGETS: [(&str, Check); 7] = [
     ("amount", amount::check),
     ("gateway_reply", gateway_reply::check),
     ("notify", notify::check),
+    ("refund", refund::check),
     ("session_cookie", session_cookie::check),
     ("sign_string", sign_string::check),
     ("v2_xml", v2_xml::check),
