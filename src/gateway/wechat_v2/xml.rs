@@ -235,7 +235,13 @@ fn declaration(text: &str, ascii: bool) -> Result<(), XmlFault> {
     match encoding {
         _ if !plain => Err(XmlFault::NotWellFormed),
         None => Ok(()),
-        Some(Some(name)) if ascii || name.eq_ignore_ascii_case("utf-8") => Ok(()),
+        Some(Some(name)) if name.eq_ignore_ascii_case("utf-8") => Ok(()),
+        // In ASCII all of them write the same bytes.
+        Some(Some(name))
+            if ascii && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) =>
+        {
+            Ok(())
+        }
         Some(_) => Err(XmlFault::Encoding),
     }
 }
@@ -387,6 +393,7 @@ mod tests {
             ("<?xml version=\"1.0\" standalone=\"maybe\"?>", XmlFault::NotWellFormed),
             ("<?xml version=\"1.0\" a=\"b\"?>", XmlFault::NotWellFormed),
             ("<?xml version=\"1.0\" encoding=utf-8?>", XmlFault::Encoding),
+            ("<?xml version=\"1.0\" encoding=\"<gbk>\"?>", XmlFault::Encoding),
             ("<?xml\tversion=\"1.0\"?>", XmlFault::NotWellFormed),
             ("\n<?xml version=\"1.0\"?>", XmlFault::NotWellFormed),
             ("<?xml version=\"1.0\"?><?xml version=\"1.0\"?>", XmlFault::NotWellFormed),
