@@ -3,7 +3,7 @@
 use super::{Db, StoreError};
 use diesel::{
     RunQueryDsl, sql_query,
-    sql_types::{BigInt, Text},
+    sql_types::{BigInt, Nullable, Text},
 };
 
 #[derive(diesel::QueryableByName)]
@@ -52,22 +52,31 @@ pub fn rules() -> impl Iterator<Item = &'static str> {
     RULES.iter().map(|(rule, _)| *rule)
 }
 
-/// Changes whenever an order, an attempt or the ledger does in a way that the rules are about; cheap to compare.
-///
+/// What a look at the books after every write needs to know, in one query.
+#[derive(Clone, Debug, Default, PartialEq, Eq, diesel::QueryableByName)]
+pub struct Pulse {
+    /// Changes whenever an order, an attempt or the ledger does in a way that the rules are about.
+    #[diesel(sql_type = Text)]
+    pub marks: String,
+    /// When the next attempt is to be asked about, UTC ms.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub next_query: Option<i64>,
+    /// When the next order is to be closed, UTC ms.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub next_close: Option<i64>,
+}
+
 /// # Errors
 /// The database.
-pub fn marks(db: &mut Db) -> Result<String, StoreError> {
-    #[derive(diesel::QueryableByName)]
-    struct Marks {
-        #[diesel(sql_type = Text)]
-        marks: String,
-    }
+pub fn pulse(db: &mut Db) -> Result<Pulse, StoreError> {
     let query = "SELECT (SELECT COUNT(*) || ' ' || COUNT(closed_at) || ' ' || COUNT(transaction_id) || ' '
             || COALESCE(SUM(status), 0) FROM orders) || ' '
         || (SELECT COUNT(*) || ' ' || COUNT(closed_at) FROM attempts) || ' '
         || (SELECT COUNT(*) || ' ' || COALESCE(SUM(ABS(amount_fen)), 0) FROM ledger) || ' '
-        || (SELECT COUNT(*) FROM pending_queries) AS marks";
-    Ok(sql_query(query).get_result::<Marks>(db)?.marks)
+        || (SELECT COUNT(*) FROM pending_queries) AS marks,
+        (SELECT MIN(next_at) FROM pending_queries) AS next_query,
+        (SELECT MIN(close_after) FROM orders WHERE status = 0 AND closed_at IS NULL) AS next_close";
+    Ok(sql_query(query).get_result(db)?)
 }
 
 /// The rules that do not hold now.
