@@ -5,12 +5,7 @@ use super::{
     people,
     world::{NoWorld, START, World},
 };
-use crate::{
-    app::App,
-    domain::time::UnixMs,
-    flow::FlowError,
-    jobs,
-};
+use crate::{app::App, domain::time::UnixMs, flow::FlowError, jobs};
 use futures_util::{FutureExt, future::BoxFuture};
 use std::{
     collections::BTreeMap,

@@ -2,15 +2,13 @@
 
 use super::{Db, StoreError};
 use diesel::{
-    RunQueryDsl, sql_query,
+    RunQueryDsl,
+    backend::Backend,
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
+    result::QueryResult,
     sql_types::{BigInt, Nullable, Text},
 };
-
-#[derive(diesel::QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    breaches: i64,
-}
+use std::marker::PhantomData;
 
 /// Each names a rule and counts the rows that break it.
 const RULES: &[(&str, &str)] = &[
@@ -53,16 +51,13 @@ pub fn rules() -> impl Iterator<Item = &'static str> {
 }
 
 /// What a look at the books after every write needs to know, in one query.
-#[derive(Clone, Debug, Default, PartialEq, Eq, diesel::QueryableByName)]
+#[derive(Clone, Debug, PartialEq, Eq, diesel::Queryable)]
 pub struct Pulse {
     /// Changes whenever an order, an attempt or the ledger does in a way that the rules are about.
-    #[diesel(sql_type = Text)]
     pub marks: String,
     /// When the next attempt is to be asked about, UTC ms.
-    #[diesel(sql_type = Nullable<BigInt>)]
     pub next_query: Option<i64>,
     /// When the next order is to be closed, UTC ms.
-    #[diesel(sql_type = Nullable<BigInt>)]
     pub next_close: Option<i64>,
 }
 
@@ -76,7 +71,7 @@ pub fn pulse(db: &mut Db) -> Result<Pulse, StoreError> {
         || (SELECT COUNT(*) FROM pending_queries) AS marks,
         (SELECT MIN(next_at) FROM pending_queries) AS next_query,
         (SELECT MIN(close_after) FROM orders WHERE status = 0 AND closed_at IS NULL) AS next_close";
-    Ok(sql_query(query).get_result(db)?)
+    Ok(Fixed::<(Text, Nullable<BigInt>, Nullable<BigInt>)>::new(query).get_result(db)?)
 }
 
 /// The rules that do not hold now.
@@ -86,10 +81,40 @@ pub fn pulse(db: &mut Db) -> Result<Pulse, StoreError> {
 pub fn breaches(db: &mut Db) -> Result<Vec<String>, StoreError> {
     let mut broken = Vec::new();
     for (rule, query) in RULES {
-        let count = sql_query(*query).get_result::<Count>(db)?.breaches;
+        let count: i64 = Fixed::<BigInt>::new(query).get_result(db)?;
         if count != 0 {
             broken.push(format!("{rule}: {count}"));
         }
     }
     Ok(broken)
+}
+
+/// SQL whose text never changes, with the types of its columns: unlike `sql_query` it is prepared once.
+struct Fixed<Columns> {
+    sql: &'static str,
+    columns: PhantomData<Columns>,
+}
+
+impl<Columns> Fixed<Columns> {
+    const fn new(sql: &'static str) -> Fixed<Columns> {
+        Fixed { sql, columns: PhantomData }
+    }
+}
+
+impl<Columns> Query for Fixed<Columns> {
+    type SqlType = Columns;
+}
+
+impl<Columns> RunQueryDsl<Db> for Fixed<Columns> {}
+
+impl<Columns> QueryId for Fixed<Columns> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<DB: Backend, Columns> QueryFragment<DB> for Fixed<Columns> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql(self.sql);
+        Ok(())
+    }
 }

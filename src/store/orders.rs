@@ -101,7 +101,8 @@ pub fn insert(db: &mut Db, new: &NewOrder) -> Result<i64, StoreError> {
 /// # Errors
 /// The database.
 pub fn by_id(db: &mut Db, id: i64) -> Result<Option<Order>, StoreError> {
-    let row: Option<OrderRow> = orders::table.find(id).first(db).optional()?;
+    // Not `first`: SQLite prepares a statement anew whenever its LIMIT is bound.
+    let row: Option<OrderRow> = orders::table.find(id).get_result(db).optional()?;
     row.map(OrderRow::order).transpose()
 }
 
@@ -109,7 +110,7 @@ pub fn by_id(db: &mut Db, id: i64) -> Result<Option<Order>, StoreError> {
 /// The database.
 pub fn by_number(db: &mut Db, number: &OutTradeNo) -> Result<Option<Order>, StoreError> {
     let row: Option<OrderRow> =
-        orders::table.filter(orders::out_trade_no.eq(number.as_str())).first(db).optional()?;
+        orders::table.filter(orders::out_trade_no.eq(number.as_str())).get_result(db).optional()?;
     row.map(OrderRow::order).transpose()
 }
 
@@ -124,7 +125,7 @@ pub fn by_number_of(db: &mut Db, number: &OutTradeNo, user_id: i64) -> Result<Op
     let row: Option<OrderRow> = orders::table
         .filter(orders::out_trade_no.eq(number.as_str()))
         .filter(orders::user_id.eq(user_id))
-        .first(db)
+        .get_result(db)
         .optional()?;
     row.map(OrderRow::order).transpose()
 }
@@ -135,7 +136,7 @@ pub fn by_intent(db: &mut Db, user_id: i64, intent: &str) -> Result<Option<Order
     let row: Option<OrderRow> = orders::table
         .filter(orders::user_id.eq(user_id))
         .filter(orders::intent.eq(intent))
-        .first(db)
+        .get_result(db)
         .optional()?;
     row.map(OrderRow::order).transpose()
 }

@@ -58,10 +58,7 @@ pub fn claim(db: &mut Db, number: &OutTradeNo, now: UnixMs, turn: Turn) -> Resul
         .filter(pending::out_trade_no.eq(number.as_str()))
         .filter(pending::next_at.le(due_by).or(pending::next_at.gt(ahead)))
         .filter(
-            pending::asked_at
-                .is_null()
-                .or(pending::asked_at.le(asked_by))
-                .or(pending::asked_at.gt(now.0)),
+            pending::asked_at.is_null().or(pending::asked_at.le(asked_by)).or(pending::asked_at.gt(now.0)),
         );
     let until = if canary::sings(Canary::NoLease) { now } else { now.plus_ms(LEASE_MS) };
     let taken = diesel::update(free)
@@ -78,12 +75,7 @@ pub fn claim(db: &mut Db, number: &OutTradeNo, now: UnixMs, turn: Turn) -> Resul
 ///
 /// # Errors
 /// The database.
-pub fn ask_again(
-    db: &mut Db,
-    number: &OutTradeNo,
-    lease: Lease,
-    next_at: UnixMs,
-) -> Result<(), StoreError> {
+pub fn ask_again(db: &mut Db, number: &OutTradeNo, lease: Lease, next_at: UnixMs) -> Result<(), StoreError> {
     let ours = pending::table
         .filter(pending::out_trade_no.eq(number.as_str()))
         .filter(pending::next_at.eq(lease.until.0).or(pending::next_at.gt(next_at.0)));

@@ -180,11 +180,10 @@ pub mod wrong {
         }
         let unguarded = canary::sings(Canary::CreditTwice);
         if unguarded {
-            db.batch_execute(
-                "DROP INDEX IF EXISTS ledger_once; DROP TRIGGER IF EXISTS orders_fixed_facts",
-            )?;
+            db.batch_execute("DROP INDEX IF EXISTS ledger_once; DROP TRIGGER IF EXISTS orders_fixed_facts")?;
         }
-        let created = if unguarded || canary::sings(Canary::NoStatusGuard) { order.status.number() } else { created };
+        let created =
+            if unguarded || canary::sings(Canary::NoStatusGuard) { order.status.number() } else { created };
         let amount = if canary::sings(Canary::NoAmountCheck) { order.amount.get() } else { amount };
         Ok(Some((created, amount)))
     }
