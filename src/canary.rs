@@ -1,53 +1,52 @@
 //! Wrong versions of the lines that money depends on, so that the proof can prove itself: each must be
 //! found. Compiled in only with the feature `canaries`; otherwise every one is constantly silent.
 
-/// One wrong version each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Canary {
+macro_rules! canaries {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// One wrong version each; `docs/proof.md` says what is wrong with it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Canary {
+            $($(#[$doc])* $name),*
+        }
+
+        impl Canary {
+            pub const ALL: &[Canary] = &[$(Canary::$name),*];
+        }
+    };
+}
+
+canaries! {
     NoAmountCheck,
     NoStatusGuard,
+    CreditTwice,
+    RowsInverted,
     LateRefused,
     CreditApart,
     SuccessBeforeCommit,
     DuplicateRefused,
     BadSignClosesOrder,
     UnsignedAccepted,
+    SignPrefix,
     AnyAlgorithm,
+    KeyByMessage,
+    LastDuplicateWins,
     CashFeeIsTheAmount,
+    FloatAmount,
+    NoZone,
     ReturnCodeIsTheState,
     ReplyOfAnotherOrder,
     NoAnswerMeansClosed,
     NotPaidIsFinal,
     NewNumberOnRetry,
     SweepForgets,
+    SweepEndsAtExpiry,
+    SlowSweep,
+    NoLease,
     NoAnswerEndsAsking,
     CloseWithoutAsking,
+    NoOwnerCheck,
     /// A defect this program had: an attempt read as never sent is closed though somebody is sending it.
     UnsentByMemory,
-}
-
-impl Canary {
-    pub const ALL: [Canary; 19] = [
-        Canary::NoAmountCheck,
-        Canary::NoStatusGuard,
-        Canary::LateRefused,
-        Canary::CreditApart,
-        Canary::SuccessBeforeCommit,
-        Canary::DuplicateRefused,
-        Canary::BadSignClosesOrder,
-        Canary::UnsignedAccepted,
-        Canary::AnyAlgorithm,
-        Canary::CashFeeIsTheAmount,
-        Canary::ReturnCodeIsTheState,
-        Canary::ReplyOfAnotherOrder,
-        Canary::NoAnswerMeansClosed,
-        Canary::NotPaidIsFinal,
-        Canary::NewNumberOnRetry,
-        Canary::SweepForgets,
-        Canary::NoAnswerEndsAsking,
-        Canary::CloseWithoutAsking,
-        Canary::UnsentByMemory,
-    ];
 }
 
 #[cfg(feature = "canaries")]
@@ -55,10 +54,13 @@ std::thread_local! {
     static SINGING: std::cell::Cell<Option<Canary>> = const { std::cell::Cell::new(None) };
 }
 
+#[cfg(feature = "canaries")]
+static EVERYWHERE: std::sync::OnceLock<Canary> = std::sync::OnceLock::new();
+
 /// Whether this wrong version is in force on this thread.
 #[cfg(feature = "canaries")]
 pub fn sings(canary: Canary) -> bool {
-    SINGING.get() == Some(canary)
+    SINGING.get() == Some(canary) || EVERYWHERE.get() == Some(&canary)
 }
 
 /// Never: the feature `canaries` is off.
@@ -71,4 +73,12 @@ pub const fn sings(_: Canary) -> bool {
 #[cfg(feature = "canaries")]
 pub fn sing(canary: Option<Canary>) {
     SINGING.set(canary);
+}
+
+/// Puts the wrong version of this name in force on all threads, for the rest of the process. Only the
+/// first call counts. `false` when there is no such name.
+#[cfg(feature = "canaries")]
+pub fn sing_everywhere(name: &str) -> bool {
+    let named = Canary::ALL.iter().find(|canary| format!("{canary:?}") == name);
+    named.is_some_and(|canary| EVERYWHERE.get_or_init(|| *canary) == canary)
 }

@@ -36,7 +36,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("prove", &["app", "clock", "config", "domain", "flow", "gateway", "http", "jobs", "simulator", "store"]),
-    ("web", &["app", "config", "clock", "domain", "flow", "gateway", "metrics", "store", "token"]),
+    ("web", &["app", "canary", "config", "clock", "domain", "flow", "gateway", "metrics", "store", "token"]),
     ("jobs", &["app", "canary", "clock", "domain", "flow", "store"]),
     ("simulator", &["clock", "config", "domain", "gateway", "http"]),
     ("flow", &["app", "canary", "clock", "domain", "gateway", "store", "token"]),

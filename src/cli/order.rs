@@ -68,8 +68,9 @@ async fn ask(app: &Arc<App>, order: &Order) -> Result<(), CliError> {
     for attempt in sent.iter().filter(|attempt| attempt.asked_at.is_some()) {
         let asked = query::ask(app, attempt, crate::domain::order::Source::Admin).await?;
         println!("{}: {}", attempt.out_trade_no, query::described(&asked));
-        if let query::Asked::Unknown(reason) = asked {
-            return Err(CliError::OutOfReach(format!("the gateway gave no usable answer: {reason}")));
+        if matches!(asked, query::Asked::Foreign | query::Asked::Unknown(_)) {
+            let told = query::described(&asked);
+            return Err(CliError::OutOfReach(format!("the gateway gave no usable answer: {told}")));
         }
     }
     Ok(())

@@ -289,21 +289,30 @@ pub fn explain(claim: Claim<'_>, found: Option<(&Attempt, &Order)>) -> Settled {
     }
 }
 
-/// Ages in seconds at which an unanswered attempt is asked about: dense at first, then hourly.
-const QUERY_AGES: [i64; 7] = [10, 30, 60, 120, 300, 600, 1800];
-const HOUR_MS: i64 = 3_600_000;
+/// Ages in seconds at which a new attempt is asked about.
+const QUERY_AGES: [i64; 4] = [10, 30, 60, 120];
+/// The pause between two questions about an attempt that can be paid, in ms: a payment nobody told us
+/// about is credited within two minutes, a slow round and a slow answer included.
+const QUERY_PAUSE_MS: i64 = 110_000;
+/// What every attempt still asked about adds to that pause, in ms, once there are more than 880: the
+/// repeated questions take 8 of the sweep's 10 a second, and new attempts are not kept waiting by old ones.
+const QUERY_SHARE_MS: i64 = 125;
+pub const HOUR_MS: i64 = 3_600_000;
 /// A payment in flight when an order closed still shows up within this time after its expiry.
 const QUERY_TAIL_MS: i64 = 24 * HOUR_MS;
 
-/// When to ask the gateway next about an attempt; `None` when 24 hours have passed since it expired.
-pub fn next_query(created_at: UnixMs, expires_at: UnixMs, now: UnixMs) -> Option<UnixMs> {
+/// When to ask the gateway next about an attempt, while so many are asked about; `None` when 24 hours
+/// have passed since it expired. After its expiry it is asked about hourly: closing asks as well.
+pub fn next_query(created_at: UnixMs, expires_at: UnixMs, now: UnixMs, asked_about: i64) -> Option<UnixMs> {
+    let payable = asked_about.saturating_mul(QUERY_SHARE_MS).clamp(QUERY_PAUSE_MS, HOUR_MS);
+    let pause = if now < expires_at { payable } else { HOUR_MS };
     let next = QUERY_AGES
         .iter()
         .map(|secs| created_at.plus_secs(*secs))
         .find(|at| *at > now)
-        // Farther than an hour only by a clock that was set back since: no reason to wait for it.
-        .filter(|at| at.since(now) <= HOUR_MS)
-        .unwrap_or_else(|| now.plus_ms(HOUR_MS));
+        // Farther than a pause only by a clock that was set back since: no reason to wait for it.
+        .filter(|at| at.since(now) <= QUERY_PAUSE_MS)
+        .unwrap_or_else(|| now.plus_ms(pause));
     (next <= expires_at.plus_ms(QUERY_TAIL_MS)).then_some(next)
 }
 
@@ -311,19 +320,40 @@ pub fn next_query(created_at: UnixMs, expires_at: UnixMs, now: UnixMs) -> Option
 mod tests {
     use super::*;
 
-    #[test]
-    fn queries_are_dense_at_first_and_end_a_day_after_expiry() {
-        let (created, expires) = (UnixMs(0), UnixMs(0).plus_secs(7200));
-        let mut now = created;
-        let mut asked = Vec::new();
-        while let Some(next) = next_query(created, expires, now) {
+    fn asked_at(expires: UnixMs, asked_about: i64) -> Vec<i64> {
+        let mut asked = vec![0];
+        let mut now = UnixMs(0);
+        while let Some(next) = next_query(UnixMs(0), expires, now, asked_about) {
             assert!(next > now);
             asked.push(next.secs());
             now = next;
         }
-        assert_eq!(asked.get(..8), Some([10, 30, 60, 120, 300, 600, 1800, 5400].as_slice()));
-        assert_eq!(asked.len(), 7 + 25);
-        assert!(now <= expires.plus_secs(24 * 3600));
+        asked
+    }
+
+    #[test]
+    fn what_can_be_paid_is_asked_about_every_110_s_at_most_and_for_a_day_after_its_expiry_hourly() {
+        let expires = UnixMs(0).plus_secs(7200);
+        let asked = asked_at(expires, 880);
+        assert_eq!(asked.get(..7), Some([0, 10, 30, 60, 120, 230, 340].as_slice()));
+        for pair in asked.windows(2) {
+            let pause = pair[1] - pair[0];
+            // The last moment it can be paid lies between two questions that are as near to each other.
+            assert!(pause <= 110 || (pause == 3600 && pair[0] >= 7200), "{pair:?}");
+        }
+        let in_time = asked.iter().filter(|at| **at <= 7200).count();
+        assert_eq!((in_time, asked.len()), (69, 69 + 24));
+        assert!(asked.iter().all(|at| *at <= 7200 + 24 * 3600));
+    }
+
+    #[test]
+    fn many_open_attempts_stretch_the_pauses_of_the_old_ones_and_leave_room_for_the_new() {
+        let expires = UnixMs(0).plus_secs(7 * 24 * 3600);
+        for (asked_about, pause) in [(881, 110), (8_800, 1_100), (28_800, 3_600), (50_000, 3_600)] {
+            let asked = asked_at(expires, asked_about);
+            assert_eq!(asked.get(..5), Some([0, 10, 30, 60, 120].as_slice()));
+            assert_eq!(asked[6] - asked[5], pause, "with {asked_about}");
+        }
     }
 
     #[test]

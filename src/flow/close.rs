@@ -7,7 +7,7 @@ use super::{
 use crate::{
     app::App,
     canary::{self, Canary},
-    domain::order::{Attempt, Order, Source},
+    domain::order::{Attempt, HOUR_MS, Order, Source},
     gateway::Closing,
     store::{
         attempts,
@@ -16,11 +16,8 @@ use crate::{
     },
 };
 
-/// When the gateway does not confirm, try again after this, in ms.
-const RETRY_MS: i64 = 60_000;
-
 /// An order refunded elsewhere is looked at again after this, in ms: it waits for a person.
-const REFUNDED_RETRY_MS: i64 = 24 * 3_600_000;
+const REFUNDED_RETRY_MS: i64 = 24 * HOUR_MS;
 
 /// What became of an attempt we tried to close.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +28,8 @@ pub enum Closed {
     /// It was paid and the money went back by another way than ours: neither unpaid nor to be credited
     /// by us alone. Its work item says so; the order stays as it is.
     Refunded,
+    /// Made for another account of ours: it stays open until that account is back.
+    Foreign,
     /// The gateway did not say plainly: it stays open and is tried again.
     Unknown(String),
 }
@@ -47,7 +46,8 @@ pub async fn close_order(app: &App, order: &Order, source: Source) -> Result<Clo
             Closed::Closed => {}
             Closed::Paid => return Ok(Closed::Paid),
             Closed::Refunded => return put_off(app, id, REFUNDED_RETRY_MS, Closed::Refunded).await,
-            unknown @ Closed::Unknown(_) => return put_off(app, id, RETRY_MS, unknown).await,
+            Closed::Foreign => return put_off(app, id, HOUR_MS, Closed::Foreign).await,
+            unknown @ Closed::Unknown(_) => return Ok(unknown),
         }
     }
     let now = app.clock.now();
@@ -103,6 +103,7 @@ pub async fn close_attempt(app: &App, attempt: &Attempt, source: Source) -> Resu
         Asked::Closed => return Ok(Closed::Closed),
         Asked::Unknown(reason) => return Ok(Closed::Unknown(reason)),
         Asked::Refunded => return Ok(Closed::Refunded),
+        Asked::Foreign => return Ok(Closed::Foreign),
         Asked::Pending(_) | Asked::NotFound => {}
     }
     let asked = ask_to_close(app, attempt).await?;
@@ -122,6 +123,7 @@ async fn confirm(app: &App, attempt: &Attempt, source: Source) -> Result<Closed,
         Asked::Closed => Ok(Closed::Closed),
         Asked::NotFound => closed_here(app, attempt).await,
         Asked::Refunded => Ok(Closed::Refunded),
+        Asked::Foreign => Ok(Closed::Foreign),
         Asked::Pending(state) => Ok(Closed::Unknown(state)),
         Asked::Unknown(reason) => Ok(Closed::Unknown(reason)),
     }

@@ -7,7 +7,8 @@ use crate::{
     store::{
         attempts,
         events::{self, Event, EventKind},
-        orders, pending,
+        orders,
+        pending::{self, Turn},
     },
 };
 use std::time::Duration;
@@ -103,7 +104,8 @@ async fn look(app: &App, id: i64, fallback: &Order) -> Result<Order, FlowError> 
     if app.page_queries.check_key(&order.user_id).is_err() {
         return Ok(order);
     }
-    match query::ask_within_budget(app, &attempt, Source::Query, query::PAGE_GAP_MS).await? {
+    let turn = Turn::Unasked { gap_ms: query::PAGE_GAP_MS };
+    match query::ask_in_turn(app, &attempt, Source::Query, turn).await? {
         Some(_) => Ok(app.store.read(move |db| orders::by_id(db, id)).await?.unwrap_or(order)),
         None => Ok(order),
     }

@@ -8,15 +8,14 @@ use crate::{
     app::App,
     canary::{self, Canary},
     domain::{
-        ids::OutTradeNo,
-        order::{Attempt, Settled, Source, next_query},
+        order::{Attempt, HOUR_MS, Settled, Source, next_query},
         time::UnixMs,
     },
     gateway::Trade,
     store::{
-        attempts,
+        Db, StoreError, attempts,
         events::{self, Event, EventKind},
-        pending,
+        pending::{self, Lease, Turn},
         settlement::REFUNDED_ELSEWHERE,
         work_items::{self, Matter},
     },
@@ -24,6 +23,9 @@ use crate::{
 
 /// The page may make us ask this often per order, in ms (contract: at most once per 2 s).
 pub const PAGE_GAP_MS: i64 = 2_000;
+
+/// The work item of an attempt nobody may be asked about.
+const FOREIGN_ACCOUNT: &str = "foreign_account";
 
 /// What we know after asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,27 +37,27 @@ pub enum Asked {
     NotFound,
     /// Paid, and sent back by another way than ours.
     Refunded,
+    /// Made for another account of ours: it is not asked about, because "not found" would prove nothing.
+    Foreign,
     /// No usable answer. Nothing is known, nothing is changed.
     Unknown(String),
 }
 
-/// Asks if nobody asked within `gap_ms`; `None` when it is too soon or there is nothing to ask.
+/// Asks if it is this caller's turn; `None` when it is not or there is nothing to ask.
 ///
 /// # Errors
 /// The books.
-pub async fn ask_within_budget(
+pub async fn ask_in_turn(
     app: &App,
     attempt: &Attempt,
     source: Source,
-    gap_ms: i64,
+    turn: Turn,
 ) -> Result<Option<Asked>, FlowError> {
     if attempt.asked_at.is_none() {
         return Ok(None);
     }
-    let (number, now) = (attempt.out_trade_no.clone(), app.clock.now());
-    let claimed = app.store.write(move |db| pending::claim(db, &number, now, gap_ms)).await?;
-    match claimed {
-        Some(_) => ask(app, attempt, source).await.map(Some),
+    match claim(app, attempt, turn).await? {
+        Some(lease) => ask_with(app, attempt, source, Some(lease)).await.map(Some),
         None => Ok(None),
     }
 }
@@ -65,19 +67,30 @@ pub async fn ask_within_budget(
 /// # Errors
 /// The books.
 pub async fn ask(app: &App, attempt: &Attempt, source: Source) -> Result<Asked, FlowError> {
+    let lease = claim(app, attempt, Turn::Now).await?;
+    ask_with(app, attempt, source, lease).await
+}
+
+async fn claim(app: &App, attempt: &Attempt, turn: Turn) -> Result<Option<Lease>, FlowError> {
+    let (number, now) = (attempt.out_trade_no.clone(), app.clock.now());
+    Ok(app.store.write(move |db| pending::claim(db, &number, now, turn)).await?)
+}
+
+/// Without a lease nobody will ask again: the attempt is settled, closed or long past.
+async fn ask_with(
+    app: &App,
+    attempt: &Attempt,
+    source: Source,
+    lease: Option<Lease>,
+) -> Result<Asked, FlowError> {
     let started = app.clock.now();
-    let asked = if attempt.account == app.gateway(attempt.channel.provider()).account() {
-        hear(app, attempt, source).await?
-    } else {
-        // Another account's gateway does not know it, and "not found" there would prove nothing.
-        app.metrics.alerts.with_label_values(&["foreign_account"]).inc();
-        Asked::Unknown("made for another merchant account".to_owned())
-    };
+    let ours = attempt.account == app.gateway(attempt.channel.provider()).account();
+    let asked = if ours { hear(app, attempt, source).await? } else { Asked::Foreign };
     if let Asked::Unknown(reason) = &asked {
         let number = &attempt.out_trade_no;
         tracing::warn!(out_trade_no = %number, "asking about {number} brought nothing usable: {reason}");
     }
-    remember(app, attempt, source, &asked, started).await?;
+    remember(app, attempt, source, &asked, started, lease).await?;
     Ok(asked)
 }
 
@@ -109,16 +122,18 @@ async fn remember(
     source: Source,
     asked: &Asked,
     started: UnixMs,
+    lease: Option<Lease>,
 ) -> Result<(), FlowError> {
     let now = app.clock.now();
     let took = now.since(started);
     let detail = format!("{} {}: {} ({took} ms)", source.as_str(), attempt.out_trade_no, described(asked));
     let event = Event { at: now, kind: EventKind::Query, detail };
-    let (attempt, asked) = (attempt.clone(), asked.clone());
-    app.store
+    let (kept, asked) = (attempt.clone(), asked.clone());
+    let newly_foreign = app
+        .store
         .write(move |db| {
-            events::insert(db, attempt.order_id, &event)?;
-            let number = &attempt.out_trade_no;
+            events::insert(db, kept.order_id, &event)?;
+            let number = &kept.out_trade_no;
             match asked {
                 // A refused settlement opened its work item; asking on cannot change the answer.
                 Asked::Paid(_) => pending::finish(db, number),
@@ -133,22 +148,59 @@ async fn remember(
                     pending::finish(db, number)
                 }
                 Asked::Unknown(_) if canary::sings(Canary::NoAnswerEndsAsking) => pending::finish(db, number),
-                Asked::Pending(_) | Asked::NotFound | Asked::Unknown(_) => later(db, &attempt, number, now),
-            }
+                Asked::Pending(_) | Asked::NotFound | Asked::Unknown(_) => later(db, &kept, lease, now, 0),
+                Asked::Foreign => {
+                    later(db, &kept, lease, now, HOUR_MS)?;
+                    let out_trade_no = number.as_str();
+                    let matter = Matter { kind: FOREIGN_ACCOUNT, out_trade_no, ..Matter::default() };
+                    return work_items::open_once(db, matter, now);
+                }
+            }?;
+            Ok(false)
         })
         .await?;
+    if newly_foreign {
+        let number = &attempt.out_trade_no;
+        app.metrics.alerts.with_label_values(&[FOREIGN_ACCOUNT]).inc();
+        tracing::error!(out_trade_no = %number, "{number} belongs to another merchant account: nobody asks about it");
+    }
     Ok(())
 }
 
+/// Asks again when the timetable says so, and not within `pause_ms`.
 fn later(
-    db: &mut crate::store::Db,
+    db: &mut Db,
     attempt: &Attempt,
-    number: &OutTradeNo,
+    lease: Option<Lease>,
     now: UnixMs,
-) -> Result<(), crate::store::StoreError> {
-    match next_query(attempt.created_at, attempt.expires_at, now) {
-        Some(next_at) => pending::ask_at(db, number, next_at),
-        None => pending::finish(db, number),
+    pause_ms: i64,
+) -> Result<(), StoreError> {
+    let Some(lease) = lease else { return Ok(()) };
+    let (asked_about, _) = pending::backlog(db)?;
+    let next = next_query(attempt.created_at, attempt.expires_at, now, asked_about);
+    #[cfg(feature = "canaries")]
+    let next = next.and_then(|next_at| wrong::next_query(attempt, next_at, now));
+    match next {
+        Some(next_at) => {
+            pending::ask_again(db, &attempt.out_trade_no, lease, next_at.max(now.plus_ms(pause_ms)))
+        }
+        None => pending::finish(db, &attempt.out_trade_no),
+    }
+}
+
+#[cfg(feature = "canaries")]
+mod wrong {
+    //! What wrong versions of the timetable would do.
+
+    use super::*;
+
+    /// After the first two minutes every five only; or never again once the order's time is over.
+    pub(super) fn next_query(attempt: &Attempt, next_at: UnixMs, now: UnixMs) -> Option<UnixMs> {
+        if canary::sings(Canary::SweepEndsAtExpiry) && now >= attempt.expires_at {
+            return None;
+        }
+        let slow = canary::sings(Canary::SlowSweep) && now.since(attempt.created_at) >= 120_000;
+        Some(if slow { now.plus_ms(300_000) } else { next_at })
     }
 }
 
@@ -160,6 +212,7 @@ pub fn described(asked: &Asked) -> String {
         Asked::Closed => "CLOSED".to_owned(),
         Asked::NotFound => "ORDERNOTEXIST".to_owned(),
         Asked::Refunded => "REFUND".to_owned(),
+        Asked::Foreign => "not asked, made for another merchant account".to_owned(),
         Asked::Unknown(reason) => format!("no usable answer, {reason}"),
     }
 }

@@ -139,6 +139,8 @@ pub enum Pay {
     Busy,
     /// The gateway refuses our account or our request; trying again cannot help.
     Refused,
+    /// Tried on so many phones that another attempt is not made: a new order is needed.
+    UsedUp,
 }
 
 /// Gives this payer what is needed to pay the order: an attempt with a fresh `prepay_id`, signed now.
@@ -168,7 +170,7 @@ pub async fn checkout(
         let attempt = match open {
             None => {
                 if !open_attempt(app, &order, channel, payer, client_ip).await? {
-                    return Ok(Pay::Busy);
+                    return Ok(Pay::UsedUp);
                 }
                 continue;
             }
@@ -182,7 +184,7 @@ pub async fn checkout(
                 match close::close_attempt(app, &attempt, Source::Query).await? {
                     Closed::Closed => continue,
                     Closed::Paid => return Ok(Pay::Paid),
-                    Closed::Refunded | Closed::Unknown(_) => return Ok(Pay::Busy),
+                    Closed::Refunded | Closed::Foreign | Closed::Unknown(_) => return Ok(Pay::Busy),
                 }
             }
             Some(attempt) => attempt,
@@ -263,7 +265,7 @@ async fn open_attempt(
             }
             attempts::insert(db, &attempt)?;
             orders::close_later(db, attempt.order_id, attempt.expires_at)?;
-            let first = next_query(attempt.created_at, attempt.expires_at, now).unwrap_or(now);
+            let first = next_query(attempt.created_at, attempt.expires_at, now, 0).unwrap_or(now);
             pending::insert(db, &attempt.out_trade_no, first)?;
             Ok(true)
         })
@@ -324,7 +326,7 @@ async fn prepay(app: &App, attempt: &Attempt) -> Result<Step, FlowError> {
         Prepaid::NumberUsed => Ok(match close::close_attempt(app, attempt, Source::Query).await? {
             Closed::Paid => Step::Done(Pay::Paid),
             Closed::Closed => Step::Again,
-            Closed::Refunded | Closed::Unknown(_) => Step::Done(Pay::Busy),
+            Closed::Refunded | Closed::Foreign | Closed::Unknown(_) => Step::Done(Pay::Busy),
         }),
         Prepaid::Unknown { .. } => Ok(Step::Done(Pay::Busy)),
         Prepaid::Refused { code } => {

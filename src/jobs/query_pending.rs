@@ -6,7 +6,10 @@ use crate::{
     app::App,
     domain::order::Source,
     flow::{FlowError, query},
-    store::{attempts, pending},
+    store::{
+        attempts,
+        pending::{self, Turn},
+    },
 };
 use futures_util::{StreamExt, stream};
 use std::sync::Arc;
@@ -15,8 +18,6 @@ use std::sync::Arc;
 const ROUND: i64 = 20;
 /// Asked at once.
 const AT_ONCE: usize = 4;
-/// Not again within this, whoever asked, in ms.
-const GAP_MS: i64 = 1_000;
 
 /// One round; gives how many were asked.
 ///
@@ -51,7 +52,7 @@ pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
                 if app.sweeps.check().is_err() {
                     return Ok(0);
                 }
-                let asked = query::ask_within_budget(&app, &attempt, Source::Sweep, GAP_MS).await?;
+                let asked = query::ask_in_turn(&app, &attempt, Source::Sweep, Turn::Due).await?;
                 Ok::<usize, FlowError>(usize::from(asked.is_some()))
             }
         })

@@ -9,7 +9,7 @@ use crate::{
     domain::{
         ids::OutTradeNo,
         ledger::Account,
-        order::{Attempt, Order, next_query},
+        order::{Attempt, Order},
         time::UnixMs,
     },
     gateway::wechat_v2::{sign, xml::Fields},
@@ -26,12 +26,16 @@ use std::{
 
 /// More orders and items than any world makes.
 const ALL: i64 = 100_000;
-/// A payment must be credited within this after its query was due, in ms: two minutes and a slow round.
-const SLACK_MS: i64 = 180_000;
+/// A payment that no callback reports is credited within this, in ms.
+const UNTOLD_MS: i64 = 120_000;
+/// And within this once the payer's page has come back, in ms.
+const RETURNED_MS: i64 = 5_000;
 /// A query whose time has come is asked within this, in ms.
-const OVERDUE_MS: i64 = 120_000;
-/// The longest pause between queries, and the farthest a clock was off.
-const LONGEST_MS: i64 = 75 * 60_000;
+const OVERDUE_MS: i64 = 10_000;
+/// An order is paid or closed within this after its time, in ms.
+const DONE_MS: i64 = 15 * 60_000;
+/// The farthest a clock was off, in ms: a plan made by it lies so much later.
+const CLOCK_OFF_MS: i64 = 10 * 60_000;
 
 /// How a callback was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +58,8 @@ struct Seen {
     writes: u64,
     marks: String,
     paid: BTreeMap<i64, (String, UnixMs)>,
+    /// Orders that are paid or closed, and since when.
+    done: BTreeMap<i64, UnixMs>,
     answered_success: usize,
 }
 
@@ -62,9 +68,8 @@ struct Books {
     orders: Vec<(Order, Vec<Attempt>)>,
     balances: Vec<(i64, i64)>,
     broken: Vec<String>,
-    /// Numbers the sweep will ask about, and when the next is due.
+    /// Numbers the sweep will ask about.
     asked_about: BTreeSet<String>,
-    next_query: Option<UnixMs>,
     /// Numbers with a work item.
     told: BTreeSet<String>,
 }
@@ -89,10 +94,14 @@ impl Oracle {
         if std::mem::replace(&mut locked(&self.seen).writes, writes) == writes {
             return;
         }
-        let marks = world.store.look(books::marks).and_then(Result::ok).unwrap_or_default();
-        let before = std::mem::replace(&mut locked(&self.seen).marks, marks.clone());
-        if before != marks {
+        let Some(pulse) = world.pulse() else { return self.report("the books cannot be read") };
+        if locked(&self.seen).marks != pulse.marks {
+            locked(&self.seen).marks = pulse.marks;
             self.inspect(world);
+        }
+        let overdue = pulse.next_query.is_some_and(|at| world.clock.now().since(UnixMs(at)) > OVERDUE_MS);
+        if world.swarm.calm && overdue {
+            self.report("a query is overdue although nothing hinders it");
         }
     }
 
@@ -112,13 +121,12 @@ impl Oracle {
             }
         }
         for (order, attempts) in &books.orders {
+            if order.is_paid() || order.closed_at.is_some() {
+                locked(&self.seen).done.entry(order.id).or_insert(world.clock.now());
+            }
             self.inspect_payment(world, order, attempts);
             self.inspect_closing(world, order, attempts);
             self.inspect_asking(&books, order, attempts);
-        }
-        let overdue = books.next_query.is_some_and(|at| world.clock.now().since(at) > OVERDUE_MS);
-        if world.swarm.calm && overdue {
-            self.report("a query is overdue although nothing hinders it");
         }
     }
 
@@ -213,31 +221,59 @@ impl Oracle {
             Ok::<_, StoreError>((read(db, world)?, items, told))
         });
         let Some(Ok((books, items, told))) = found else { return self.report("the books cannot be read") };
-        for (order, attempts) in books.orders.iter().filter(|(order, _)| !order.is_paid()) {
-            // Paid and sent back by another way than ours: it waits for a person, as its item says.
-            let waits = |number: &OutTradeNo| {
-                items
-                    .iter()
-                    .any(|item| item.kind == REFUNDED_ELSEWHERE && item.out_trade_no == number.as_str())
-            };
-            let waits = attempts.iter().any(|attempt| waits(&attempt.out_trade_no));
-            if order.closed_at.is_none() && !waits {
-                self.report(&format!("order {} is neither paid nor closed", order.out_trade_no));
+        let calls: BTreeSet<String> = world.simulator.calls().into_iter().collect();
+        for (order, attempts) in &books.orders {
+            self.judge_order(world, &items, order, attempts, healed_at);
+            let sent = attempts.iter().filter(|attempt| attempt.asked_at.is_some());
+            for number in sent.map(|attempt| attempt.out_trade_no.as_str()) {
+                let known = world.simulator.trade(number).is_some();
+                if order.closed_at.is_some() && known && !calls.contains(&format!("orderquery {number}")) {
+                    self.report(&format!("attempt {number} is closed and nobody has asked about it"));
+                }
             }
         }
-        for payment in locked(&world.memory).paid.clone() {
-            self.judge_payment(world, &books, &items, &payment, healed_at);
+        let payments = locked(&world.memory).paid.clone();
+        for payment in &payments {
+            self.judge_payment(world, &books, &items, payment, healed_at);
         }
         let told = told.iter().filter(|notice| notice.source == "notify").count();
         if told < locked(&self.seen).answered_success {
             self.report("more callbacks were answered SUCCESS than recorded");
         }
-        for call in world.simulator.calls() {
+        for call in &calls {
             let Some(number) = call.strip_prefix("unifiedorder ") else { continue };
             let known = books.orders.iter().flat_map(|(_, attempts)| attempts);
             if !known.into_iter().any(|attempt| attempt.out_trade_no.as_str() == number) {
                 self.report(&format!("the gateway was asked about {number}, which is not in the books"));
             }
+        }
+    }
+
+    /// Paid or closed in time, unless it waits for a person.
+    fn judge_order(
+        &self,
+        world: &World,
+        items: &[WorkItem],
+        order: &Order,
+        attempts: &[Attempt],
+        healed_at: UnixMs,
+    ) {
+        // Paid and sent back by another way than ours.
+        let refunded = |number: &OutTradeNo| {
+            let mut all = items.iter().filter(|item| item.kind == REFUNDED_ELSEWHERE);
+            all.any(|item| item.out_trade_no == number.as_str())
+        };
+        if attempts.iter().any(|attempt| refunded(&attempt.out_trade_no)) {
+            return;
+        }
+        let ends = attempts.iter().map(|attempt| attempt.expires_at).fold(order.expires_at, UnixMs::max);
+        let by = unhindered(world, ends, healed_at).plus_ms(DONE_MS);
+        match locked(&self.seen).done.get(&order.id) {
+            None => self.report(&format!("order {} is neither paid nor closed", order.out_trade_no)),
+            Some(at) if *at > by => {
+                self.report(&format!("order {} was paid or closed too late", order.out_trade_no))
+            }
+            Some(_) => {}
         }
     }
 
@@ -252,7 +288,7 @@ impl Oracle {
         let number = &payment.number;
         let mut all =
             books.orders.iter().flat_map(|(order, attempts)| attempts.iter().map(move |a| (order, a)));
-        let Some((order, attempt)) = all.find(|(_, attempt)| attempt.out_trade_no.as_str() == number) else {
+        let Some((order, _)) = all.find(|(_, attempt)| attempt.out_trade_no.as_str() == number) else {
             return self.report(&format!("{number} was paid and is not in the books"));
         };
         let Some(trade) = world.simulator.trade(number) else { return };
@@ -269,13 +305,24 @@ impl Oracle {
             }
             return;
         }
-        let from = if world.swarm.calm { payment.at } else { payment.at.max(healed_at) };
-        let next = next_query(attempt.created_at, attempt.expires_at, from).unwrap_or(from);
-        let longest = if world.swarm.clock_jumps { from.plus_ms(LONGEST_MS) } else { next };
+        let returned = locked(&world.memory).returned.clone();
+        let mut returned = returned.iter().filter(|(id, at)| *id == order.id && *at >= payment.at);
+        let told = returned.next().map(|(_, at)| unhindered(world, *at, healed_at).plus_ms(RETURNED_MS));
+        let untold = unhindered(world, payment.at, healed_at).plus_ms(UNTOLD_MS);
+        let by = told.filter(|_| world.swarm.calm).map_or(untold, |told| told.min(untold));
         let credited_at = locked(&self.seen).paid.get(&order.id).map(|(_, at)| *at);
-        if !payment.after_close && !refunded && credited_at.is_none_or(|at| at > longest.plus_ms(SLACK_MS)) {
+        if !payment.after_close && !refunded && credited_at.is_none_or(|at| at > by) {
             self.report(&format!("{number} was paid and credited too late"));
         }
+    }
+}
+
+/// From when on nothing hinders what is due at a moment.
+fn unhindered(world: &World, at: UnixMs, healed_at: UnixMs) -> UnixMs {
+    match (world.swarm.calm, world.swarm.clock_jumps) {
+        (true, _) => at,
+        (false, false) => at.max(healed_at),
+        (false, true) => at.max(healed_at).plus_ms(CLOCK_OFF_MS),
     }
 }
 
@@ -295,7 +342,6 @@ fn read(db: &mut Db, world: &World) -> Result<Books, StoreError> {
         balances,
         broken: books::breaches(db)?,
         asked_about: asked_about.iter().map(|number| number.as_str().to_owned()).collect(),
-        next_query: pending::backlog(db)?.1,
         told: work_items::list(db, None, ALL)?.into_iter().map(|item| item.out_trade_no).collect(),
     })
 }

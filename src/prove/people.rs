@@ -17,7 +17,14 @@ use crate::{
         confirm::{self, PageResult},
         top_up::{self, Pay, TopUpError, Wish},
     },
-    gateway::{Checkout, wechat_v2::xml::Fields},
+    gateway::{
+        Checkout,
+        wechat_v2::{
+            ApiKey,
+            sign::{self, SignType},
+            xml::Fields,
+        },
+    },
     simulator::TradeState,
     store::{StoreError, orders},
 };
@@ -185,6 +192,7 @@ const fn told(pay: &Pay) -> &'static str {
         Pay::NeedOpenid => "needs an openid",
         Pay::Busy => "is to be tried again",
         Pay::Refused => "is refused by the gateway",
+        Pay::UsedUp => "was tried too often",
     }
 }
 
@@ -224,7 +232,10 @@ fn pay(world: &World, number: &str) {
 /// What the page reports, then its questions until it has an answer or the user leaves.
 async fn come_back(world: &Arc<World>, order: &Order, result: PageResult) {
     let reported = order.clone();
-    let _ = world.ask(move |app| async move { confirm::returned(&app, &reported, result).await }).await;
+    let heard = world.ask(move |app| async move { confirm::returned(&app, &reported, result).await }).await;
+    if let Some(Ok(())) = heard {
+        locked(&world.memory).returned.push((order.id, world.clock.now()));
+    }
     for _ in 0..world.dice.between(1, 3) {
         let number = order.out_trade_no.clone();
         let wait = world.dice.below(26);
@@ -270,7 +281,7 @@ fn forged(world: &World, number: &str) -> (&'static str, Vec<u8>) {
         }
         fields.to_xml()
     };
-    let (what, text) = match world.dice.below(10) {
+    let (what, text) = match world.dice.below(13) {
         0 => ("no sign", changed("sign", None)),
         1 => ("a sign of another text", changed("nonce_str", Some("another"))),
         2 => ("MD5, and says so", signed(&[("sign_type", "MD5")])),
@@ -280,9 +291,29 @@ fn forged(world: &World, number: &str) -> (&'static str, Vec<u8>) {
         6 => ("a failure, well signed", signed(&[("result_code", "FAIL")])),
         7 => ("return_code FAIL", changed("return_code", Some("FAIL"))),
         8 => ("another currency, well signed", signed(&[("fee_type", "USD")])),
+        9 => {
+            let mut fields = Fields::parse(signed(&[]).as_bytes()).unwrap_or_default();
+            let half: String = fields.get("sign").unwrap_or_default().chars().take(32).collect();
+            fields.set("sign", &half);
+            ("half of the sign", fields.to_xml())
+        }
+        10 => ("an amount twice", signed(&[]).replace("</xml>", "<total_fee>1</total_fee></xml>")),
+        11 => ("another merchant's own", of_another_merchant(&signed(&[]), world.config.wechat.sign_type)),
         _ => ("no document", "<xml><out_trade_no>".to_owned()),
     };
     (what, text.into_bytes())
+}
+
+/// What another merchant can sign: with that merchant's number and key, about an order of ours.
+fn of_another_merchant(text: &str, sign_type: SignType) -> String {
+    let mch_id = "1900000109";
+    let mut fields = Fields::parse(text.as_bytes()).unwrap_or_default();
+    fields.set("mch_id", mch_id);
+    if let Some(key) = ApiKey::new(&format!("{mch_id:0>32}")) {
+        let sign = sign::sign(&fields, &key, sign_type);
+        fields.set("sign", &sign);
+    }
+    fields.to_xml()
 }
 
 /// Sets the clock of some machine up to ten minutes wrong, time and again.

@@ -5,13 +5,7 @@ use super::{
     people,
     world::{NoWorld, START, World},
 };
-use crate::{
-    app::App,
-    domain::time::UnixMs,
-    flow::FlowError,
-    jobs,
-    store::{orders, pending},
-};
+use crate::{app::App, domain::time::UnixMs, flow::FlowError, jobs};
 use futures_util::{FutureExt, future::BoxFuture};
 use std::{
     collections::BTreeMap,
@@ -23,8 +17,9 @@ use std::{
 
 /// A world that never comes to rest is a finding too.
 const MOST_STEPS: u64 = 1_000_000;
-/// After the last order's time: closing is tried every minute and confirmed by a query.
-const REST_MS: i64 = 20 * 60_000;
+/// After the last order's time: a last attempt lives 6 minutes more, a clock was 10 minutes ahead, and
+/// then 15 minutes are enough.
+const REST_MS: i64 = 31 * 60_000;
 /// Somebody who works, in place of a time.
 const BUSY: i64 = i64::MAX;
 
@@ -59,7 +54,7 @@ pub fn run(seed: u64) -> Result<Outcome, NoWorld> {
     if world.swarm.clock_jumps {
         world.spawn(people::clock_mover(world.clone()));
     }
-    Course { rounds: BTreeMap::new(), due: (u64::MAX, None, None), world: world.clone() }.run();
+    Course { rounds: BTreeMap::new(), world: world.clone() }.run();
     let mut trace = locked(&world.trace);
     let (hash, steps) = (trace.hash, trace.steps);
     let outcome = Outcome {
@@ -110,8 +105,6 @@ struct Rounds {
 struct Course {
     world: Arc<World>,
     rounds: BTreeMap<(usize, Job), Rounds>,
-    /// By the number of writes: when the next query and the next closing fall due.
-    due: (u64, Option<UnixMs>, Option<UnixMs>),
 }
 
 impl Course {
@@ -175,11 +168,14 @@ impl Course {
     /// Starts what is due, and says when to look again.
     fn start_rounds(&mut self, now: UnixMs) -> Option<UnixMs> {
         let world = self.world.clone();
-        self.read_due();
+        let Some(pulse) = world.pulse() else {
+            world.oracle.report("the books cannot be read");
+            return None;
+        };
         let mut wake: Option<UnixMs> = None;
         for (number, app) in world.running() {
-            for (job, due) in [(Job::QueryPending, self.due.1), (Job::CloseExpired, self.due.2)] {
-                let Some(due) = due else { continue };
+            for (job, due) in [(Job::QueryPending, pulse.next_query), (Job::CloseExpired, pulse.next_close)] {
+                let Some(due) = due.map(UnixMs) else { continue };
                 let free_at = self.free_at(number, job, &app);
                 let free = free_at.load(Ordering::Relaxed);
                 // Due by the instance's own clock.
@@ -204,17 +200,6 @@ impl Course {
             }
         }
         wake
-    }
-
-    fn read_due(&mut self) {
-        let writes = self.world.weather.writes.load(Ordering::Relaxed);
-        if self.due.0 == writes {
-            return;
-        }
-        let found = self.world.store.look(|db| (pending::backlog(db), orders::next_close(db)));
-        if let Some((Ok((_, query)), Ok(close))) = found {
-            self.due = (writes, query, close);
-        }
     }
 
     /// A new process begins with fresh jobs.

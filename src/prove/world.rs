@@ -15,7 +15,7 @@ use crate::{
     gateway::wechat_v2::{Account, sign::SignType},
     http::Http,
     simulator::{Options, Scenario, Simulator},
-    store::{Store, StoreError, users},
+    store::{Store, StoreError, books, books::Pulse, users},
 };
 use futures_util::FutureExt;
 use secrecy::SecretString;
@@ -48,6 +48,8 @@ pub struct World {
     pub oracle: Oracle,
     pub users: Vec<Person>,
     pub trace: Mutex<Trace>,
+    /// By the number of writes: the pulse of the books after them.
+    pulse: Mutex<Option<(u64, Pulse)>>,
     instances: Mutex<Vec<Option<Arc<App>>>>,
     pub memory: Mutex<Memory>,
     me: Weak<World>,
@@ -67,6 +69,8 @@ pub struct Memory {
     pub numbers: Vec<String>,
     /// Every payment anybody made.
     pub paid: Vec<Payment>,
+    /// Orders whose page came back from the pay sheet, and when that was heard.
+    pub returned: Vec<(i64, UnixMs)>,
     /// True replies to queries, to be delivered to the wrong question.
     pub replies: Vec<Vec<u8>>,
 }
@@ -132,6 +136,7 @@ impl World {
             oracle: Oracle::default(),
             users,
             trace: Mutex::default(),
+            pulse: Mutex::default(),
             instances: Mutex::new(vec![None; swarm.instances]),
             swarm,
             memory: Mutex::default(),
@@ -216,6 +221,16 @@ impl World {
         let answer = self.clock.within(BROWSER_PATIENCE, answer).await?.ok();
         self.clock.sleep(self.dice.ms(1, 200)).await;
         answer
+    }
+
+    /// The pulse of the books as they are. `None` when they cannot be read: that is a breach.
+    pub fn pulse(&self) -> Option<Pulse> {
+        let writes = self.weather.writes.load(Ordering::Relaxed);
+        let mut known = locked(&self.pulse);
+        if known.as_ref().is_none_or(|(after, _)| *after != writes) {
+            *known = self.store.look(books::pulse).and_then(Result::ok).map(|pulse| (writes, pulse));
+        }
+        known.as_ref().map(|(_, pulse)| pulse.clone())
     }
 
     pub fn healed(&self) -> bool {

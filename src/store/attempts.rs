@@ -85,7 +85,8 @@ pub fn insert(db: &mut Db, attempt: &Attempt) -> Result<(), StoreError> {
 /// # Errors
 /// The database.
 pub fn by_number(db: &mut Db, number: &OutTradeNo) -> Result<Option<Attempt>, StoreError> {
-    let row: Option<AttemptRow> = attempts::table.find(number.as_str()).first(db).optional()?;
+    // Not `first`: SQLite prepares a statement anew whenever its LIMIT is bound.
+    let row: Option<AttemptRow> = attempts::table.find(number.as_str()).get_result(db).optional()?;
     row.map(AttemptRow::attempt).transpose()
 }
 
@@ -97,7 +98,7 @@ pub fn with_order(db: &mut Db, number: &OutTradeNo) -> Result<Option<(Attempt, O
     let row: Option<(AttemptRow, OrderRow)> = attempts::table
         .inner_join(orders::table)
         .filter(attempts::out_trade_no.eq(number.as_str()))
-        .first(db)
+        .get_result(db)
         .optional()?;
     row.map(|(attempt, order)| Ok((attempt.attempt()?, order.order()?))).transpose()
 }

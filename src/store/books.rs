@@ -2,15 +2,13 @@
 
 use super::{Db, StoreError};
 use diesel::{
-    RunQueryDsl, sql_query,
-    sql_types::{BigInt, Text},
+    RunQueryDsl,
+    backend::Backend,
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
+    result::QueryResult,
+    sql_types::{BigInt, Nullable, Text},
 };
-
-#[derive(diesel::QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    breaches: i64,
-}
+use std::marker::PhantomData;
 
 /// Each names a rule and counts the rows that break it.
 const RULES: &[(&str, &str)] = &[
@@ -112,16 +110,22 @@ pub fn rules() -> impl Iterator<Item = &'static str> {
     RULES.iter().map(|(rule, _)| *rule)
 }
 
-/// Changes whenever an order, an attempt or the ledger does in a way that the rules are about; cheap to compare.
-///
+/// What a look at the books after every write needs to know, in one query.
+#[derive(Clone, Debug, PartialEq, Eq, diesel::Queryable)]
+pub struct Pulse {
+    /// Changes whenever an order, an attempt or the ledger does in a way that the rules are about.
+    pub marks: String,
+    /// When the next attempt is to be asked about, UTC ms.
+    pub next_query: Option<i64>,
+    /// When the next order is to be closed, UTC ms.
+    pub next_close: Option<i64>,
+    /// When the next unfinished refund is to be looked at, UTC ms.
+    pub next_refund: Option<i64>,
+}
+
 /// # Errors
 /// The database.
-pub fn marks(db: &mut Db) -> Result<String, StoreError> {
-    #[derive(diesel::QueryableByName)]
-    struct Marks {
-        #[diesel(sql_type = Text)]
-        marks: String,
-    }
+pub fn pulse(db: &mut Db) -> Result<Pulse, StoreError> {
     let query = "SELECT (SELECT COUNT(*) || ' ' || COUNT(closed_at) || ' ' || COUNT(transaction_id) || ' '
             || COALESCE(SUM(status), 0) FROM orders) || ' '
         || (SELECT COUNT(*) || ' ' || COUNT(closed_at) FROM attempts) || ' '
@@ -129,8 +133,11 @@ pub fn marks(db: &mut Db) -> Result<String, StoreError> {
         || (SELECT COUNT(*) || ' ' || COALESCE(SUM(asked), 0) || ' ' || COUNT(refund_id) || ' ' || COUNT(finished_at) || ' '
             || COUNT(CASE WHEN state = 'processing' THEN 1 END) FROM refunds) || ' '
         || (SELECT COUNT(*) FROM corrections) || ' '
-        || (SELECT COUNT(*) FROM pending_queries) AS marks";
-    Ok(sql_query(query).get_result::<Marks>(db)?.marks)
+        || (SELECT COUNT(*) FROM pending_queries) AS marks,
+        (SELECT MIN(next_at) FROM pending_queries) AS next_query,
+        (SELECT MIN(close_after) FROM orders WHERE status = 0 AND closed_at IS NULL) AS next_close,
+        (SELECT MIN(next_at) FROM refunds) AS next_refund";
+    Ok(Fixed::<(Text, Nullable<BigInt>, Nullable<BigInt>, Nullable<BigInt>)>::new(query).get_result(db)?)
 }
 
 /// The rules that do not hold now.
@@ -140,10 +147,40 @@ pub fn marks(db: &mut Db) -> Result<String, StoreError> {
 pub fn breaches(db: &mut Db) -> Result<Vec<String>, StoreError> {
     let mut broken = Vec::new();
     for (rule, query) in RULES {
-        let count = sql_query(*query).get_result::<Count>(db)?.breaches;
+        let count: i64 = Fixed::<BigInt>::new(query).get_result(db)?;
         if count != 0 {
             broken.push(format!("{rule}: {count}"));
         }
     }
     Ok(broken)
+}
+
+/// SQL whose text never changes, with the types of its columns: unlike `sql_query` it is prepared once.
+struct Fixed<Columns> {
+    sql: &'static str,
+    columns: PhantomData<Columns>,
+}
+
+impl<Columns> Fixed<Columns> {
+    const fn new(sql: &'static str) -> Fixed<Columns> {
+        Fixed { sql, columns: PhantomData }
+    }
+}
+
+impl<Columns> Query for Fixed<Columns> {
+    type SqlType = Columns;
+}
+
+impl<Columns> RunQueryDsl<Db> for Fixed<Columns> {}
+
+impl<Columns> QueryId for Fixed<Columns> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<DB: Backend, Columns> QueryFragment<DB> for Fixed<Columns> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql(self.sql);
+        Ok(())
+    }
 }

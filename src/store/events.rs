@@ -4,8 +4,11 @@ use super::{Db, StoreError, schema::order_events};
 use crate::domain::time::UnixMs;
 use diesel::prelude::*;
 
-/// Enough for every query of 24 hours and a patient user; a stuck page cannot fill the disk.
+/// A stuck page cannot fill the disk.
 const MOST_PER_ORDER: i64 = 300;
+/// Twice what an order of two hours needs; the last hundred steps are not for queries, so that the story
+/// of an order open for a week still tells how it ended.
+const MOST_BEFORE_QUERY: i64 = 200;
 
 /// What happened. The text is for the administrator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,14 +63,19 @@ pub struct Event {
     pub detail: String,
 }
 
-/// Adds a step. Credits and refunds are always written; anything else stops at 300 steps an order.
+/// Adds a step. Credits and refunds are always written; queries stop at 200 steps an order, anything else at 300.
 ///
 /// # Errors
 /// The database.
 pub fn insert(db: &mut Db, order_id: i64, event: &Event) -> Result<(), StoreError> {
     let steps: i64 =
         order_events::table.filter(order_events::order_id.eq(order_id)).count().get_result(db)?;
-    if steps >= MOST_PER_ORDER && !matches!(event.kind, EventKind::Credit | EventKind::Refund) {
+    let most = match event.kind {
+        EventKind::Credit | EventKind::Refund => i64::MAX,
+        EventKind::Query => MOST_BEFORE_QUERY,
+        _ => MOST_PER_ORDER,
+    };
+    if steps >= most {
         return Ok(());
     }
     diesel::insert_into(order_events::table)

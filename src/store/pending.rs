@@ -1,11 +1,17 @@
 //! Which attempts to ask the gateway about, and when: the budget and the memory of every query.
 
 use super::{Db, StoreError, schema::pending_queries as pending};
-use crate::domain::{ids::OutTradeNo, time::UnixMs};
+use crate::{
+    canary::{self, Canary},
+    domain::{ids::OutTradeNo, time::UnixMs},
+};
 use diesel::prelude::*;
 
-/// Nothing is ever put off farther than this, in ms.
-const FARTHEST_MS: i64 = 2 * 3_600_000;
+/// Nothing is ever put off farther than this, in ms: an hour and a little.
+const FARTHEST_MS: i64 = 65 * 60_000;
+/// Whoever asks has so long, in ms, for two origins and for writing down what was heard; if nothing comes
+/// of it, the sweep asks again.
+const LEASE_MS: i64 = 15_000;
 
 /// # Errors
 /// The database.
@@ -20,25 +26,61 @@ pub fn insert(db: &mut Db, number: &OutTradeNo, next_at: UnixMs) -> Result<(), S
     Ok(())
 }
 
-/// Takes the right to ask once, if nobody asked within `gap_ms`: holds across threads and instances.
-/// Gives how often it was asked before.
+/// The right to ask once, which nobody else has at the same time: holds across threads and instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    until: UnixMs,
+}
+
+/// When a question may be put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Its time has come, and nobody is asking.
+    Due,
+    /// Nobody asked within so many ms.
+    Unasked { gap_ms: i64 },
+    /// At once, because somebody insists.
+    Now,
+}
+
+/// Takes the right to ask; `None` when it is not this caller's turn or there is nothing to ask any more.
 ///
 /// # Errors
 /// The database.
-pub fn claim(db: &mut Db, number: &OutTradeNo, now: UnixMs, gap_ms: i64) -> Result<Option<i32>, StoreError> {
-    let free = pending::table.filter(pending::out_trade_no.eq(number.as_str())).filter(
-        pending::asked_at
-            .is_null()
-            .or(pending::asked_at.le(now.plus_ms(gap_ms.saturating_neg()).0))
-            // Asked in the future: the clock was set back.
-            .or(pending::asked_at.gt(now.0)),
-    );
-    let asked: Option<i32> = diesel::update(free)
-        .set((pending::asked_at.eq(now.0), pending::asked.eq(pending::asked + 1)))
-        .returning(pending::asked)
-        .get_result(db)
-        .optional()?;
-    Ok(asked.map(|asked| asked.saturating_sub(1)))
+pub fn claim(db: &mut Db, number: &OutTradeNo, now: UnixMs, turn: Turn) -> Result<Option<Lease>, StoreError> {
+    // The clock was set back when something lies hours ahead, or was asked in the future.
+    let (due_by, ahead, asked_by) = match turn {
+        Turn::Due => (now.0, now.plus_ms(FARTHEST_MS).0, i64::MAX),
+        Turn::Unasked { gap_ms } => (i64::MAX, i64::MAX, now.plus_ms(gap_ms.saturating_neg()).0),
+        Turn::Now => (i64::MAX, i64::MAX, i64::MAX),
+    };
+    let free = pending::table
+        .filter(pending::out_trade_no.eq(number.as_str()))
+        .filter(pending::next_at.le(due_by).or(pending::next_at.gt(ahead)))
+        .filter(
+            pending::asked_at.is_null().or(pending::asked_at.le(asked_by)).or(pending::asked_at.gt(now.0)),
+        );
+    let until = if canary::sings(Canary::NoLease) { now } else { now.plus_ms(LEASE_MS) };
+    let taken = diesel::update(free)
+        .set((
+            pending::asked_at.eq(now.0),
+            pending::asked.eq(pending::asked + 1),
+            pending::next_at.eq(until.0),
+        ))
+        .execute(db)?;
+    Ok((taken == 1).then_some(Lease { until }))
+}
+
+/// Ends a lease: asks again at `next_at`, or sooner if somebody has wished so since the question was put.
+///
+/// # Errors
+/// The database.
+pub fn ask_again(db: &mut Db, number: &OutTradeNo, lease: Lease, next_at: UnixMs) -> Result<(), StoreError> {
+    let ours = pending::table
+        .filter(pending::out_trade_no.eq(number.as_str()))
+        .filter(pending::next_at.eq(lease.until.0).or(pending::next_at.gt(next_at.0)));
+    diesel::update(ours).set(pending::next_at.eq(next_at.0)).execute(db)?;
+    Ok(())
 }
 
 /// Attempts whose time has come, the longest waiting first.

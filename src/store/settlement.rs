@@ -63,6 +63,8 @@ pub fn settle(
             (settled, found.map(|(_, order)| order.out_trade_no.as_str().to_owned()))
         }
     };
+    #[cfg(feature = "canaries")]
+    let settled = wrong::told(settled);
     notice.verdict = settled.verdict().to_owned();
     notice.reply = reply(&settled);
     notices::insert(db, &notice)?;
@@ -219,6 +221,7 @@ pub mod wrong {
     //! What wrong versions of settling would do.
 
     use super::*;
+    use diesel::connection::SimpleConnection;
 
     /// What the update compares with; `None` to refuse the payment.
     pub(super) fn facts(
@@ -233,9 +236,23 @@ pub mod wrong {
         if canary::sings(Canary::LateRefused) && order.closed_at.is_some() {
             return Ok(None);
         }
-        let created = if canary::sings(Canary::NoStatusGuard) { order.status.number() } else { created };
+        let unguarded = canary::sings(Canary::CreditTwice);
+        if unguarded {
+            db.batch_execute("DROP INDEX IF EXISTS ledger_once; DROP TRIGGER IF EXISTS orders_fixed_facts")?;
+        }
+        let created =
+            if unguarded || canary::sings(Canary::NoStatusGuard) { order.status.number() } else { created };
         let amount = if canary::sings(Canary::NoAmountCheck) { order.amount.get() } else { amount };
         Ok(Some((created, amount)))
+    }
+
+    /// The count of changed rows read the wrong way round.
+    pub(super) fn told(settled: Settled) -> Settled {
+        match settled {
+            settled if !canary::sings(Canary::RowsInverted) => settled,
+            Settled::Now | Settled::Late => Settled::Refused(Refusal::UnknownOrder),
+            _ => Settled::Already,
+        }
     }
 
     /// The credit in a transaction of its own, after the one that made the order paid.

@@ -54,6 +54,7 @@ enum PayKind {
     NeedOpenid,
     Busy,
     Refused,
+    UsedUp,
 }
 
 /// GET /orders/{out_trade_no}/pay
@@ -87,6 +88,7 @@ pub async fn show(
             Pay::NeedOpenid => (PayKind::NeedOpenid, String::new()),
             Pay::Busy => (PayKind::Busy, String::new()),
             Pay::Refused => (PayKind::Refused, String::new()),
+            Pay::UsedUp => (PayKind::UsedUp, String::new()),
         }
     };
     let page_url = format!("{}{here}", web.app.config.public_url);

@@ -137,11 +137,27 @@ fn wish(posted: &TopUpForm, typed: &str, user_id: i64) -> Result<Wish, String> {
         AmountError::TooLarge => "金额太大了。".to_owned(),
         AmountError::NotDecimal => "请输入数字金额，例如 50 或 9.90。".to_owned(),
     })?;
+    #[cfg(feature = "canaries")]
+    let amount = wrong::rounded(amount, typed);
     let channel = match posted.channel.as_str() {
         "" => Channel::WechatJsapi,
         name => Channel::parse(name).ok_or_else(|| "没有这种支付方式。".to_owned())?,
     };
     Ok(Wish { user_id, amount, channel, intent: posted.intent.clone() })
+}
+
+#[cfg(feature = "canaries")]
+mod wrong {
+    //! What a wrong version of reading an amount would do.
+
+    use super::*;
+    use crate::canary::{self, Canary};
+
+    /// Yuan as a float, times a hundred, cut to an integer.
+    pub(super) fn rounded(amount: Fen, typed: &str) -> Fen {
+        let float = typed.parse::<f64>().ok().filter(|_| canary::sings(Canary::FloatAmount));
+        float.and_then(|yuan| Fen::parse_fen(&(yuan * 100.0).trunc().to_string()).ok()).unwrap_or(amount)
+    }
 }
 
 fn refusal(web: &Web, error: TopUpError) -> Refused {
@@ -214,6 +230,11 @@ fn created(web: &Web, order: &Order, pay: Pay) -> Result<HttpResponse, WebError>
         Pay::Closed => {
             return Err(WebError::Conflict(
                 "订单已过期或关闭。如果已经付款，到账后会自动更新，请勿重复支付；否则请重新下单。",
+            ));
+        }
+        Pay::UsedUp => {
+            return Err(WebError::Conflict(
+                "这个订单尝试的次数太多，不能再付。如果已经付款，到账后会自动更新，请勿重复支付；否则请重新下单。",
             ));
         }
         Pay::Busy => return Err(WebError::GatewayBusy),

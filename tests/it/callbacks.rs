@@ -294,7 +294,7 @@ async fn a_flood_of_forged_callbacks_makes_us_ask_once_a_minute_and_pays_nobody(
         shop.clock.advance_ms(300);
     }
     assert_eq!(asked(), 1);
-    // Later, when the sweep itself asks hourly.
+    // Later, when the sweep itself asks every 110 s.
     shop.clock.advance_ms(40 * 60_000);
     assert_eq!(shop.sweep().await, 1);
     for (wait_ms, expected) in [(59_000, 2), (1_000, 3), (59_000, 3), (1_000, 4)] {

@@ -2,7 +2,7 @@
 //! and more than one attempt at the same order.
 
 use crate::harness::{Browser, PASSWORD, Shop, WECHAT, nowhere};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::join_all};
 use shouyin::{
     domain::{
         ids::Openid,
@@ -11,12 +11,14 @@ use shouyin::{
     },
     flow::{
         close::{self, Closed},
+        confirm::{self, PageResult},
         top_up::{self, Pay},
     },
     gateway::Gateway,
     gateway::wechat_v2::WechatV2,
+    jobs,
     simulator::{TradeState, faults::Scenario},
-    store::pending,
+    store::pending::{self, Turn},
 };
 
 const TWO_HOURS_MS: i64 = 2 * 3600 * 1000;
@@ -147,7 +149,9 @@ async fn the_sweep_keeps_its_timetable_and_ends_when_wechat_has_closed_the_trade
     let shop = Shop::open().await;
     let (_, number) = ordered(&shop).await;
     let mut now = 0;
-    for (asked, at) in [10, 30, 60, 120, 300, 600, 1800, 5400, 9000].into_iter().enumerate() {
+    // Every 110 s until it has expired, 7,200 s after it was made.
+    let ages = [10, 30, 60].into_iter().chain((120..7_200 + 110).step_by(110));
+    for (asked, at) in ages.enumerate() {
         shop.clock.advance_ms(at * 1000 - 1 - now);
         assert_eq!(shop.sweep().await, 0, "before {at} s");
         shop.clock.advance_ms(1);
@@ -155,9 +159,63 @@ async fn the_sweep_keeps_its_timetable_and_ends_when_wechat_has_closed_the_trade
         now = at * 1000;
         assert_eq!(shop.calls(&number).len(), asked + 2);
     }
-    // At 9000 s WeChat said CLOSED: there is nothing more to ask.
+    // The last time WeChat said CLOSED: there is nothing more to ask.
     assert_eq!(shop.app.store.read(pending::backlog).await.unwrap(), (0, None));
     assert!(!shop.order(&number).await.is_paid());
+}
+
+#[actix_web::test]
+async fn two_instances_never_ask_about_the_same_attempt_at_the_same_time() {
+    let shop = Shop::open().await;
+    let (_, number) = ordered(&shop).await;
+    let other = shop.second_instance();
+    let both = || {
+        let sweeps = [shop.app.clone(), other.clone()].map(jobs::query_pending::run_once);
+        async { join_all(sweeps).await.into_iter().map(Result::unwrap).sum::<usize>() }
+    };
+    for at in [10, 20, 30] {
+        shop.clock.advance_ms(at * 1000);
+        assert_eq!(both().await, 1, "{at} s later");
+    }
+    assert_eq!(shop.calls(&number), ["unifiedorder", "orderquery", "orderquery", "orderquery"]);
+    // Closing takes its turn by the order.
+    shop.clock.advance_ms(TWO_HOURS_MS);
+    join_all([shop.app.clone(), other.clone()].map(jobs::close_expired::run_once)).await;
+    assert_eq!(shop.calls(&number).len(), 5);
+    assert!(shop.order(&number).await.closed_at.is_some());
+}
+
+#[actix_web::test]
+async fn a_question_nobody_finished_comes_again_after_15_s_and_not_before() {
+    let shop = Shop::open().await;
+    let (_, number) = ordered(&shop).await;
+    let attempt = shop.attempts(&number).await.remove(0).out_trade_no;
+    shop.clock.advance_ms(10_000);
+    // The instance that asked is never heard of again.
+    let (now, dead) = (shop.clock.now(), attempt.clone());
+    let lease = shop.app.store.write(move |db| pending::claim(db, &dead, now, Turn::Due)).await.unwrap();
+    assert!(lease.is_some());
+    shop.clock.advance_ms(14_999);
+    assert_eq!(shop.sweep().await, 0);
+    shop.clock.advance_ms(1);
+    assert_eq!(shop.sweep().await, 1);
+}
+
+#[actix_web::test]
+async fn what_the_page_wishes_while_we_ask_is_not_forgotten_with_the_answer() {
+    let shop = Shop::open().await;
+    let (_, number) = ordered(&shop).await;
+    let order = shop.order(&number).await;
+    let attempt = shop.attempts(&number).await.remove(0).out_trade_no;
+    shop.clock.advance_ms(300_000);
+    let (now, asking) = (shop.clock.now(), attempt.clone());
+    let claim = move |db: &mut _| pending::claim(db, &asking, now, Turn::Due);
+    let lease = shop.app.store.write(claim).await.unwrap().unwrap();
+    // The payer pays and comes back after WeChat has said NOTPAY, before we have written that down.
+    confirm::returned(&shop.app, &order, PageResult::Ok).await.unwrap();
+    let later = now.plus_secs(110);
+    shop.app.store.write(move |db| pending::ask_again(db, &attempt, lease, later)).await.unwrap();
+    assert_eq!(shop.app.store.read(pending::backlog).await.unwrap(), (1, Some(now.plus_secs(2))));
 }
 
 #[actix_web::test]

@@ -34,6 +34,10 @@ pub const PASSWORD: &str = "correct horse battery";
 /// A WeChat browser on a phone.
 pub const WECHAT: &str = "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Mobile MicroMessenger/8.0.47";
 
+/// The wrong version that sings in this process, by the name it has in `canary`.
+#[cfg(feature = "canaries")]
+pub const CANARY: &str = "SHOUYIN_TEST_CANARY";
+
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
 /// A running shop on port 0. Background jobs do not run by themselves: tests call them.
@@ -55,6 +59,10 @@ impl Shop {
 
     /// `change` may alter the configuration before anything starts.
     pub async fn open_with(change: impl FnOnce(&mut Config)) -> Shop {
+        #[cfg(feature = "canaries")]
+        if let Ok(name) = std::env::var(CANARY) {
+            assert!(shouyin::canary::sing_everywhere(&name), "no canary {name}");
+        }
         let clock = Clock::manual(START);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("shouyin-it-{}-{number}", std::process::id()));
@@ -123,6 +131,11 @@ impl Shop {
     /// One round of the sweep, until nothing is due.
     pub async fn sweep(&self) -> usize {
         jobs::query_pending::run_once(self.app.clone()).await.unwrap()
+    }
+
+    /// Another instance on the same books, at the same WeChat.
+    pub fn second_instance(&self) -> Arc<App> {
+        App::new(self.app.config.clone(), self.app.store.clone(), self.clock.clone()).unwrap()
     }
 
     /// One round of closing.

@@ -95,6 +95,11 @@ pub fn verify(fields: &Fields, key: &ApiKey, accept: &[SignType]) -> Result<Sign
         return Ok(SignType::HmacSha256);
     }
     let given = fields.get("sign").ok_or(SignFault::Missing)?;
+    if canary::sings(Canary::SignPrefix)
+        && accept.iter().any(|sign_type| sign(fields, key, *sign_type).starts_with(given))
+    {
+        return Ok(SignType::HmacSha256);
+    }
     let sign_type = SignType::of_length(given.len()).ok_or(SignFault::Wrong)?;
     if fields.get("sign_type").is_some_and(|named| named != sign_type.as_str()) {
         return Err(SignFault::TypeMismatch);

@@ -9,6 +9,7 @@ use super::{
     xml::Fields,
 };
 use crate::{
+    canary::{self, Canary},
     domain::order::Attempt,
     gateway::{Prepaid, Request, Response, Stamp, Untrusted},
 };
@@ -19,8 +20,9 @@ const MAX_BODY: usize = 127;
 /// Every parameter comes from the stored attempt, so a repeated call is a true repetition to WeChat.
 pub fn request(account: &Account, attempt: &Attempt, stamp: &Stamp) -> Request {
     let total_fee = attempt.amount.get().to_string();
-    let time_start = attempt.created_at.beijing_compact();
-    let time_expire = attempt.expires_at.beijing_compact();
+    let off_secs = if canary::sings(Canary::NoZone) { -8 * 3600 } else { 0 };
+    let time_start = attempt.created_at.plus_secs(off_secs).beijing_compact();
+    let time_expire = attempt.expires_at.plus_secs(off_secs).beijing_compact();
     let fields: Fields = [
         ("body", truncated(&attempt.goods_name)),
         ("out_trade_no", attempt.out_trade_no.as_str()),

@@ -1,6 +1,7 @@
 //! The one reader and writer of V2 XML: a flat `<xml>` of unique elements, read the same for the
 //! signature and for the business, so that what was verified is what is used.
 
+use crate::canary::{self, Canary};
 use quick_xml::{Reader, events::Event};
 use std::collections::BTreeMap;
 
@@ -148,7 +149,9 @@ impl Document {
                 Ok(())
             }
             Root::Inside if self.value.is_some() => Err(XmlFault::Nested),
-            Root::Inside if self.fields.contains_key(name) => Err(XmlFault::Duplicate),
+            Root::Inside if self.fields.contains_key(name) && !canary::sings(Canary::LastDuplicateWins) => {
+                Err(XmlFault::Duplicate)
+            }
             Root::Inside if self.fields.len() >= MAX_FIELDS => Err(XmlFault::TooLarge),
             Root::Inside => {
                 self.value = Some(Value { name: name.to_owned(), plain: String::new(), pieces: Vec::new() });

@@ -41,6 +41,7 @@ pub fn verdict_zh(verdict: &str) -> (&'static str, &'static str) {
         "account_mismatch" => ("收款账户不符", "bad"),
         "credited_after_refund" => ("退款之后又入账", "bad"),
         "refunded_elsewhere" => ("已在别处退款", "bad"),
+        "foreign_account" => ("属于别的商户号", "bad"),
         _ => ("其他", "info"),
     }
 }

@@ -182,7 +182,7 @@ fn outcome(answers: &[Asked]) -> &'static str {
         Some(Asked::Closed) => "closed",
         Some(Asked::NotFound) => "not_found",
         Some(Asked::Refunded) => "refunded",
-        Some(Asked::Unknown(_)) | None => "no_answer",
+        Some(Asked::Foreign | Asked::Unknown(_)) | None => "no_answer",
     }
 }
 
