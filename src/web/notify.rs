@@ -3,6 +3,7 @@
 use super::{Web, session::client_ip};
 use crate::{
     domain::order::Provider,
+    failpoint::{self, Failpoint},
     flow::{
         notify::{self, Incoming},
         settle::Evidence,
@@ -47,7 +48,9 @@ async fn receive(web: &Web, request: &HttpRequest, payload: Payload, provider: P
     };
     // On a task of its own: a caller that hangs up does not stop a settlement half-way.
     let task = tokio::spawn(notify::receive(web.app.clone(), Incoming { provider, evidence }));
-    let response = match task.await {
+    let done = task.await;
+    failpoint::pass(Failpoint::NotifyBeforeReply);
+    let response = match done {
         Ok(Ok(ack)) => answer(StatusCode::OK, ack),
         Ok(Err(error)) => {
             tracing::error!("a callback could not be recorded, the gateway will come again: {error}");
