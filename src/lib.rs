@@ -3,7 +3,7 @@
 //! Floors, from the top; imports go down, never sideways or up (`tests/tidy.rs` holds them):
 //! 8 `cli` · 7 `prove` · 6 `web` `jobs` `simulator` · 5 `flow` · 4 `app` · 3 `clock` `config` `http` `store` `metrics`
 //! `token` · 2 `gateway` · 1 `domain`. Beside them `canary`, wrong versions for the
-//! tests of the proof, which do not exist in a normal build.
+//! tests of the proof, and `failpoint`, places where a test may end the process: neither exists in a normal build.
 //!
 //! Three walks to begin with. A callback: `web::notify` → `flow::notify` → `gateway::wechat_v2::notify`
 //! → `flow::settle` → `store::settlement`, and back with the answer. A top-up: `web::top_up` →
@@ -35,3 +35,4 @@ pub mod gateway;
 pub mod domain;
 
 pub mod canary;
+pub mod failpoint;

@@ -39,7 +39,7 @@ enum Command {
     /// The production server. Settings come from the environment and `.env`.
     ///
     /// Example: shouyin serve
-    Serve,
+    Serve(serve::Options),
     /// The gateway simulator alone, on its own port.
     ///
     /// Example: shouyin simulate --listen 127.0.0.1:8090 --speed 10 --scenario notify-lost
@@ -136,7 +136,7 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let source = Source::from_process();
     let usual = match arguments.command {
-        Command::Serve | Command::Simulate(_) => "info,actix_server=warn",
+        Command::Serve(_) | Command::Simulate(_) => "info,actix_server=warn",
         // Thousands of payments go wrong on purpose.
         Command::Prove(_) => "off",
         _ => "warn",
@@ -145,7 +145,7 @@ pub fn run() -> ExitCode {
     let outcome = actix_web::rt::System::new().block_on(async {
         match arguments.command {
             Command::Demo(options) => demo::run(options).await,
-            Command::Serve => serve::run(&source).await,
+            Command::Serve(options) => serve::run(&source, &options).await,
             Command::Simulate(options) => simulate::run(options).await,
             Command::Migrate => migrate::run(&source),
             Command::Admin(action) => admin::run(&source, action).await,

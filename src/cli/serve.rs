@@ -13,15 +13,38 @@ use crate::{
 use std::{net::TcpListener, sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Nothing but in the builds of tests.
+#[derive(clap::Args)]
+pub(super) struct Options {
+    /// NAME:NTH, where to end this process as a crash would.
+    #[cfg(feature = "failpoints")]
+    #[arg(long, hide = true)]
+    failpoint: Option<crate::failpoint::Armed>,
+}
+
+impl Options {
+    #[cfg(feature = "failpoints")]
+    fn arm(&self) {
+        self.failpoint.into_iter().for_each(crate::failpoint::arm);
+    }
+
+    #[cfg(not(feature = "failpoints"))]
+    const fn arm(&self) {}
+}
+
 /// After a SIGTERM the load balancer gets this long to see that we are not ready.
 const DRAIN: Duration = Duration::from_secs(2);
 const WORKERS: usize = 2;
+/// The last sentence of a process whose disk failed.
+const BROKEN: &str = "the disk failed a commit; nothing more was written. Start again: what was acknowledged is on disk, \
+                      but look at the disk first";
 
 /// Reads everything, opens the books, serves until told to stop.
 ///
 /// # Errors
 /// Configuration, the books, or the port.
-pub(super) async fn run(source: &Source) -> Result<(), CliError> {
+pub(super) async fn run(source: &Source, options: &Options) -> Result<(), CliError> {
+    options.arm();
     let config = Config::read(source)?;
     let store = Store::open(&config.database)?;
     let listener = bind(&config)?;
@@ -57,10 +80,11 @@ fn bind(config: &Config) -> Result<TcpListener, CliError> {
 }
 
 /// Serves with the background jobs until SIGTERM or Ctrl-C, then stops in order: not ready any
-/// more, answers in the making finished, jobs at a safe point. A second signal ends it at once.
+/// more, answers in the making finished, jobs at a safe point. A second signal ends it at once. Books
+/// that a failing disk made untrustworthy stop it in the same order.
 ///
 /// # Errors
-/// The listener or the signal handlers.
+/// The listener or the signal handlers; the disk failed a commit.
 pub(super) async fn run_until_stopped(
     app: Arc<App>,
     listener: TcpListener,
@@ -71,9 +95,10 @@ pub(super) async fn run_until_stopped(
     let server = server::serve(web.clone(), listener, WORKERS)?;
     let (handle, serving) = (server.handle(), tokio::spawn(server));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let drain = tokio::select! {
-        _ = terminate.recv() => DRAIN,
-        _ = interrupt.recv() => Duration::ZERO,
+    let (drain, outcome) = tokio::select! {
+        _ = terminate.recv() => (DRAIN, Ok(())),
+        _ = interrupt.recv() => (Duration::ZERO, Ok(())),
+        () = app.store.broken() => (Duration::ZERO, Err(CliError::OutOfReach(BROKEN.to_owned()))),
     };
     tracing::info!("stopping: no longer ready, finishing what is in the making");
     web.drain();
@@ -89,5 +114,5 @@ pub(super) async fn run_until_stopped(
         _ = interrupt.recv() => tracing::warn!("second signal: stopping at once"),
     }
     serving.abort();
-    Ok(())
+    outcome
 }

@@ -8,6 +8,7 @@ use crate::{
     app::App,
     canary::{self, Canary},
     domain::order::{Attempt, HOUR_MS, Order, Source},
+    failpoint::{self, Failpoint},
     gateway::Closing,
     store::{
         attempts,
@@ -107,6 +108,7 @@ pub async fn close_attempt(app: &App, attempt: &Attempt, source: Source) -> Resu
         Asked::Pending(_) | Asked::NotFound => {}
     }
     let asked = ask_to_close(app, attempt).await?;
+    failpoint::pass(Failpoint::CloseBetweenCloseAndQuery);
     match asked {
         Ok(Closing::Closed | Closing::Paid) => confirm(app, attempt, source).await,
         // Past its time_expire the gateway would refuse it, even if a lost request of ours arrived now.

@@ -73,7 +73,10 @@ pub async fn session(app: &App, secret: &str) -> Result<Option<Session>, FlowErr
         && now.since(session.seen_at) > TOUCH_MS
     {
         let expires = now.plus_secs(life_secs(&session.user));
-        app.store.write(move |db| sessions::touch(db, &hash, now, expires)).await?;
+        if let Err(error) = app.store.write(move |db| sessions::touch(db, &hash, now, expires)).await {
+            // A full disk is no reason to show nobody their orders.
+            tracing::warn!("a session could not be prolonged: {error}");
+        }
     }
     Ok(found)
 }

@@ -11,6 +11,7 @@ use crate::{
         order::{Attempt, HOUR_MS, Settled, Source, next_query},
         time::UnixMs,
     },
+    failpoint::{self, Failpoint},
     gateway::Trade,
     store::{
         Db, StoreError, attempts,
@@ -97,7 +98,9 @@ async fn ask_with(
 async fn hear(app: &App, attempt: &Attempt, source: Source) -> Result<Asked, FlowError> {
     let gateway = app.gateway(attempt.channel.provider());
     let request = gateway.query(attempt, &app.clock.stamp()?);
-    let (asked, outcome) = match app.http.send(&request).await {
+    let heard = app.http.send(&request).await;
+    failpoint::pass(Failpoint::QueryAfterAnswer);
+    let (asked, outcome) = match heard {
         Err(error) => (Asked::Unknown(error.to_string()), "no_answer"),
         Ok(answer) => match gateway.trade(&answer, attempt) {
             Err(untrusted) => (Asked::Unknown(untrusted.to_string()), "untrusted"),

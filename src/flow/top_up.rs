@@ -13,6 +13,7 @@ use crate::{
         money::Fen,
         order::{Attempt, Channel, Order, Settled, Source, next_query},
     },
+    failpoint::{self, Failpoint},
     gateway::{Checkout, Prepaid},
     store::{
         StoreError, attempts,
@@ -99,6 +100,7 @@ pub async fn create(app: &App, wish: Wish) -> Result<Order, TopUpError> {
             app.metrics.orders_created.with_label_values(&[wish.channel.as_str()]).inc();
             let number = &order.out_trade_no;
             tracing::info!(out_trade_no = %number, "order {number} created");
+            failpoint::pass(Failpoint::TopUpAfterOrderWritten);
             Ok(order)
         }
         Made::Before(order) if order.amount == wish.amount => Ok(order),
@@ -293,6 +295,7 @@ enum Step {
 async fn prepay(app: &App, attempt: &Attempt) -> Result<Step, FlowError> {
     let started = app.clock.now();
     let prepaid = ask_until_clear(app, attempt).await?;
+    failpoint::pass(Failpoint::TopUpAfterPrepayAnswer);
     let now = app.clock.now();
     let number = attempt.out_trade_no.clone();
     let detail = format!("{number}: {} ({} ms)", described(&prepaid), now.since(started));

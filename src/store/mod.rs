@@ -23,19 +23,22 @@ pub mod work_items;
 mod writer;
 
 use crate::config::Database;
-use diesel::{Connection, SqliteConnection, connection::SimpleConnection, result::DatabaseErrorKind};
+use diesel::{
+    Connection, RunQueryDsl, SqliteConnection, connection::SimpleConnection, result::DatabaseErrorKind,
+    sql_query, sql_types::Integer,
+};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 pub use inline::Disk;
 use inline::Inline;
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
-use writer::Writer;
+use writer::{Writer, begin, roll_back};
 
 const SQLITE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const READERS: u32 = 4;
@@ -112,6 +115,7 @@ impl Store {
         private_file(path).map_err(|error| open_error(path, error))?;
         let mut db = connect(path)?;
         db.run_pending_migrations(SQLITE_MIGRATIONS).map_err(|error| open_error(path, error))?;
+        settle_on_disk(&mut db, path)?;
         let writer = Writer::start(db).map_err(|error| open_error(path, error))?;
         Ok(Store(Kind::File(OnFile { writer, readers: readers(path)?, _lock: Some(Arc::new(lock)) })))
     }
@@ -183,6 +187,15 @@ impl Store {
         }
     }
 
+    /// Waits until these books can take no write any more, because the disk failed a COMMIT. The process
+    /// has to end; reads still work.
+    pub async fn broken(&self) {
+        match &self.0 {
+            Kind::File(file) => file.writer.ended().await,
+            Kind::Inline(_) => std::future::pending().await,
+        }
+    }
+
     /// Share of the write queue in use, 0 to 100.
     pub fn queue_percent(&self) -> usize {
         match &self.0 {
@@ -193,14 +206,19 @@ impl Store {
 }
 
 fn lock(path: &Path) -> Result<File, StoreError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let file = private_file(Path::new(&name)).map_err(|error| open_error(path, error))?;
+    let file = private_file(&beside(path, ".lock")).map_err(|error| open_error(path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(open_error(path, error)),
     }
+}
+
+/// The file that belongs to the books and is named like them with something behind.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
 }
 
 /// Opens or makes a file that only this user can read: the books hold openids and password hashes.
@@ -219,6 +237,38 @@ fn connect(path: &Path) -> Result<Db, StoreError> {
         )
         .map_err(|error| open_error(path, error))?;
     Ok(Db::Sqlite(sqlite))
+}
+
+/// Makes sure that what this process is going to build on is on the disk. If a sync of the last one failed,
+/// its last commits may be in the system's memory only, where they look as real as any other and no sync
+/// would save them: written once more, they are saved. Only then may they be copied into the file, because
+/// a copy that is broken off is mended from the log.
+fn settle_on_disk(db: &mut Db, path: &Path) -> Result<(), StoreError> {
+    #[derive(diesel::QueryableByName)]
+    struct Checkpoint {
+        #[diesel(sql_type = Integer)]
+        busy: i32,
+    }
+    // Nobody else can change the log meanwhile. SQLite's locks are not on this file, so opening it ends none.
+    begin(db)?;
+    let rewritten = fs::canonicalize(path).and_then(|real| rewrite(&beside(&real, "-wal")));
+    roll_back(db);
+    rewritten.map_err(|error| open_error(path, error))?;
+    let checkpoint: Checkpoint = sql_query("PRAGMA wal_checkpoint(FULL)").get_result(db)?;
+    if checkpoint.busy != 0 {
+        tracing::warn!(
+            "somebody reads old books: the write-ahead log could not be copied into the file at start"
+        );
+    }
+    Ok(())
+}
+
+/// Writes a file over with its own bytes and syncs it.
+fn rewrite(path: &Path) -> io::Result<()> {
+    let bytes = fs::read(path)?;
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.write_all_at(&bytes, 0)?;
+    file.sync_all()
 }
 
 fn readers(path: &Path) -> Result<r2d2::Pool<Readers>, StoreError> {

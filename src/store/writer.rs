@@ -2,12 +2,15 @@
 //! durable transaction, and only then answers. It never waits for more to come.
 
 use super::{Db, StoreError};
+use crate::failpoint::{self, Failpoint};
 use diesel::{
     Connection,
     connection::{AnsiTransactionManager, TransactionManager},
+    result::Error,
 };
 use std::{
     io,
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -17,7 +20,7 @@ use std::{
     thread,
     time::Duration,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// WeChat waits 5 s for an answer; after 3 s it is told to come again.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -33,16 +36,29 @@ type Job = Box<dyn FnOnce(&mut Db) -> Answer + Send>;
 pub(super) struct Writer {
     queue: SyncSender<Job>,
     waiting: Arc<AtomicUsize>,
+    /// Closed when the writing thread ends, however it ends.
+    thread: watch::Receiver<()>,
 }
 
 impl Writer {
-    /// Starts the writing thread. It ends when the last `Writer` is dropped.
+    /// Starts the writing thread. It ends when the last `Writer` is dropped, or when the disk fails a COMMIT.
     pub(super) fn start(db: Db) -> io::Result<Writer> {
         let (queue, jobs) = sync_channel(QUEUE);
         let waiting = Arc::new(AtomicUsize::new(0));
         let counter = waiting.clone();
-        thread::Builder::new().name("writer".to_owned()).spawn(move || run(db, &jobs, &counter))?;
-        Ok(Writer { queue, waiting })
+        let (running, thread) = watch::channel(());
+        thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            let _running = running;
+            run(db, &jobs, &counter);
+        })?;
+        Ok(Writer { queue, waiting, thread })
+    }
+
+    /// Waits until the writing thread has ended: nothing can be written any more.
+    pub(super) async fn ended(&self) {
+        let mut thread = self.thread.clone();
+        // Nothing is ever sent: the only news is that the sender is gone.
+        while thread.changed().await.is_ok() {}
     }
 
     pub(super) async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
@@ -79,15 +95,21 @@ fn run(mut db: Db, jobs: &Receiver<Job>, waiting: &AtomicUsize) {
         let mut batch = vec![first];
         batch.extend(jobs.try_iter().take(BATCH.saturating_sub(1)));
         waiting.fetch_sub(batch.len(), Ordering::Relaxed);
-        commit_together(&mut db, batch);
+        if commit_together(&mut db, batch).is_break() {
+            // Whoever still waits in the queue is answered with `Busy`.
+            return;
+        }
     }
 }
 
-fn commit_together(db: &mut Db, batch: Vec<Job>) {
+/// Breaks when the disk has failed the COMMIT. What it could not sync it may have dropped from memory and
+/// call clean: a second COMMIT would succeed without it. Only a new process, which reads the file anew,
+/// knows again what is there.
+fn commit_together(db: &mut Db, batch: Vec<Job>) -> ControlFlow<()> {
     if let Err(error) = begin(db) {
         tracing::error!(%error, "cannot begin a transaction: {error}");
         // Dropping the jobs answers every caller with `Busy`: nothing was written.
-        return;
+        return ControlFlow::Continue(());
     }
     let mut answers = Vec::with_capacity(batch.len());
     for job in batch {
@@ -97,22 +119,46 @@ fn commit_together(db: &mut Db, batch: Vec<Job>) {
                 // A full disk or a broken one: SQLite has undone the whole batch by itself.
                 answers.push(answer);
                 roll_back(db);
-                return refuse(answers, "the database undid the batch");
+                refuse(answers, "the database undid the batch");
+                return ControlFlow::Continue(());
             }
             Err(_) => {
                 tracing::error!("a change panicked: the whole batch is rolled back");
                 roll_back(db);
-                return refuse(answers, "a change in the same batch panicked");
+                refuse(answers, "a change in the same batch panicked");
+                return ControlFlow::Continue(());
             }
         }
     }
+    failpoint::pass(Failpoint::WriterBeforeCommit);
     match finish(db) {
-        Ok(()) => answers.into_iter().for_each(|answer| answer(Ok(()))),
+        Ok(()) => {
+            failpoint::pass(Failpoint::WriterAfterCommit);
+            answers.into_iter().for_each(|answer| answer(Ok(())));
+            ControlFlow::Continue(())
+        }
         Err(error) => {
             tracing::error!(%error, "cannot commit: {error}");
             roll_back(db);
             refuse(answers, &error.to_string());
+            if disk_failed(&error) {
+                tracing::error!(
+                    "the disk failed a commit: no more is written, the process has to start again"
+                );
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
         }
+    }
+}
+
+/// SQLite's words for any error of reading, writing or syncing; Diesel passes no number on. A full disk
+/// has words of its own: nothing is lost by it, and writing works again when there is room.
+fn disk_failed(error: &Error) -> bool {
+    match error {
+        Error::RollbackErrorOnCommit { commit_error, .. } => disk_failed(commit_error),
+        Error::DatabaseError(_, information) => information.message() == "disk I/O error",
+        _ => false,
     }
 }
 
@@ -124,13 +170,13 @@ fn refuse(answers: Vec<Answer>, reason: &str) {
 
 /// IMMEDIATE takes the write lock at once: a transaction that reads first and writes later could
 /// otherwise fail half-way, and SQLite does not wait in that case.
-pub(super) fn begin(db: &mut Db) -> Result<(), diesel::result::Error> {
+pub(super) fn begin(db: &mut Db) -> Result<(), Error> {
     match db {
         Db::Sqlite(sqlite) => AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE"),
     }
 }
 
-pub(super) fn finish(db: &mut Db) -> Result<(), diesel::result::Error> {
+pub(super) fn finish(db: &mut Db) -> Result<(), Error> {
     match db {
         Db::Sqlite(sqlite) => AnsiTransactionManager::commit_transaction(sqlite),
     }

@@ -3,6 +3,7 @@
 use super::{Web, session::client_ip};
 use crate::{
     domain::order::Provider,
+    failpoint::{self, Failpoint},
     flow::{
         notify::{self, Incoming},
         settle::Evidence,
@@ -69,7 +70,9 @@ async fn receive(
         Story::Payment => tokio::spawn(notify::receive(app, incoming)),
         Story::Refund => tokio::spawn(notify::receive_refund(app, incoming)),
     };
-    let response = match task.await {
+    let done = task.await;
+    failpoint::pass(Failpoint::NotifyBeforeReply);
+    let response = match done {
         Ok(Ok(ack)) => answer(StatusCode::OK, ack),
         Ok(Err(error)) => {
             tracing::error!("a callback could not be recorded, the gateway will come again: {error}");
