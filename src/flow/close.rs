@@ -20,6 +20,9 @@ use crate::{
 /// An order refunded elsewhere is looked at again after this, in ms: it waits for a person.
 const REFUNDED_RETRY_MS: i64 = 24 * HOUR_MS;
 
+/// Our clock may be so far ahead of the gateway's, in ms: what has expired here may live there.
+const CLOCKS_DIFFER_MS: i64 = 10 * 60_000;
+
 /// What became of an attempt we tried to close.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Closed {
@@ -112,7 +115,9 @@ pub async fn close_attempt(app: &App, attempt: &Attempt, source: Source) -> Resu
     match asked {
         Ok(Closing::Closed | Closing::Paid) => confirm(app, attempt, source).await,
         // Past its time_expire the gateway would refuse it, even if a lost request of ours arrived now.
-        Ok(Closing::NotFound) if app.clock.now() >= attempt.expires_at => closed_here(app, attempt).await,
+        Ok(Closing::NotFound) if app.clock.now() >= attempt.expires_at.plus_ms(CLOCKS_DIFFER_MS) => {
+            closed_here(app, attempt).await
+        }
         Ok(Closing::NotFound) => Ok(Closed::Unknown("ORDERNOTEXIST".to_owned())),
         Ok(Closing::Unknown { code }) => Ok(Closed::Unknown(code)),
         Err(reason) => Ok(Closed::Unknown(reason)),

@@ -180,7 +180,7 @@ async fn after_a_clock_was_set_back_nobody_waits_for_claims_taken_in_the_future(
     assert_eq!(query.map(|asked| asked.is_some()), [true, false]);
 
     // Nor does a message we do not believe, which makes the sweep ask about the order it names.
-    shop.clock.advance_ms(-HOUR_MS);
+    shop.clock.advance_ms(-2 * HOUR_MS);
     assert_eq!(shop.sweep().await, 1, "two hours ahead");
     shop.clock.advance_ms(-60_000);
     let forged =
