@@ -2,6 +2,7 @@
 
 use crate::{
     clock::Clock,
+    domain::money::Fen,
     simulator::Scenario,
     store::{Disk, StoreError},
 };
@@ -82,6 +83,9 @@ pub struct Swarm {
     pub crash: u64,
     pub clock_jumps: bool,
     pub refunds: u64,
+    /// Administrators send payments back.
+    pub clerks: bool,
+    pub second_admin_above: Fen,
 }
 
 /// Mischief of single trades; what the network does is drawn for each message instead.
@@ -96,10 +100,19 @@ const SCENARIOS: [Scenario; 9] = [
     Scenario::LatePayment,
     Scenario::Coupon,
 ];
+/// What a refund of the trade will be like.
+const REFUND_SCENARIOS: [Scenario; 6] = [
+    Scenario::RefundNotEnough,
+    Scenario::RefundProcessing,
+    Scenario::RefundAbnormal,
+    Scenario::RefundClosed,
+    Scenario::RefundLostReply,
+    Scenario::RefundNotifyLost,
+];
 const HOUR_MS: u64 = 3_600_000;
 
 impl Swarm {
-    pub fn draw(dice: &Dice) -> Swarm {
+    pub fn draw(dice: &Dice, clerks: bool) -> Swarm {
         // Of the faults there are, so many in a thousand exist in this world.
         let share = [0, 100, 150, 200, 300, 450, 700, 1000].get(dice.index(8)).copied().unwrap_or(300);
         let rate = |most: u64| if dice.permille(share) { dice.between(1, most) } else { 0 };
@@ -115,7 +128,7 @@ impl Swarm {
             1..=3 => dice.between(6, 24),
             _ => dice.between(2, 6),
         };
-        Swarm {
+        let mut swarm = Swarm {
             instances: dice.index(3).saturating_add(1),
             users: dice.index(3).saturating_add(1),
             orders_each: dice.between(1, 4),
@@ -144,7 +157,15 @@ impl Swarm {
             clock_jumps: !calm && dice.permille(share),
             calm,
             refunds: rate(100),
+            clerks,
+            second_admin_above: Fen::ZERO,
+        };
+        if clerks {
+            let limits = [0, 10_000, 1_000_000].map(|fen| Fen::new(fen).unwrap_or_default());
+            swarm.second_admin_above = limits.get(dice.index(3)).copied().unwrap_or_default();
+            swarm.scenarios.extend(REFUND_SCENARIOS.into_iter().filter(|_| dice.permille(share.max(200))));
         }
+        swarm
     }
 }
 

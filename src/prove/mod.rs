@@ -1,11 +1,13 @@
 //! The proof: the whole application in one process, on one thread, in virtual time, against a WeChat
 //! whose book is the truth; every fault follows from a seed. `docs/proof.md` says what it covers.
 
+mod clerks;
 mod faults;
 mod machine;
 mod network;
 mod oracle;
 mod people;
+mod refund_oracle;
 mod run;
 mod world;
 

@@ -41,9 +41,10 @@ pub fn line(world: &Weak<World>) -> InProcess {
             let Some(world) = world.upgrade() else { return Err(HttpError::Timeout) };
             let path = url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();
             let answer = async {
-                match path.strip_prefix("/notify/") {
-                    Some(_) => to_shop(&world, body).await,
-                    None => to_gateway(&world, &path, body).await,
+                match path.as_str() {
+                    "/notify/wechat" => to_shop(&world, Story::Payment, body).await,
+                    "/notify/wechat/refund" => to_shop(&world, Story::Refund, body).await,
+                    _ => to_gateway(&world, &path, body).await,
                 }
             };
             world.clock.within(PATIENCE, answer).await.unwrap_or(Err(HttpError::Timeout))
@@ -164,8 +165,15 @@ fn spoiled(world: &World, reply: Vec<u8>) -> Response {
     Response { status, body }
 }
 
+/// What a callback is about; the address says it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Story {
+    Payment,
+    Refund,
+}
+
 /// One try of the gateway to deliver a callback.
-async fn to_shop(world: &Arc<World>, body: Vec<u8>) -> Answer {
+async fn to_shop(world: &Arc<World>, story: Story, body: Vec<u8>) -> Answer {
     let swarm = &world.swarm;
     if world.mischief(swarm.callback_lost) {
         world.note(|| "a callback is lost".to_owned());
@@ -179,7 +187,7 @@ async fn to_shop(world: &Arc<World>, body: Vec<u8>) -> Answer {
             task.spawn(async move {
                 again.clock.sleep(pause).await;
                 // Nobody listens to the answer.
-                let _ = deliver(&again, copy).await;
+                let _ = deliver(&again, story, copy).await;
             });
         }
     }
@@ -190,12 +198,12 @@ async fn to_shop(world: &Arc<World>, body: Vec<u8>) -> Answer {
         let late = world.clone();
         task.spawn(async move {
             late.clock.sleep(pause).await;
-            let _ = deliver(&late, body).await;
+            let _ = deliver(&late, story, body).await;
         });
         return never().await;
     }
     world.clock.sleep(pause).await;
-    let answer = deliver(world, body).await;
+    let answer = deliver(world, story, body).await;
     if world.mischief(swarm.ack_lost) {
         world.note(|| "the answer to a callback is lost".to_owned());
         return never().await;
@@ -204,7 +212,7 @@ async fn to_shop(world: &Arc<World>, body: Vec<u8>) -> Answer {
 }
 
 /// Hands a callback to an instance as the web floor does, on a task that outlives the caller.
-pub async fn deliver(world: &Arc<World>, body: Vec<u8>) -> Answer {
+pub async fn deliver(world: &Arc<World>, story: Story, body: Vec<u8>) -> Answer {
     let Some((number, app)) = world.any_instance() else {
         return Err(HttpError::Connect("nobody listens".to_owned()));
     };
@@ -214,7 +222,11 @@ pub async fn deliver(world: &Arc<World>, body: Vec<u8>) -> Answer {
         let spoiled = witness.weather.spoiled.load(Ordering::Relaxed);
         let evidence =
             Evidence { body: body.clone(), headers: String::new(), remote_ip: "127.0.0.1".to_owned() };
-        let received = notify::receive(app, Incoming { provider: Provider::Wechat, evidence }).await;
+        let incoming = Incoming { provider: Provider::Wechat, evidence };
+        let received = match story {
+            Story::Payment => notify::receive(app, incoming).await,
+            Story::Refund => notify::receive_refund(app, incoming).await,
+        };
         let (reply, response) = match received {
             Ok(ack) if ack.body.contains("<![CDATA[SUCCESS]]>") => {
                 (Reply::Success, Response { status: 200, body: ack.body.into_bytes() })
@@ -223,7 +235,10 @@ pub async fn deliver(world: &Arc<World>, body: Vec<u8>) -> Answer {
             Err(_) => (Reply::Error, Response { status: 503, body: Vec::new() }),
         };
         let books_failed = witness.weather.spoiled.load(Ordering::Relaxed) != spoiled;
-        witness.oracle.judge_answer(&witness, &body, reply, books_failed);
+        match story {
+            Story::Payment => witness.oracle.judge_answer(&witness, &body, reply, books_failed),
+            Story::Refund => witness.oracle.judge_refund_answer(&witness, reply, books_failed),
+        }
         let _ = sender.send(response);
     };
     world.machine.spawn(Owner::Instance(number), task.boxed());

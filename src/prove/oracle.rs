@@ -10,12 +10,13 @@ use crate::{
         ids::OutTradeNo,
         ledger::Account,
         order::{Attempt, Order},
+        refund::Refund,
         time::UnixMs,
     },
     gateway::wechat_v2::{sign, xml::Fields},
     simulator::TradeState,
     store::{
-        Db, StoreError, attempts, books, ledger, notices, orders, pending, settlement::REFUNDED_ELSEWHERE,
+        Db, StoreError, attempts, books, ledger, notices, orders, pending, refunds, settlement::REFUNDED_ELSEWHERE,
         work_items, work_items::WorkItem,
     },
 };
@@ -67,6 +68,7 @@ struct Seen {
 struct Books {
     orders: Vec<(Order, Vec<Attempt>)>,
     balances: Vec<(i64, i64)>,
+    refunds: Vec<Refund>,
     broken: Vec<String>,
     /// Numbers the sweep will ask about.
     asked_about: BTreeSet<String>,
@@ -103,6 +105,7 @@ impl Oracle {
         if world.swarm.calm && overdue {
             self.report("a query is overdue although nothing hinders it");
         }
+        self.inspect_refund_pace(world, pulse.next_refund, OVERDUE_MS);
     }
 
     /// Every rule of safety, now.
@@ -113,13 +116,17 @@ impl Oracle {
         if let Some(broken) = books.broken.first() {
             self.report(broken);
         }
+        let held = Oracle::held(&books.refunds);
         for (user_id, balance) in &books.balances {
             let owned = books.orders.iter().filter(|(order, _)| order.user_id == *user_id);
             let paid: i64 = owned.filter(|(order, _)| order.is_paid()).map(|(o, _)| o.amount.get()).sum();
-            if paid != *balance {
-                self.report(&format!("user {user_id} has {balance} fen and paid orders of {paid}"));
+            let held = held.get(user_id).copied().unwrap_or_default();
+            if paid.saturating_sub(held) != *balance {
+                let what = format!("user {user_id} has {balance} fen, paid orders of {paid} and refunds of {held}");
+                self.report(&what);
             }
         }
+        self.inspect_refunds(world, &books.refunds);
         for (order, attempts) in &books.orders {
             if order.is_paid() || order.closed_at.is_some() {
                 locked(&self.seen).done.entry(order.id).or_insert(world.clock.now());
@@ -215,6 +222,7 @@ impl Oracle {
     /// Once the faults have ended and time enough has passed: nothing is left hanging.
     pub fn judge_end(&self, world: &World, healed_at: UnixMs) {
         self.inspect(world);
+        self.judge_refunds(world, healed_at);
         let found = world.store.look(|db| {
             let items = work_items::list(db, None, ALL)?;
             let told = notices::list(db, false, None, ALL)?;
@@ -340,6 +348,7 @@ fn read(db: &mut Db, world: &World) -> Result<Books, StoreError> {
     Ok(Books {
         orders: all,
         balances,
+        refunds: refunds::list(db, None, ALL)?,
         broken: books::breaches(db)?,
         asked_about: asked_about.iter().map(|number| number.as_str().to_owned()).collect(),
         told: work_items::list(db, None, ALL)?.into_iter().map(|item| item.out_trade_no).collect(),

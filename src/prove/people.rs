@@ -2,7 +2,7 @@
 
 use super::{
     machine::locked,
-    network,
+    network::{self, Story},
     world::{Payment, Person, World},
 };
 use crate::{
@@ -267,7 +267,7 @@ pub async fn forger(world: Arc<World>) {
         let (what, body) = forged(&world, &number);
         world.note(|| format!("a forged callback for {number}: {what}"));
         // A forger does not care about the answer; the oracle does.
-        let _ = network::deliver(&world, body).await;
+        let _ = network::deliver(&world, Story::Payment, body).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     machine::{Owner, Step, locked},
-    people,
+    clerks, people,
     world::{NoWorld, START, World},
 };
 use crate::{app::App, domain::time::UnixMs, flow::FlowError, jobs};
@@ -48,6 +48,9 @@ pub fn run(seed: u64) -> Result<Outcome, NoWorld> {
     for person in &world.users {
         world.spawn(people::person(world.clone(), person.clone()));
     }
+    for clerk in &world.clerks {
+        world.spawn(clerks::clerk(world.clone(), clerk.clone()));
+    }
     if world.swarm.forged {
         world.spawn(people::forger(world.clone()));
     }
@@ -78,6 +81,7 @@ pub fn run(seed: u64) -> Result<Outcome, NoWorld> {
 enum Job {
     QueryPending,
     CloseExpired,
+    Refunds,
 }
 
 impl Job {
@@ -85,6 +89,7 @@ impl Job {
         match self {
             Job::QueryPending => 1_000,
             Job::CloseExpired => 5_000,
+            Job::Refunds => 2_000,
         }
     }
 
@@ -92,6 +97,7 @@ impl Job {
         match self {
             Job::QueryPending => jobs::query_pending::run_once(app).boxed(),
             Job::CloseExpired => jobs::close_expired::run_once(app).boxed(),
+            Job::Refunds => jobs::refunds::run_once(app).boxed(),
         }
     }
 }
@@ -174,7 +180,12 @@ impl Course {
         };
         let mut wake: Option<UnixMs> = None;
         for (number, app) in world.running() {
-            for (job, due) in [(Job::QueryPending, pulse.next_query), (Job::CloseExpired, pulse.next_close)] {
+            let due = [
+                (Job::QueryPending, pulse.next_query),
+                (Job::CloseExpired, pulse.next_close),
+                (Job::Refunds, pulse.next_refund),
+            ];
+            for (job, due) in due {
                 let Some(due) = due.map(UnixMs) else { continue };
                 let free_at = self.free_at(number, job, &app);
                 let free = free_at.load(Ordering::Relaxed);

@@ -11,7 +11,7 @@ use crate::{
     app::{App, AppError},
     clock::{Clock, NoEntropy},
     config::{Config, Database, SimulatorKeys},
-    domain::{ids::Username, time::UnixMs, user::Role},
+    domain::{ids::Username, time::UnixMs, user::{Role, User}},
     gateway::wechat_v2::{Account, sign::SignType},
     http::Http,
     simulator::{Options, Scenario, Simulator},
@@ -47,6 +47,8 @@ pub struct World {
     pub simulator: Simulator,
     pub oracle: Oracle,
     pub users: Vec<Person>,
+    /// Two administrators, in worlds that have any.
+    pub clerks: Vec<User>,
     pub trace: Mutex<Trace>,
     /// By the number of writes: the pulse of the books after them.
     pulse: Mutex<Option<(u64, Pulse)>>,
@@ -120,12 +122,14 @@ impl World {
     pub fn begin(seed: u64) -> Result<Arc<World>, NoWorld> {
         let clock = Clock::simulated(START, seed);
         let dice = Dice(clock.clone());
-        let swarm = Arc::new(Swarm::draw(&dice));
+        // An odd seed has no clerks: the worlds of before refunds existed stay what they were.
+        let swarm = Arc::new(Swarm::draw(&dice, seed % 2 == 0));
         let weather = Arc::new(Weather::default());
         let disk = FaultyDisk { dice: dice.clone(), swarm: swarm.clone(), weather: weather.clone() };
         let store = Store::in_memory(Arc::new(disk))?;
         let config = config(&clock, &swarm)?;
         let users = people(&store, swarm.users)?;
+        let clerks = if swarm.clerks { clerks(&store)? } else { Vec::new() };
         let world = Arc::new_cyclic(|me: &Weak<World>| World {
             simulator: simulator(&config, &clock, me),
             dice,
@@ -135,6 +139,7 @@ impl World {
             config,
             oracle: Oracle::default(),
             users,
+            clerks,
             trace: Mutex::default(),
             pulse: Mutex::default(),
             instances: Mutex::new(vec![None; swarm.instances]),
@@ -284,6 +289,7 @@ fn config(clock: &Clock, swarm: &Swarm) -> Result<Config, NoWorld> {
         config.origins.wechat_api.push(BACKUP.to_owned());
     }
     config.top_up.expire_minutes = swarm.expire_minutes;
+    config.refund_second_admin_above = swarm.second_admin_above;
     Ok(config)
 }
 
@@ -298,6 +304,18 @@ fn simulator(config: &Config, clock: &Clock, me: &Weak<World>) -> Simulator {
     };
     let http = Http::in_process(config.origins.clone(), network::line(me));
     Simulator::new(options, clock.clone(), http)
+}
+
+fn clerks(store: &Store) -> Result<Vec<User>, NoWorld> {
+    ["boss", "partner"]
+        .map(|username| {
+            let name = Username::parse(username).ok_or(NoWorld::Config)?;
+            let made = store.look(|db| users::insert(db, &name, "nobody signs in", Role::Owner, START));
+            let id = made.transpose()?.flatten().ok_or(NoWorld::Config)?;
+            Ok(User { id, username: username.to_owned(), role: Role::Owner })
+        })
+        .into_iter()
+        .collect()
 }
 
 fn people(store: &Store, many: usize) -> Result<Vec<Person>, NoWorld> {

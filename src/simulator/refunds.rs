@@ -253,6 +253,7 @@ pub struct RefundView {
     pub transaction_id: String,
     pub amount: Fen,
     pub status: RefundStatus,
+    pub ends_at: UnixMs,
     /// Made on WeChat's own pages, not by the API.
     pub elsewhere: bool,
     /// Every try of every callback about it, with its reply.
@@ -270,6 +271,7 @@ impl Simulator {
             transaction_id: refund.transaction_id.clone(),
             amount: refund.refund_fee,
             status: refund.status(now),
+            ends_at: refund.ends_at,
             elsewhere: refund.elsewhere,
             callbacks: refund.callbacks.clone(),
         };

@@ -1,0 +1,131 @@
+//! Administrators of a world: they send payments back, in parts, too much, twice at once, and decide about what
+//! another has asked for.
+
+use super::world::World;
+use crate::{
+    domain::{
+        ids::OutRefundNo,
+        money::Fen,
+        refund::{Refund, RefundState},
+        user::User,
+    },
+    flow::request_refund::{self, Payment, RefundError, Wish},
+    store::{Db, StoreError, orders, refunds, work_items},
+};
+use futures_util::future::join;
+use std::sync::Arc;
+
+/// More orders and items than any world makes.
+const ALL: i64 = 100_000;
+
+/// Works until the faults end.
+pub async fn clerk(world: Arc<World>, me: User) {
+    let longest = u64::try_from(world.swarm.chaos_ms).unwrap_or_default().checked_div(12).unwrap_or_default();
+    loop {
+        world.clock.sleep(world.dice.ms(10_000, longest)).await;
+        if world.healed() {
+            return;
+        }
+        match world.dice.below(8) {
+            0 => sort_out(&world),
+            1 => look_now(&world, &me).await,
+            2 | 3 => decide(&world, &me).await,
+            _ => send_back(&world, &me).await,
+        }
+    }
+}
+
+/// A payment that is in the books, and what is left of it.
+fn payments(db: &mut Db, world: &World) -> Result<Vec<(Payment, Fen)>, StoreError> {
+    let mut all = Vec::new();
+    for user in &world.users {
+        for order in orders::of_user(db, user.user_id, None, ALL)?.into_iter().filter(|o| o.is_paid()) {
+            all.push((Payment::OfOrder(order.out_trade_no.clone()), order.refundable()));
+        }
+    }
+    for item in work_items::list(db, None, ALL)?.into_iter().filter(|item| item.closed_at.is_none()) {
+        if let Some(payment) = item.payment() {
+            let left = payment.amount.get().saturating_sub(payment.reserved.get());
+            all.push((Payment::OfWorkItem(item.id), Fen::new(left).unwrap_or_default()));
+        }
+    }
+    Ok(all)
+}
+
+async fn send_back(world: &Arc<World>, me: &User) {
+    let Some(Ok(known)) = world.store.look(|db| payments(db, world)) else { return };
+    let Some((payment, left)) = known.get(world.dice.index(known.len())).cloned() else { return };
+    let most = u64::try_from(left.get()).unwrap_or_default();
+    let fen = match world.dice.below(6) {
+        0 | 1 => most,
+        2 => most.saturating_add(world.dice.between(1, 1_000)),
+        _ => world.dice.between(1, most),
+    };
+    let amount = i64::try_from(fen).ok().and_then(Fen::new).unwrap_or_default();
+    let Ok(intent) = world.clock.nonce() else { return };
+    let wish = Wish { payment, amount, reason: "用户申请".to_owned(), intent };
+    if world.dice.permille(300) {
+        let (a, b) = join(ask(world, me, &wish), ask(world, me, &wish)).await;
+        if let (Some(Ok(a)), Some(Ok(b))) = (a, b)
+            && a.out_refund_no != b.out_refund_no
+        {
+            world.oracle.report("one intent made two refunds");
+        }
+    } else {
+        ask(world, me, &wish).await;
+    }
+}
+
+async fn ask(world: &Arc<World>, me: &User, wish: &Wish) -> Option<Result<Refund, RefundError>> {
+    let (me, wish, amount) = (me.clone(), wish.clone(), wish.amount);
+    let asked = world.ask(move |app| async move { request_refund::request(&app, &me, wish).await }).await;
+    match &asked {
+        Some(Ok(refund)) => {
+            let (number, state) = (&refund.out_refund_no, refund.state.as_str());
+            world.note(|| format!("refund {number} of {amount}: {state}"));
+        }
+        Some(Err(error)) => world.note(|| format!("no refund of {amount}: {error}")),
+        None => {}
+    }
+    asked
+}
+
+/// Says yes or no to what waits, now and then also to what is one's own, which must not help.
+async fn decide(world: &Arc<World>, me: &User) {
+    let Some(Ok(open)) = world.store.look(|db| refunds::open(db, ALL)) else { return };
+    let waiting: Vec<Refund> = open.into_iter().filter(|r| r.state == RefundState::Waiting).collect();
+    let Some(refund) = waiting.get(world.dice.index(waiting.len())).cloned() else { return };
+    let (agreed, own) = (world.dice.permille(700), refund.requested_by == me.username);
+    let (me, number) = (me.clone(), refund.out_refund_no.clone());
+    let decided = world
+        .ask(move |app| async move {
+            request_refund::decide(&app, &me, &number, agreed, String::new()).await
+        })
+        .await;
+    if let Some(Ok(_)) = decided {
+        world.note(|| format!("refund {} is decided: {agreed}", refund.out_refund_no));
+        if own && agreed {
+            world.oracle.report("somebody has agreed to a refund of their own");
+        }
+    }
+}
+
+async fn look_now(world: &Arc<World>, me: &User) {
+    let Some(Ok(open)) = world.store.look(|db| refunds::open(db, ALL)) else { return };
+    let Some(refund) = open.get(world.dice.index(open.len())).cloned() else { return };
+    let me = me.clone();
+    // Whatever comes of it is in the books.
+    let _ = world
+        .ask(move |app| async move { request_refund::look_now(&app, &me, &refund).await.map(|_| ()) })
+        .await;
+}
+
+/// Somebody acts at the gateway's own pages about a refund that hangs there.
+fn sort_out(world: &World) {
+    let open: Vec<OutRefundNo> =
+        world.simulator.refunds().iter().filter_map(|r| OutRefundNo::parse(&r.out_refund_no)).collect();
+    let Some(number) = open.get(world.dice.index(open.len())) else { return };
+    if world.simulator.resolve_refund(number.as_str()).is_ok() {
+        world.note(|| format!("refund {number} is sorted out at the gateway"));
+    }
+}

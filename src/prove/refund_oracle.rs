@@ -1,0 +1,109 @@
+//! What must hold of refunds: our books against the gateway's own.
+
+use super::{
+    oracle::{Oracle, Reply},
+    world::World,
+};
+use crate::{
+    domain::{
+        refund::{Refund, RefundState},
+        time::UnixMs,
+    },
+    simulator::{RefundStatus, RefundView},
+    store::refunds,
+};
+use std::{collections::BTreeMap, sync::atomic::Ordering};
+
+/// More refunds than any world makes.
+const ALL: i64 = 100_000;
+/// An unfinished refund is looked at within an hour, wherever clocks stand, in ms.
+const LOOK_MS: i64 = 3_600_000;
+/// Its answer may be lost some times before that, in ms.
+const SLACK_MS: i64 = 15 * 60_000;
+
+impl Oracle {
+    /// Fen of each user that refunds have taken or hold.
+    pub(super) fn held(refunds: &[Refund]) -> BTreeMap<i64, i64> {
+        let mut held = BTreeMap::new();
+        for refund in refunds.iter().filter(|refund| refund.state.is_reserved()) {
+            if let Some(user_id) = refund.user_id {
+                let sum: &mut i64 = held.entry(user_id).or_default();
+                *sum = sum.saturating_add(refund.amount.get());
+            }
+        }
+        held
+    }
+
+    /// Each refund at the gateway is one of ours, and each of ours stands where the gateway allows.
+    pub(super) fn inspect_refunds(&self, world: &World, ours: &[Refund]) {
+        let theirs = world.simulator.refunds();
+        for refund in theirs.iter().filter(|refund| !refund.elsewhere) {
+            let known = ours.iter().find(|known| known.out_refund_no.as_str() == refund.out_refund_no);
+            let fits = known.is_some_and(|known| {
+                known.amount == refund.amount && known.transaction_id.as_str() == refund.transaction_id
+            });
+            if !fits {
+                self.report(&format!("refund {} at the gateway is not in the books", refund.out_refund_no));
+            }
+        }
+        for refund in ours {
+            let number = refund.out_refund_no.as_str();
+            let there = theirs.iter().find(|their| their.out_refund_no == number);
+            if !allowed(refund.state, there) {
+                let (state, there) = (refund.state.as_str(), there.map(|their| their.status.as_str()));
+                self.report(&format!("refund {number} is {state} here and {there:?} at the gateway"));
+            }
+        }
+    }
+
+    /// The answer to a callback about a refund: an error only when the books failed.
+    pub(super) fn judge_refund_answer(&self, world: &World, reply: Reply, books_failed: bool) {
+        world.note(|| format!("a refund callback is answered {reply:?}"));
+        if reply == Reply::Error && !books_failed {
+            self.report("a refund callback could not be recorded although the books work");
+        }
+    }
+
+    /// At the end every refund is where the gateway has it, or is looked at within the hour.
+    pub(super) fn judge_refunds(&self, world: &World, healed_at: UnixMs) {
+        let Some(Ok(ours)) = world.store.look(|db| refunds::list(db, None, ALL)) else {
+            return self.report("the books cannot be read");
+        };
+        let (theirs, now) = (world.simulator.refunds(), world.clock.now());
+        for refund in ours.iter().filter(|refund| !refund.state.is_final()) {
+            let number = refund.out_refund_no.as_str();
+            let looked_at = refund.next_at.is_some_and(|at| at.since(now) <= LOOK_MS);
+            if refund.state != RefundState::Waiting && !looked_at {
+                self.report(&format!("refund {number} is unfinished and nobody will look at it"));
+            }
+            let ended = theirs.iter().find(|their| {
+                their.out_refund_no == number
+                    && matches!(their.status, RefundStatus::Success | RefundStatus::Closed)
+            });
+            let by = ended.map(|their| their.ends_at.max(healed_at).plus_ms(LOOK_MS).plus_ms(SLACK_MS));
+            if by.is_some_and(|by| now > by) {
+                self.report(&format!("refund {number} ended at the gateway long ago and not here"));
+            }
+        }
+    }
+
+    /// Nothing hinders it, and an unfinished refund is overdue.
+    pub(super) fn inspect_refund_pace(&self, world: &World, next_refund: Option<i64>, limit_ms: i64) {
+        let overdue = next_refund.is_some_and(|at| world.clock.now().since(UnixMs(at)) > limit_ms);
+        if world.swarm.calm && overdue && world.weather.spoiled.load(Ordering::Relaxed) == 0 {
+            self.report("a refund is overdue although nothing hinders it");
+        }
+    }
+}
+
+/// What ours may be, by what the gateway has. It may always know more than we have heard.
+fn allowed(ours: RefundState, there: Option<&RefundView>) -> bool {
+    match ours {
+        RefundState::Waiting | RefundState::Rejected => there.is_none(),
+        RefundState::Asking => true,
+        RefundState::Processing | RefundState::Abnormal => there.is_some(),
+        RefundState::Success => there.is_some_and(|their| their.status == RefundStatus::Success),
+        RefundState::Closed => there.is_some_and(|their| their.status == RefundStatus::Closed),
+        RefundState::Failed => there.is_none_or(|their| their.status == RefundStatus::Closed),
+    }
+}
