@@ -16,7 +16,7 @@ use crate::{
     store::{
         attempts,
         events::{self, Event, EventKind},
-        pending,
+        pending, refunds,
         settlement::REFUNDED_ELSEWHERE,
         work_items::{self, Matter},
     },
@@ -33,7 +33,7 @@ pub enum Asked {
     /// Closed at the gateway, unpaid.
     Closed,
     NotFound,
-    /// Paid, and sent back by another way than ours.
+    /// Paid, and sent back wholly or in part, by us or by another way.
     Refunded,
     /// No usable answer. Nothing is known, nothing is changed.
     Unknown(String),
@@ -126,6 +126,8 @@ async fn remember(
                     attempts::close(db, number, now)?;
                     pending::finish(db, number)
                 }
+                // A refund of our own is followed by its own queries.
+                Asked::Refunded if refunds::any_sent(db, number)? => pending::finish(db, number),
                 Asked::Refunded => {
                     let out_trade_no = number.as_str();
                     let matter = Matter { kind: REFUNDED_ELSEWHERE, out_trade_no, ..Matter::default() };
