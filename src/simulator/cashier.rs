@@ -1,6 +1,10 @@
 //! What people see of the simulator: the pay sheet with its mischief panel and the list of trades.
 
-use super::{Scenario, Simulator, SimulatorError, TradeState, notify, trades::Trade};
+use super::{
+    RefundStatus, Scenario, Simulator, SimulatorError, TradeState, notify,
+    refunds::Refund,
+    trades::{Sent, Trade},
+};
 use crate::domain::{money, time::UnixMs};
 use actix_web::{
     HttpResponse,
@@ -22,6 +26,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/cashier/pay", web::post().to(pay))
         .route("/cashier/cancel", web::post().to(cancel))
         .route("/cashier/resend", web::post().to(resend))
+        .route("/cashier/scenario", web::post().to(set_scenario))
+        .route("/refunds/resolve", web::post().to(resolve_refund))
         .route("/static/simulator/{file}", web::get().to(asset));
 }
 
@@ -49,7 +55,9 @@ struct CashierPage {
 #[template(path = "simulator/index.html")]
 struct IndexPage {
     trades: Vec<Row>,
+    refunds: Vec<RefundLine>,
     paid_total: String,
+    refunded_total: String,
     scenarios: Vec<Choice>,
 }
 
@@ -79,6 +87,18 @@ struct Row {
     accepted: bool,
 }
 
+struct RefundLine {
+    started_at: String,
+    out_refund_no: String,
+    prepay_id: String,
+    amount: String,
+    status: &'static str,
+    /// Not ended well, and not beyond help.
+    resolvable: bool,
+    callbacks: usize,
+    accepted: bool,
+}
+
 #[derive(Deserialize)]
 struct SheetQuery {
     #[serde(default)]
@@ -95,14 +115,27 @@ struct SheetForm {
     scenario: String,
 }
 
+#[derive(Deserialize)]
+struct RefundForm {
+    #[serde(default)]
+    out_refund_no: String,
+}
+
 async fn index(simulator: web::Data<Simulator>) -> Handled {
+    let now = simulator.now();
     let page = {
         let mut book = simulator.book();
-        let trades = book.newest(simulator.now(), LISTED);
+        let trades = book.newest(now, LISTED);
         let chosen = book.default_scenario();
         let paid_total = money::yuan_text(book.paid_total_fen());
+        let refunded_total = money::yuan_text(book.refunds.total_fen(now));
+        let refunds: Vec<Refund> = book.refunds.all().into_iter().rev().take(LISTED).cloned().collect();
+        let refunds = refunds
+            .iter()
+            .filter_map(|refund| Some(refund_line(refund, book.trade(&refund.out_trade_no, now)?, now)))
+            .collect();
         let trades = trades.iter().map(|trade| row(trade, book.scenario(&trade.out_trade_no))).collect();
-        IndexPage { trades, paid_total, scenarios: choices(chosen) }
+        IndexPage { trades, refunds, paid_total, refunded_total, scenarios: choices(chosen, |_| true) }
     };
     Ok(html(&simulator, StatusCode::OK, page.render()?))
 }
@@ -114,22 +147,43 @@ async fn set_default_scenario(simulator: web::Data<Simulator>, form: web::Form<S
     Ok(see_other("/".to_owned()))
 }
 
+/// What later refunds of a trade meet.
+async fn set_scenario(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> Handled {
+    let Some((trade, _)) = find(&simulator, &form.prepay_id) else { return Ok(not_found()) };
+    if let Some(scenario) = Scenario::parse(&form.scenario) {
+        simulator.set_scenario(&trade.out_trade_no, scenario);
+    }
+    Ok(returned(&trade.prepay_id, ""))
+}
+
+/// A refund that was ended meanwhile stays as it is, and an unknown one is nobody's.
+async fn resolve_refund(simulator: web::Data<Simulator>, form: web::Form<RefundForm>) -> Handled {
+    match simulator.resolve_refund(&form.out_refund_no) {
+        Ok(()) => simulator.deliver_due().await,
+        Err(SimulatorError::UnknownRefund(_)) => return Ok(not_found()),
+        Err(SimulatorError::RefundEnded(..)) => 0,
+        Err(error) => return Err(error),
+    };
+    Ok(see_other("/#refunds".to_owned()))
+}
+
 async fn sheet(simulator: web::Data<Simulator>, query: web::Query<SheetQuery>) -> Handled {
     let Some((trade, scenario)) = find(&simulator, &query.prepay_id) else { return Ok(not_found()) };
     let result =
         ["ok", "cancel", "fail"].into_iter().find(|known| *known == query.result).unwrap_or_default();
+    let payable = matches!(trade.state, TradeState::NotPay | TradeState::Closed);
     let page = CashierPage {
         amount: trade.total_fee.yuan(),
         goods: trade.parameter("body").to_owned(),
         merchant: trade.parameter("mch_id").to_owned(),
         state: trade.state.desc_zh(),
-        payable: matches!(trade.state, TradeState::NotPay | TradeState::Closed),
+        payable,
         closed: trade.state == TradeState::Closed,
         paid: trade.is_paid(),
         result,
         origin: simulator.0.options.bridge_origin.clone(),
-        scenarios: choices(scenario),
-        log: log_of(&trade),
+        scenarios: choices(scenario, |offered| payable || offered.concerns_refunds()),
+        log: log_of(&trade, &refund_callbacks(&simulator, &trade)),
         out_trade_no: trade.out_trade_no,
         prepay_id: trade.prepay_id,
     };
@@ -182,9 +236,10 @@ pub fn find(simulator: &Simulator, prepay_id: &str) -> Option<(Trade, Scenario)>
     Some((book.trade(&number, simulator.now())?.clone(), scenario))
 }
 
-fn choices(chosen: Scenario) -> Vec<Choice> {
+fn choices(chosen: Scenario, offered: impl Fn(&Scenario) -> bool) -> Vec<Choice> {
     Scenario::ALL
         .into_iter()
+        .filter(offered)
         .map(|scenario| Choice {
             name: scenario.name(),
             title: scenario.title_zh(),
@@ -194,19 +249,28 @@ fn choices(chosen: Scenario) -> Vec<Choice> {
         .collect()
 }
 
+fn refund_callbacks(simulator: &Simulator, trade: &Trade) -> Vec<Sent> {
+    let book = simulator.book();
+    book.refunds
+        .of_trade(&trade.out_trade_no)
+        .into_iter()
+        .flat_map(|refund| refund.callbacks.clone())
+        .collect()
+}
+
 /// Calls and callbacks of one trade, oldest first.
-fn log_of(trade: &Trade) -> Vec<LogLine> {
+fn log_of(trade: &Trade, about_refunds: &[Sent]) -> Vec<LogLine> {
     let calls = trade.messages.iter().map(|message| {
         let line = LogLine {
             at: message.at.beijing_text(),
-            title: format!("商户 → POST /pay/{}", message.call),
+            title: format!("商户 → POST {}", message.call),
             sent: message.asked.clone(),
             answered: message.answered.clone(),
             good: true,
         };
         (message.at, line)
     });
-    let callbacks = trade.callbacks.iter().map(|sent| {
+    let callbacks = trade.callbacks.iter().chain(about_refunds).map(|sent| {
         let status = sent.status.map_or("没有应答".to_owned(), |status| format!("HTTP {status}"));
         let verdict = if sent.accepted { "已接受" } else { "未接受" };
         let line = LogLine {
@@ -233,6 +297,20 @@ fn row(trade: &Trade, scenario: Scenario) -> Row {
         scenario: scenario.title_zh(),
         callbacks: trade.callbacks.len(),
         accepted: trade.callbacks.iter().any(|sent| sent.accepted),
+    }
+}
+
+fn refund_line(refund: &Refund, trade: &Trade, now: UnixMs) -> RefundLine {
+    let status = refund.status(now);
+    RefundLine {
+        started_at: refund.started_at.beijing_text(),
+        out_refund_no: refund.out_refund_no.clone(),
+        prepay_id: trade.prepay_id.clone(),
+        amount: refund.refund_fee.yuan(),
+        status: status.desc_zh(),
+        resolvable: matches!(status, RefundStatus::Processing | RefundStatus::Change),
+        callbacks: refund.callbacks.len(),
+        accepted: refund.callbacks.iter().any(|sent| sent.accepted),
     }
 }
 
@@ -372,5 +450,30 @@ mod tests {
         assert_eq!(send(&simulator, request).await.status(), 303);
         prepay(&simulator).await;
         assert_eq!(simulator.trade(NUMBER).unwrap().scenario, Scenario::NotifyLost);
+    }
+
+    #[actix_web::test]
+    async fn a_person_sees_refunds_and_resolves_one_the_bank_cannot_take() {
+        let (simulator, clock) = simulator();
+        let prepay_id = paid(&simulator).await;
+        assert!(!page(&simulator, "/").await.contains("商户退款单号"));
+        press(&simulator, "scenario", &prepay_id, "refund-abnormal").await;
+        call(&simulator, "/secapi/pay/refund", refund_of(&simulator, "r-1", 400)).await;
+        assert!(page(&simulator, "/").await.contains("退款处理中"));
+        clock.advance_ms(20_000);
+        let list = page(&simulator, "/").await;
+        assert!(list.contains("退款异常") && list.contains("¥0.00"), "{list}");
+        let resolve = |number: &'static str| {
+            test::TestRequest::post().uri("/refunds/resolve").set_form([("out_refund_no", number)])
+        };
+        assert_eq!(send(&simulator, resolve("r-2")).await.status(), 404);
+        for _ in 0..2 {
+            assert_eq!(send(&simulator, resolve("r-1")).await.status(), 303);
+        }
+        let list = page(&simulator, "/").await;
+        assert!(list.contains("退款成功") && list.contains("¥4.00") && !list.contains("退款到账"), "{list}");
+        assert_eq!(simulator.refunds()[0].callbacks.len(), 1, "the callback about CHANGE gave way to one");
+        let sheet = page(&simulator, &format!("/cashier?prepay_id={prepay_id}")).await;
+        assert!(sheet.contains("POST /secapi/pay/refund") && !sheet.contains("late-payment"), "{sheet}");
     }
 }

@@ -1,5 +1,7 @@
 //! The mischief list: what a simulated WeChat can do wrong, and which callbacks each fault sends. No I/O.
 
+use super::refunds::RefundStatus;
+
 /// How one trade behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scenario {
@@ -18,6 +20,12 @@ pub enum Scenario {
     LatePayment,
     Coupon,
     Md5Sign,
+    RefundNotEnough,
+    RefundProcessing,
+    RefundAbnormal,
+    RefundClosed,
+    RefundLostReply,
+    RefundNotifyLost,
 }
 
 /// What is wrong with the text of a callback.
@@ -41,10 +49,15 @@ pub struct Planned {
 
 /// How many first unifiedorder calls for a number `systemerror` spoils.
 const SPOILED: u32 = 2;
+/// How many first requests for a refund `refund-not-enough` has no funds for.
+const WITHOUT_FUNDS: u32 = 2;
+/// A refund to the payer's balance, and one that keeps everybody waiting, in seconds.
+const REFUND_SECS: i64 = 20;
+const LONG_REFUND_SECS: i64 = 3 * 24 * 3600;
 const DELAY_SECS: i64 = 30;
 
 impl Scenario {
-    pub const ALL: [Scenario; 14] = [
+    pub const ALL: [Scenario; 20] = [
         Scenario::Ok,
         Scenario::NotifyLost,
         Scenario::NotifyDelayed,
@@ -59,6 +72,12 @@ impl Scenario {
         Scenario::LatePayment,
         Scenario::Coupon,
         Scenario::Md5Sign,
+        Scenario::RefundNotEnough,
+        Scenario::RefundProcessing,
+        Scenario::RefundAbnormal,
+        Scenario::RefundClosed,
+        Scenario::RefundLostReply,
+        Scenario::RefundNotifyLost,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -104,6 +123,20 @@ impl Scenario {
             Scenario::LatePayment => ("late-payment", "关单后付款", "订单关闭或过期以后付款仍然成功并通知"),
             Scenario::Coupon => ("coupon", "代金券", "用券付款，现金部分小于订单金额，并带有未知新字段"),
             Scenario::Md5Sign => ("md5-sign", "换算法", "通知用另一种签名算法"),
+            Scenario::RefundNotEnough => {
+                ("refund-not-enough", "退款余额不足", "前两次退款请求返回 NOTENOUGH，第三次受理")
+            }
+            Scenario::RefundProcessing => ("refund-processing", "退款很慢", "退款受理三天以后才成功"),
+            Scenario::RefundAbnormal => {
+                ("refund-abnormal", "退款异常", "退款变成 CHANGE，在首页处理之后才成功")
+            }
+            Scenario::RefundClosed => ("refund-closed", "退款关闭", "退款受理以后又被关闭（REFUNDCLOSE）"),
+            Scenario::RefundLostReply => {
+                ("refund-lost-reply", "退款丢应答", "第一次退款已经受理，应答却是 SYSTEMERROR")
+            }
+            Scenario::RefundNotifyLost => {
+                ("refund-notify-lost", "丢退款通知", "退款成功但从不通知，要靠查退款")
+            }
         }
     }
 
@@ -125,7 +158,13 @@ impl Scenario {
             | Scenario::SystemError
             | Scenario::TimeoutAfterAccept
             | Scenario::LatePayment
-            | Scenario::Coupon => vec![first],
+            | Scenario::Coupon
+            | Scenario::RefundNotEnough
+            | Scenario::RefundProcessing
+            | Scenario::RefundAbnormal
+            | Scenario::RefundClosed
+            | Scenario::RefundLostReply
+            | Scenario::RefundNotifyLost => vec![first],
         }
     }
 
@@ -161,6 +200,44 @@ impl Scenario {
 
     pub const fn holds_reply(self, asked: u32) -> bool {
         matches!(self, Scenario::TimeoutAfterAccept) && asked == 1
+    }
+
+    /// It shows when a paid trade is refunded; the plain one is among them.
+    pub const fn concerns_refunds(self) -> bool {
+        matches!(
+            self,
+            Scenario::Ok
+                | Scenario::RefundNotEnough
+                | Scenario::RefundProcessing
+                | Scenario::RefundAbnormal
+                | Scenario::RefundClosed
+                | Scenario::RefundLostReply
+                | Scenario::RefundNotifyLost
+        )
+    }
+
+    /// Seconds from taking a refund on to its end, and that end.
+    pub const fn refund_course(self) -> (i64, RefundStatus) {
+        match self {
+            Scenario::RefundProcessing => (LONG_REFUND_SECS, RefundStatus::Success),
+            Scenario::RefundAbnormal => (REFUND_SECS, RefundStatus::Change),
+            Scenario::RefundClosed => (REFUND_SECS, RefundStatus::Closed),
+            _ => (REFUND_SECS, RefundStatus::Success),
+        }
+    }
+
+    /// `asked` counts the requests for this refund, this one included.
+    pub const fn lacks_funds(self, asked: u32) -> bool {
+        matches!(self, Scenario::RefundNotEnough) && asked <= WITHOUT_FUNDS
+    }
+
+    /// A refund is taken on and the reply does not say so.
+    pub const fn loses_refund_reply(self) -> bool {
+        matches!(self, Scenario::RefundLostReply)
+    }
+
+    pub const fn notifies_refunds(self) -> bool {
+        !matches!(self, Scenario::RefundNotifyLost)
     }
 }
 

@@ -6,7 +6,12 @@ use std::fmt::Write;
 /// Writes a message the way WeChat's sample looks: a field a line, bare numbers for fees, and a line
 /// break before some CDATA, which a reader must not take for part of the value.
 pub fn layout(fields: &Fields) -> String {
-    let mut text = String::from("<xml>\n");
+    layout_in("xml", fields)
+}
+
+/// The same in another root.
+pub fn layout_in(root: &str, fields: &Fields) -> String {
+    let mut text = format!("<{root}>\n");
     for (name, value) in fields.iter() {
         let bare = name.ends_with("_fee") && value.bytes().all(|byte| byte.is_ascii_digit());
         let value = value.replace("]]>", "]]]]><![CDATA[>");
@@ -19,7 +24,8 @@ pub fn layout(fields: &Fields) -> String {
             _ => writeln!(text, "<{name}><![CDATA[{value}]]></{name}>"),
         };
     }
-    text.push_str("</xml>\n");
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "</{root}>");
     text
 }
 

@@ -16,6 +16,7 @@ use std::{
 };
 
 pub mod faults;
+pub mod refunds;
 pub mod trades;
 
 mod bridge;
@@ -23,10 +24,14 @@ mod cashier;
 mod layout;
 mod notify;
 mod oauth;
+mod refund_notify;
 mod rules;
+#[cfg(test)]
+pub(crate) mod testing;
 mod wechat_v2;
 
 pub use faults::Scenario;
+pub use refunds::{RefundStatus, RefundView};
 pub use trades::{Sent, TradeState};
 
 /// How often `run` looks for due callbacks.
@@ -38,7 +43,7 @@ pub struct Options {
     pub account: Account,
     /// The web authorisation secret of `account.appid`.
     pub app_secret: SecretString,
-    /// Gaps between tries of a refused callback are divided by this; 0 counts as 1.
+    /// Gaps between tries of a refused callback and the time a refund takes are divided by this; 0 counts as 1.
     pub speed: u32,
     /// For trades that get none of their own.
     pub scenario: Scenario,
@@ -79,6 +84,10 @@ pub struct TradeView {
 pub enum SimulatorError {
     #[error("the simulator knows no trade {0}")]
     UnknownTrade(String),
+    #[error("the simulator knows no refund {0}")]
+    UnknownRefund(String),
+    #[error("refund {0} is {1} and stays so")]
+    RefundEnded(String, &'static str),
     #[error("trade {0} is {1} and cannot be paid")]
     NotPayable(String, &'static str),
     #[error(transparent)]
@@ -117,18 +126,6 @@ impl Simulator {
         let trade = trade.ok_or_else(|| SimulatorError::UnknownTrade(out_trade_no.to_owned()))?;
         let callback = notify::again(self, trade, now)?;
         book.schedule(vec![callback]);
-        Ok(())
-    }
-
-    /// Somebody refunds a paid trade elsewhere: orderquery says REFUND from now on.
-    ///
-    /// # Errors
-    /// An unknown or unpaid trade.
-    pub fn refund(&self, out_trade_no: &str) -> Result<(), SimulatorError> {
-        let mut book = self.book();
-        let trade = book.trade(out_trade_no, self.0.clock.now()).filter(|trade| trade.is_paid());
-        let trade = trade.ok_or_else(|| SimulatorError::UnknownTrade(out_trade_no.to_owned()))?;
-        trade.state = TradeState::Refund;
         Ok(())
     }
 
@@ -176,7 +173,8 @@ impl Simulator {
         self.book().number_of_prepay_id(prepay_id)
     }
 
-    /// Every API call that could be read, oldest first: its name, a blank and the out_trade_no it named.
+    /// Every API call that could be read, oldest first: its name, a blank and the out_trade_no it named, or for
+    /// calls about a refund the out_refund_no.
     pub fn calls(&self) -> Vec<String> {
         self.book().calls()
     }
@@ -290,110 +288,6 @@ pub fn serve(simulator: Simulator, listener: TcpListener) -> std::io::Result<Ser
         .disable_signals()
         .listen(listener)?
         .run())
-}
-
-#[cfg(test)]
-pub(crate) mod testing {
-    //! What the simulator's own tests share.
-
-    use super::*;
-    use crate::{
-        config::Origins,
-        domain::order::Environment,
-        gateway::wechat_v2::{
-            ApiKey,
-            sign::{self, SignType},
-        },
-    };
-    use actix_web::test;
-
-    pub const NOW: UnixMs = UnixMs(1_770_000_000_000);
-    pub const NUMBER: &str = "order-000001";
-    pub const ORIGIN: &str = "http://shop.test";
-
-    pub fn simulator() -> (Simulator, Clock) {
-        let account = Account {
-            appid: "wxd930ea5d5a258f4f".to_owned(),
-            mch_id: "10000100".to_owned(),
-            key: ApiKey::new("192006250b4c09247ec02edce69f6a2d").unwrap(),
-            sign_type: SignType::HmacSha256,
-            accept: vec![SignType::HmacSha256],
-            environment: Environment::Simulator,
-        };
-        let options = Options {
-            account,
-            app_secret: SecretString::from("an-app-secret"),
-            speed: 1,
-            scenario: Scenario::Ok,
-            bridge_origin: ORIGIN.to_owned(),
-            strict_openid: true,
-        };
-        let clock = Clock::manual(NOW);
-        let http = Http::new(Origins { wechat_api: vec![], wechat_oauth: vec![] }).unwrap();
-        (Simulator::new(options, clock.clone(), http), clock)
-    }
-
-    /// A unifiedorder that keeps every rule, not signed yet.
-    pub fn order(simulator: &Simulator) -> Fields {
-        let openid = simulator.openid_of(1);
-        let (start, expire) = (NOW.beijing_compact(), NOW.plus_secs(900).beijing_compact());
-        [
-            ("appid", "wxd930ea5d5a258f4f"),
-            ("mch_id", "10000100"),
-            ("nonce_str", "ibuaiVcKdpRxkhJA"),
-            ("sign_type", "HMAC-SHA256"),
-            ("body", "账户充值"),
-            ("attach", "a-b"),
-            ("out_trade_no", NUMBER),
-            ("total_fee", "990"),
-            ("spbill_create_ip", "127.0.0.1"),
-            ("time_start", start.as_str()),
-            ("time_expire", expire.as_str()),
-            ("notify_url", "http://127.0.0.1:9/notify"),
-            ("trade_type", "JSAPI"),
-            ("openid", openid.as_str()),
-        ]
-        .into_iter()
-        .collect()
-    }
-
-    pub fn about(number: &str) -> Fields {
-        [
-            ("appid", "wxd930ea5d5a258f4f"),
-            ("mch_id", "10000100"),
-            ("nonce_str", "n"),
-            ("sign_type", "HMAC-SHA256"),
-            ("out_trade_no", number),
-        ]
-        .into_iter()
-        .collect()
-    }
-
-    /// Signs, posts, and checks the signature of what comes back when it has to have one.
-    pub async fn call(simulator: &Simulator, path: &str, mut fields: Fields) -> Fields {
-        let key = simulator.account().key.clone();
-        let sign_type = fields.get("sign_type").and_then(SignType::parse).unwrap_or(SignType::Md5);
-        let signature = sign::sign(&fields, &key, sign_type);
-        fields.set("sign", &signature);
-        let reply = post(simulator, path, fields.to_xml().into_bytes()).await;
-        if reply.get("return_code") == Some("SUCCESS") {
-            sign::verify(&reply, &key, &[sign_type]).unwrap();
-        } else {
-            assert_eq!(reply.get("sign"), None);
-        }
-        reply
-    }
-
-    pub async fn post(simulator: &Simulator, path: &str, body: Vec<u8>) -> Fields {
-        let app = test::init_service(App::new().configure(routes(simulator))).await;
-        let request = test::TestRequest::post().uri(path).set_payload(body).to_request();
-        Fields::parse(&test::call_and_read_body(&app, request).await).unwrap()
-    }
-
-    pub async fn prepay(simulator: &Simulator) -> String {
-        let reply = call(simulator, "/pay/unifiedorder", order(simulator)).await;
-        reply.get("prepay_id").unwrap_or_else(|| panic!("{reply:?}")).to_owned()
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The pay result callback: its text, its signature, and sending it until the merchant acknowledges.
+//! The pay result callback: its text and its signature; and sending callbacks until the merchant acknowledges.
 //!
 //! Source: page 4011937248 (fields, answer, gaps between tries).
 
@@ -100,6 +100,7 @@ pub fn planned(
         .map(|plan| {
             Ok(Callback {
                 out_trade_no: trade.out_trade_no.clone(),
+                out_refund_no: None,
                 notify_url: trade.parameter("notify_url").to_owned(),
                 body: body(simulator.account(), trade, plan.content, &simulator.0.clock.nonce()?),
                 due: now.plus_secs(plan.delay_secs),
@@ -115,6 +116,7 @@ pub fn planned(
 pub fn again(simulator: &Simulator, trade: &Trade, now: UnixMs) -> Result<Callback, NoEntropy> {
     Ok(Callback {
         out_trade_no: trade.out_trade_no.clone(),
+        out_refund_no: None,
         notify_url: trade.parameter("notify_url").to_owned(),
         body: body(simulator.account(), trade, Content::True, &simulator.0.clock.nonce()?),
         due: now,
@@ -234,8 +236,13 @@ async fn send(simulator: &Simulator, mut callback: Callback) {
     let sent = recorded(&callback, at, now, answer);
     let accepted = sent.accepted;
     let mut book = simulator.book();
-    if let Some(trade) = book.trade(&callback.out_trade_no, now) {
-        trade.callbacks.push(sent);
+    match &callback.out_refund_no {
+        Some(number) => book.refunds.note(number, sent),
+        None => {
+            if let Some(trade) = book.trade(&callback.out_trade_no, now) {
+                trade.callbacks.push(sent);
+            }
+        }
     }
     if accepted || !callback.repeats {
         return;

@@ -1,6 +1,6 @@
-//! The field rules of the three V2 calls, as tables: what must be there and what each value may be. No I/O.
+//! The field rules of the V2 calls, as tables: what must be there and what each value may be. No I/O.
 //!
-//! Source: pages 4011936530 (unified order) and 4011941162 (parameter rules).
+//! Source: pages 4011936530 (unified order), 4011984092 (refund) and 4011941162 (parameter rules).
 
 use crate::{
     domain::{money::Fen, time::UnixMs},
@@ -74,6 +74,27 @@ pub const ORDER_QUERY: &[Rule] = &[
 pub const CLOSE_ORDER: &[Rule] =
     &[rule("out_trade_no", Need::Always, is_out_trade_no, "6 到 32 位数字、字母或 _-|*")];
 
+pub const REFUND: &[Rule] = &[
+    rule("transaction_id", Need::Never, is_transaction_id, "不超过 32 位"),
+    rule("out_trade_no", Need::Never, is_out_trade_no, "6 到 32 位数字、字母或 _-|*"),
+    rule("out_refund_no", Need::Always, is_out_refund_no, "不超过 64 位数字、字母或 _-|*@"),
+    rule("total_fee", Need::Always, is_total_fee, "正整数，单位分"),
+    rule("refund_fee", Need::Always, is_total_fee, "正整数，单位分"),
+    rule("refund_fee_type", Need::Never, |v| v == "CNY", "CNY"),
+    rule("refund_desc", Need::Never, |v| v.len() <= 80 && is_bmp(v), "不超过 80 字节，不含四字节字符"),
+    rule("refund_account", Need::Never, |v| REFUND_ACCOUNTS.contains(&v), "两种出资账户之一"),
+    rule("notify_url", Need::Never, is_notify_url, "http 或 https 地址，不带参数"),
+];
+
+pub const REFUND_QUERY: &[Rule] = &[
+    rule("transaction_id", Need::Never, is_transaction_id, "不超过 32 位"),
+    rule("out_trade_no", Need::Never, is_out_trade_no, "6 到 32 位数字、字母或 _-|*"),
+    rule("out_refund_no", Need::Never, is_out_refund_no, "不超过 64 位数字、字母或 _-|*@"),
+    rule("refund_id", Need::Never, is_transaction_id, "不超过 32 位"),
+    rule("offset", Need::Never, |v| v.parse::<u8>().is_ok(), "不大于 255 的整数"),
+];
+
+const REFUND_ACCOUNTS: [&str; 2] = ["REFUND_SOURCE_UNSETTLED_FUNDS", "REFUND_SOURCE_RECHARGE_FUNDS"];
 const TRADE_TYPES: [&str; 4] = ["JSAPI", "NATIVE", "APP", "MWEB"];
 /// From time_start to time_expire; older pages insist on it and it satisfies the newer ones.
 const SHORTEST_ORDER_MS: i64 = 5 * 60 * 1000;
@@ -122,6 +143,10 @@ fn is_out_trade_no(value: &str) -> bool {
         && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-|*".contains(&b))
 }
 
+fn is_out_refund_no(value: &str) -> bool {
+    value.len() <= 64 && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-|*@".contains(&b))
+}
+
 fn is_transaction_id(value: &str) -> bool {
     value.len() <= 32 && value.bytes().all(|b| b.is_ascii_alphanumeric())
 }
@@ -160,7 +185,7 @@ mod tests {
 
     #[track_caller]
     fn wrong(name: &'static str, values: &[&str]) {
-        let rule = UNIFIED_ORDER.iter().chain(COMMON).find(|rule| rule.name == name).unwrap();
+        let rule = UNIFIED_ORDER.iter().chain(REFUND).chain(COMMON).find(|rule| rule.name == name).unwrap();
         for value in values {
             assert!(!(rule.valid)(value), "{name} accepts {value:?}");
         }
@@ -178,6 +203,11 @@ mod tests {
         wrong("fee_type", &["USD"]);
         wrong("limit_pay", &["no_debit"]);
         wrong("scene_info", &["[]", "not json"]);
+        wrong("out_refund_no", &["with space", "a&b", "退款一", &"9".repeat(65)]);
+        wrong("refund_fee", &["0", "-1", "1.00", "01"]);
+        wrong("refund_fee_type", &["USD"]);
+        wrong("refund_desc", &["退".repeat(27).as_str(), "退款🎉"]);
+        wrong("refund_account", &["REFUND_SOURCE_MY_POCKET"]);
         wrong("sign_type", &["md5", "HMAC-SHA1"]);
         wrong("nonce_str", &["a".repeat(33).as_str()]);
     }

@@ -1,6 +1,6 @@
 //! The simulator's book of truth: which trades exist, what became of them, which callbacks are still to be sent.
 
-use super::faults::Scenario;
+use super::{faults::Scenario, refunds::Refunds};
 use crate::{
     domain::{money::Fen, time::UnixMs},
     gateway::wechat_v2::{sign::SignType, xml::Fields},
@@ -89,6 +89,7 @@ impl Trade {
 #[derive(Clone, Debug)]
 pub struct Message {
     pub at: UnixMs,
+    /// Its path.
     pub call: &'static str,
     pub asked: String,
     pub answered: String,
@@ -112,6 +113,8 @@ pub struct Sent {
 #[derive(Clone, Debug)]
 pub struct Callback {
     pub out_trade_no: String,
+    /// Of the refund it speaks of, if it speaks of one.
+    pub out_refund_no: Option<String>,
     pub notify_url: String,
     pub body: String,
     pub due: UnixMs,
@@ -163,6 +166,7 @@ pub struct Book {
     calls: Vec<String>,
     queue: BTreeMap<(UnixMs, u64), Callback>,
     last_serial: u64,
+    pub refunds: Refunds,
 }
 
 impl Book {
@@ -294,6 +298,11 @@ impl Book {
             let serial = self.next_serial();
             self.queue.insert((callback.due, serial), callback);
         }
+    }
+
+    /// Callbacks about this refund are not sent any more.
+    pub fn drop_callbacks_about(&mut self, out_refund_no: &str) {
+        self.queue.retain(|_, callback| callback.out_refund_no.as_deref() != Some(out_refund_no));
     }
 
     pub fn next_due(&self) -> Option<UnixMs> {

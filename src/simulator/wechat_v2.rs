@@ -1,5 +1,4 @@
-//! unifiedorder, orderquery and closeorder as WeChat answers them: shape, signature, identity, field
-//! rules, then the book.
+//! The calls of the V2 API as WeChat answers them: shape, signature, identity, field rules, then the book.
 //!
 //! Source: page 4011936530 and its neighbours for queries and closing; texts of unsigned replies as seen.
 
@@ -27,18 +26,14 @@ type Handled = Result<HttpResponse, SimulatorError>;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     let post_only = || web::to(|| async { xml(&comm_fail("请使用post方法")) });
-    config
-        .service(
-            web::resource("/pay/unifiedorder")
-                .route(web::post().to(unified_order))
-                .default_service(post_only()),
-        )
-        .service(
-            web::resource("/pay/orderquery").route(web::post().to(order_query)).default_service(post_only()),
-        )
-        .service(
-            web::resource("/pay/closeorder").route(web::post().to(close_order)).default_service(post_only()),
+    for call in Call::ALL {
+        let answered = web::post().to(
+            move |simulator: web::Data<Simulator>, request: HttpRequest, body: web::Bytes| async move {
+                over_http(&simulator, call, &request, &body).await
+            },
         );
+        config.service(web::resource(call.path()).route(answered).default_service(post_only()));
+    }
 }
 
 /// A call whose signature holds.
@@ -71,41 +66,43 @@ impl Asked {
     }
 }
 
-async fn unified_order(simulator: web::Data<Simulator>, request: HttpRequest, body: web::Bytes) -> Handled {
+async fn over_http(simulator: &Simulator, call: Call, request: &HttpRequest, body: &[u8]) -> Handled {
     let origin = {
         let connection = request.connection_info();
         format!("{}://{}", connection.scheme(), connection.host())
     };
-    let (reply, held) = answer(&simulator, Call::UnifiedOrder, &body, &origin)?;
+    let (reply, held) = answer(simulator, call, body, &origin)?;
     if held {
         tokio::time::sleep(HELD).await;
     }
     Ok(xml(&reply))
 }
 
-async fn order_query(simulator: web::Data<Simulator>, body: web::Bytes) -> Handled {
-    Ok(xml(&answer(&simulator, Call::OrderQuery, &body, "")?.0))
-}
-
-async fn close_order(simulator: web::Data<Simulator>, body: web::Bytes) -> Handled {
-    Ok(xml(&answer(&simulator, Call::CloseOrder, &body, "")?.0))
-}
-
 /// The calls of the API that the simulator answers.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
     UnifiedOrder,
     OrderQuery,
     CloseOrder,
+    Refund,
+    RefundQuery,
 }
 
 impl Call {
+    const ALL: [Call; 5] =
+        [Call::UnifiedOrder, Call::OrderQuery, Call::CloseOrder, Call::Refund, Call::RefundQuery];
+
     pub(super) fn of_path(path: &str) -> Option<Call> {
-        match path {
-            "/pay/unifiedorder" => Some(Call::UnifiedOrder),
-            "/pay/orderquery" => Some(Call::OrderQuery),
-            "/pay/closeorder" => Some(Call::CloseOrder),
-            _ => None,
+        Call::ALL.into_iter().find(|call| call.path() == path)
+    }
+
+    const fn path(self) -> &'static str {
+        match self {
+            Call::UnifiedOrder => "/pay/unifiedorder",
+            Call::OrderQuery => "/pay/orderquery",
+            Call::CloseOrder => "/pay/closeorder",
+            Call::Refund => "/secapi/pay/refund",
+            Call::RefundQuery => "/pay/refundquery",
         }
     }
 
@@ -114,6 +111,16 @@ impl Call {
             Call::UnifiedOrder => "unifiedorder",
             Call::OrderQuery => "orderquery",
             Call::CloseOrder => "closeorder",
+            Call::Refund => "refund",
+            Call::RefundQuery => "refundquery",
+        }
+    }
+
+    /// The field with the number a call is mostly about.
+    const fn subject(self) -> &'static str {
+        match self {
+            Call::UnifiedOrder | Call::OrderQuery | Call::CloseOrder => "out_trade_no",
+            Call::Refund | Call::RefundQuery => "out_refund_no",
         }
     }
 
@@ -122,6 +129,8 @@ impl Call {
             Call::UnifiedOrder => rules::UNIFIED_ORDER,
             Call::OrderQuery => rules::ORDER_QUERY,
             Call::CloseOrder => rules::CLOSE_ORDER,
+            Call::Refund => rules::REFUND,
+            Call::RefundQuery => rules::REFUND_QUERY,
         }
     }
 }
@@ -133,7 +142,7 @@ pub(super) fn answer(
     body: &[u8],
     origin: &str,
 ) -> Result<(String, bool), NoEntropy> {
-    let asked = match read(simulator, call.name(), body) {
+    let asked = match read(simulator, call, body) {
         Ok(asked) => asked,
         Err(reason) => return Ok((comm_fail(reason), false)),
     };
@@ -142,20 +151,25 @@ pub(super) fn answer(
         (None, Call::UnifiedOrder) => place(simulator, &asked, origin)?,
         (None, Call::OrderQuery) => (query(simulator, &asked), false),
         (None, Call::CloseOrder) => (close(simulator, &asked), false),
+        (None, Call::Refund) => (refund::take_on(simulator, &asked)?, false),
+        (None, Call::RefundQuery) => (refund::query(simulator, &asked), false),
     };
     let reply = signed(simulator, &asked, verdict)?;
     let message = Message {
         at: simulator.now(),
-        call: call.name(),
+        call: call.path(),
         asked: layout(&asked.fields),
         answered: reply.clone(),
     };
-    simulator.book().note(asked.get("out_trade_no"), message);
+    let mut book = simulator.book();
+    let number = refund::trade_of(&book, &asked);
+    book.note(&number, message);
+    drop(book);
     Ok((reply, held))
 }
 
 /// Shape and signature. The algorithm is the message's own `sign_type`; absent means MD5.
-fn read(simulator: &Simulator, call: &str, body: &[u8]) -> Result<Asked, &'static str> {
+fn read(simulator: &Simulator, call: Call, body: &[u8]) -> Result<Asked, &'static str> {
     if body.is_empty() {
         return Err("post数据为空");
     }
@@ -163,7 +177,7 @@ fn read(simulator: &Simulator, call: &str, body: &[u8]) -> Result<Asked, &'stati
         XmlFault::Encoding => "编码格式错误",
         _ => "XML格式错误",
     })?;
-    simulator.book().log_call(call, fields.get("out_trade_no").unwrap_or_default());
+    simulator.book().log_call(call.name(), fields.get(call.subject()).unwrap_or_default());
     let sign_type = match fields.get("sign_type") {
         None => SignType::Md5,
         Some(named) => SignType::parse(named).ok_or("签名错误")?,
@@ -332,5 +346,6 @@ fn xml(body: &str) -> HttpResponse {
     HttpResponse::Ok().content_type("text/xml; charset=utf-8").body(body.to_owned())
 }
 
+mod refund;
 #[cfg(test)]
 mod tests;
