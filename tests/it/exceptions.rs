@@ -17,14 +17,15 @@ use shouyin::{
 };
 
 /// WeChat takes an order of this attempt that our books may know nothing of, and it is paid.
-fn pay_at_wechat(shop: &Shop, attempt: &Attempt) {
+pub fn pay_at_wechat(shop: &Shop, attempt: &Attempt) {
     let request = shop.app.gateway(Provider::Wechat).prepay(attempt, &shop.clock.stamp().unwrap());
     let answer = shop.simulator.answer(&request.path, request.body.unwrap().as_bytes()).unwrap().unwrap();
     assert!(answer.contains("prepay_id"), "{answer}");
     shop.simulator.pay(attempt.out_trade_no.as_str()).unwrap();
 }
 
-async fn like_the_order(shop: &Shop, number: &str, other: &str, fen: i64) -> Attempt {
+/// Like an order's first attempt, with another number and amount.
+pub async fn like_the_order(shop: &Shop, number: &str, other: &str, fen: i64) -> Attempt {
     let first = shop.attempts(number).await.remove(0);
     Attempt { out_trade_no: OutTradeNo::parse(other).unwrap(), amount: Fen::new(fen).unwrap(), ..first }
 }
@@ -289,7 +290,8 @@ async fn what_nobody_has_answered_for_long_is_listed_and_stays_as_it_is() {
     assert!(page.contains("系统会用同一个号码继续询问") && page.contains("预下单没有回答"), "{page}");
     for _ in 0..3 {
         shop.clock.advance_ms(8 * 3_600_000);
-        admin.log_in("boss", PASSWORD).await;
+        // An administrator's session ends after twelve idle hours.
+        assert_eq!(admin.get("/admin/orders").await.status, 200);
     }
     assert_eq!(counts(&shop).await.1, 1);
     let page = admin.get("/admin/work-items").await.body;
