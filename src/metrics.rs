@@ -1,7 +1,8 @@
 //! What operators watch: counters without user or order numbers in their labels.
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 /// All metrics of one process. Cloning shares them.
@@ -19,6 +20,10 @@ pub struct Metrics {
     pub log_in_failures: IntCounterVec,
     pub pending_queries: IntGauge,
     pub open_work_items: IntGauge,
+    pub open_work_items_by_kind: IntGaugeVec,
+    pub open_refunds: IntGauge,
+    pub unknown_prepays: IntGauge,
+    pub unknown_refunds: IntGauge,
     pub writer_queue_percent: IntGauge,
     pub books_clean: IntGauge,
     pub last_notice_at: IntGauge,
@@ -39,6 +44,9 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
+        let open_work_items_by_kind =
+            IntGaugeVec::new(Opts::new("open_work_items_by_kind", "Those of one kind"), &["kind"])?;
+        registry.register(Box::new(open_work_items_by_kind.clone()))?;
         let notices_dropped =
             IntCounter::new("notify_dropped_total", "Rejected callbacks of a flood, not written down")?;
         registry.register(Box::new(notices_dropped.clone()))?;
@@ -60,6 +68,13 @@ impl Metrics {
             log_in_failures: counter("login_failures_total", "Wrong names or passwords", &[])?,
             pending_queries: gauge("pending_queries", "Attempts the sweep still asks about")?,
             open_work_items: gauge("open_work_items", "Work items nobody has closed")?,
+            open_work_items_by_kind,
+            open_refunds: gauge("open_refunds", "Refunds that have not ended")?,
+            unknown_prepays: gauge(
+                "unknown_prepays",
+                "Open attempts asked for 15 minutes ago or longer without a prepay_id",
+            )?,
+            unknown_refunds: gauge("unknown_refunds", "Refunds sent out that have not ended after 24 hours")?,
             writer_queue_percent: gauge("db_writer_queue_percent", "Share of the write queue in use")?,
             books_clean: gauge("ledger_audit_ok", "1 when the last audit of the books found nothing")?,
             last_notice_at: gauge(

@@ -82,6 +82,8 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ("Status::Paid.number()", &["store/settlement.rs"], "one door for money"),
     ("Entry::top_up", &["domain/ledger.rs", "store/settlement.rs"], "one door for money"),
     ("Entry::of_refund", &["store/refunds.rs", "store/refund_settlement.rs"], "one door for refunds"),
+    ("Entry::correction", &["domain/ledger.rs", "store/corrections.rs"], "one door for credits by hand"),
+    ("corrections::insert(", &["flow/credit_by_hand.rs"], "one door for credits by hand"),
     ("refund_settlement::conclude(", &["flow/refund.rs"], "one door for refunds"),
     ("settlement::settle", &["flow/settle.rs"], "one door for money"),
     (

@@ -90,6 +90,14 @@ async fn show(app: &Arc<App>, order: Order) -> Result<(), CliError> {
     if let Some(id) = &order.transaction_id {
         println!("transaction_id {id}");
     }
+    for refund in &timeline.refunds {
+        let (number, state) = (&refund.out_refund_no, refund.state.as_str());
+        let said = refund.last_answer.as_deref().unwrap_or("not asked yet");
+        println!(
+            "refund {number}  {}  {state}  by {}  last answer {said}",
+            refund.amount, refund.requested_by
+        );
+    }
     for step in &timeline.steps {
         let what = match &step.what {
             What::Event(kind) => kind.as_str().to_owned(),

@@ -3,6 +3,7 @@
 pub mod bind_openid;
 pub mod close;
 pub mod confirm;
+pub mod credit_by_hand;
 pub mod log_in;
 pub mod notify;
 pub mod password;

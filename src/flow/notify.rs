@@ -12,10 +12,12 @@ use crate::{
         order::{Provider, Source},
         refund::RefundHint,
         time::UnixMs,
+        user::User,
     },
     gateway::{Ack, AckReply, Notified, Notify, RefundNotified, Rejection},
     store::{
         Db, StoreError, attempts,
+        audit_log::{self, Act},
         notices::{self, Notice},
         pending, refund_settlement, refunds,
         settlement::REFUNDED_ELSEWHERE,
@@ -87,6 +89,30 @@ pub async fn replay(app: Arc<App>, id: &str) -> Result<Option<AckReply>, FlowErr
         REFUND_NOTIFY => receive_refund(app, incoming).await.map(Some),
         _ => Ok(None),
     }
+}
+
+/// `replay` by a named person, who is written down before it happens.
+///
+/// # Errors
+/// As `replay`.
+pub async fn replay_by(app: Arc<App>, actor: &User, id: &str) -> Result<Option<AckReply>, FlowError> {
+    let (name, target, now) = (actor.username.clone(), id.to_owned(), app.clock.now());
+    let known = app
+        .store
+        .write(move |db| {
+            let Some(notice) = notices::by_id(db, &target)? else { return Ok(false) };
+            let act = Act {
+                actor: &name,
+                action: "notice_replayed",
+                target: &target,
+                detail: &notice.verdict,
+                ..Act::default()
+            };
+            audit_log::insert(db, act, now)?;
+            Ok(true)
+        })
+        .await?;
+    if known { replay(app, id).await } else { Ok(None) }
 }
 
 /// Takes one callback about a refund. It is unsigned, so it changes nothing by itself: one that fits a refund of

@@ -17,6 +17,7 @@ use crate::{
         Db, StoreError, attempts,
         events::{self, Event, EventKind},
         pending::{self, Lease, Turn},
+        refunds,
         settlement::REFUNDED_ELSEWHERE,
         work_items::{self, Matter},
     },
@@ -36,7 +37,7 @@ pub enum Asked {
     /// Closed at the gateway, unpaid.
     Closed,
     NotFound,
-    /// Paid, and sent back by another way than ours.
+    /// Paid, and sent back wholly or in part, by us or by another way.
     Refunded,
     /// Made for another account of ours: it is not asked about, because "not found" would prove nothing.
     Foreign,
@@ -144,6 +145,8 @@ async fn remember(
                     attempts::close(db, number, now)?;
                     pending::finish(db, number)
                 }
+                // A refund of our own is followed by its own queries.
+                Asked::Refunded if refunds::any_sent(db, number)? => pending::finish(db, number),
                 Asked::Refunded => {
                     let out_trade_no = number.as_str();
                     let matter = Matter { kind: REFUNDED_ELSEWHERE, out_trade_no, ..Matter::default() };

@@ -5,13 +5,14 @@ use crate::{
     app::App,
     domain::{
         order::{Attempt, Order},
+        refund::Refund,
         time::UnixMs,
         user::User,
     },
     store::{
         StoreError, attempts,
         events::{self, EventKind},
-        notices, users,
+        notices, refunds, users,
     },
 };
 
@@ -35,12 +36,14 @@ pub enum What {
     },
 }
 
-/// An order with its owner, attempts and steps.
+/// An order with its owner, attempts, refunds and steps.
 #[derive(Clone, Debug)]
 pub struct Timeline {
     pub order: Order,
     pub owner: Option<User>,
     pub attempts: Vec<Attempt>,
+    /// Oldest first.
+    pub refunds: Vec<Refund>,
     pub steps: Vec<Step>,
 }
 
@@ -67,7 +70,8 @@ pub async fn of(app: &App, order: Order) -> Result<Timeline, FlowError> {
             steps.extend(notices::of_attempts(db, &numbers)?.into_iter().map(from_notice));
             // In the same millisecond a message comes before what it caused.
             steps.sort_by_key(|step| (step.at, matches!(step.what, What::Event(_))));
-            Ok::<_, StoreError>(Timeline { owner: users::by_id(db, order.user_id)?, order, attempts, steps })
+            let (owner, refunds) = (users::by_id(db, order.user_id)?, refunds::of_order(db, order.id)?);
+            Ok::<_, StoreError>(Timeline { owner, order, attempts, refunds, steps })
         })
         .await?;
     Ok(timeline)

@@ -1,14 +1,47 @@
-//! Work items: closed by a named person with a reason, written into the audit log in the same transaction.
+//! Work items: noted on and closed by a named person with a reason, written into the audit log in the same transaction.
 
 use super::FlowError;
 use crate::{
     app::App,
-    domain::user::User,
+    domain::{order::Attempt, refund::Refund, user::User},
     store::{
+        attempts,
         audit_log::{self, Act},
-        work_items,
+        refunds, work_items,
     },
 };
+
+/// A prepay without an answer is worth a look after this time, in ms.
+pub const UNKNOWN_PREPAY_MS: i64 = 15 * 60_000;
+/// A refund without an end is worth a look after this time, in ms.
+pub const UNKNOWN_REFUND_MS: i64 = 24 * 3_600_000;
+/// Of each kind, this many are named.
+const NAMED: i64 = 20;
+
+/// The acts that work items know, as the audit log names them.
+pub const ACTS: [&str; 3] = ["work_item_noted", "work_item_closed", "payment_credited"];
+
+/// Writes a note and leaves the item as it is. `false` when there is none.
+///
+/// # Errors
+/// The books.
+pub async fn note(app: &App, actor: &User, id: i64, note: String) -> Result<bool, FlowError> {
+    let (name, now) = (actor.username.clone(), app.clock.now());
+    let noted = app
+        .store
+        .write(move |db| {
+            if work_items::by_id(db, id)?.is_none() {
+                return Ok(false);
+            }
+            let target = &id.to_string();
+            let act =
+                Act { actor: &name, action: "work_item_noted", target, detail: &note, ..Act::default() };
+            audit_log::insert(db, act, now)?;
+            Ok(true)
+        })
+        .await?;
+    Ok(noted)
+}
 
 /// Closes an item. `false` when it was closed before or never existed.
 ///
@@ -35,4 +68,30 @@ pub async fn close(app: &App, actor: &User, id: i64, note: String) -> Result<boo
         })
         .await?;
     Ok(closed)
+}
+
+/// What was sent to a gateway long ago and whose outcome nobody knows. Nothing is to be done by hand: the same
+/// numbers are asked about until somebody says.
+#[derive(Clone, Debug, Default)]
+pub struct Unknown {
+    /// The oldest ones; there may be more.
+    pub prepays: Vec<Attempt>,
+    pub prepay_count: i64,
+    /// The oldest ones; there may be more.
+    pub refunds: Vec<Refund>,
+    pub refund_count: i64,
+}
+
+/// # Errors
+/// The books.
+pub async fn unknown(app: &App) -> Result<Unknown, FlowError> {
+    let now = app.clock.now();
+    let (since, refunds_since) =
+        (now.plus_ms(UNKNOWN_PREPAY_MS.saturating_neg()), now.plus_ms(UNKNOWN_REFUND_MS.saturating_neg()));
+    let found = app.store.read(move |db| {
+        let (prepays, prepay_count) = attempts::unknown(db, since, NAMED)?;
+        let (refunds, refund_count) = refunds::unknown(db, refunds_since, NAMED)?;
+        Ok(Unknown { prepays, prepay_count, refunds, refund_count })
+    });
+    Ok(found.await?)
 }

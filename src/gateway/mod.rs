@@ -364,6 +364,14 @@ pub trait Gateway: Send + Sync {
     /// A reply that may not be used: nothing is known.
     fn trade(&self, answer: &Response, attempt: &Attempt) -> Result<Trade, Untrusted>;
 
+    /// Asks about one payment by the gateway's own number, whatever order it was for.
+    fn query_payment(&self, payment: &TransactionId, stamp: &Stamp) -> Request;
+    /// Reads the answer; `out_trade_no` is the number the payment was made under.
+    ///
+    /// # Errors
+    /// A reply that may not be used: nothing is known.
+    fn payment(&self, answer: &Response, out_trade_no: &OutTradeNo) -> Result<Trade, Untrusted>;
+
     fn close(&self, attempt: &Attempt, stamp: &Stamp) -> Request;
     /// # Errors
     /// A reply that may not be used: nothing is known.

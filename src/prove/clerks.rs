@@ -98,9 +98,9 @@ async fn decide(world: &Arc<World>, me: &User) {
     let (agreed, own) = (world.dice.permille(700), refund.requested_by == me.username);
     let (me, number) = (me.clone(), refund.out_refund_no.clone());
     let decided = world
-        .ask(move |app| async move {
-            request_refund::decide(&app, &me, &number, agreed, String::new()).await
-        })
+        .ask(
+            move |app| async move { request_refund::decide(&app, &me, &number, agreed, String::new()).await },
+        )
         .await;
     if let Some(Ok(_)) = decided {
         world.note(|| format!("refund {} is decided: {agreed}", refund.out_refund_no));

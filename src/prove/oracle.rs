@@ -3,6 +3,7 @@
 
 use super::{
     machine::locked,
+    refund_oracle::every_refund,
     world::{Payment, World},
 };
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     gateway::wechat_v2::{sign, xml::Fields},
     simulator::TradeState,
     store::{
-        Db, StoreError, attempts, books, ledger, notices, orders, pending, refunds, settlement::REFUNDED_ELSEWHERE,
+        Db, StoreError, attempts, books, ledger, notices, orders, pending, settlement::REFUNDED_ELSEWHERE,
         work_items, work_items::WorkItem,
     },
 };
@@ -122,7 +123,8 @@ impl Oracle {
             let paid: i64 = owned.filter(|(order, _)| order.is_paid()).map(|(o, _)| o.amount.get()).sum();
             let held = held.get(user_id).copied().unwrap_or_default();
             if paid.saturating_sub(held) != *balance {
-                let what = format!("user {user_id} has {balance} fen, paid orders of {paid} and refunds of {held}");
+                let what =
+                    format!("user {user_id} has {balance} fen, paid orders of {paid} and refunds of {held}");
                 self.report(&what);
             }
         }
@@ -348,7 +350,7 @@ fn read(db: &mut Db, world: &World) -> Result<Books, StoreError> {
     Ok(Books {
         orders: all,
         balances,
-        refunds: refunds::list(db, None, ALL)?,
+        refunds: every_refund(db)?,
         broken: books::breaches(db)?,
         asked_about: asked_about.iter().map(|number| number.as_str().to_owned()).collect(),
         told: work_items::list(db, None, ALL)?.into_iter().map(|item| item.out_trade_no).collect(),

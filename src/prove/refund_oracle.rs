@@ -10,7 +10,7 @@ use crate::{
         time::UnixMs,
     },
     simulator::{RefundStatus, RefundView},
-    store::refunds,
+    store::{Db, StoreError, refunds},
 };
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
@@ -66,7 +66,7 @@ impl Oracle {
 
     /// At the end every refund is where the gateway has it, or is looked at within the hour.
     pub(super) fn judge_refunds(&self, world: &World, healed_at: UnixMs) {
-        let Some(Ok(ours)) = world.store.look(|db| refunds::list(db, None, ALL)) else {
+        let Some(Ok(ours)) = world.store.look(every_refund) else {
             return self.report("the books cannot be read");
         };
         let (theirs, now) = (world.simulator.refunds(), world.clock.now());
@@ -94,6 +94,13 @@ impl Oracle {
             self.report("a refund is overdue although nothing hinders it");
         }
     }
+}
+
+/// Unfinished and ended.
+pub(super) fn every_refund(db: &mut Db) -> Result<Vec<Refund>, StoreError> {
+    let mut all = refunds::open(db, ALL)?;
+    all.extend(refunds::ended(db, None, ALL)?);
+    Ok(all)
 }
 
 /// What ours may be, by what the gateway has. It may always know more than we have heard.

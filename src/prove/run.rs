@@ -1,8 +1,9 @@
 //! One seed from beginning to end: hours of faults, then calm, then the reckoning.
 
 use super::{
+    clerks,
     machine::{Owner, Step, locked},
-    clerks, people,
+    people,
     world::{NoWorld, START, World},
 };
 use crate::{app::App, domain::time::UnixMs, flow::FlowError, jobs};

@@ -11,7 +11,11 @@ use crate::{
     app::{App, AppError},
     clock::{Clock, NoEntropy},
     config::{Config, Database, SimulatorKeys},
-    domain::{ids::Username, time::UnixMs, user::{Role, User}},
+    domain::{
+        ids::Username,
+        time::UnixMs,
+        user::{Role, User},
+    },
     gateway::wechat_v2::{Account, sign::SignType},
     http::Http,
     simulator::{Options, Scenario, Simulator},

@@ -185,3 +185,25 @@ pub fn close(db: &mut Db, number: &OutTradeNo, now: UnixMs) -> Result<(), StoreE
     diesel::update(open).set(attempts::closed_at.eq(now.0)).execute(db)?;
     Ok(())
 }
+
+/// The gateway was asked to prepare them before `since`, and nobody knows whether it did: of orders that are
+/// neither paid nor closed. Oldest first, with how many there are.
+///
+/// # Errors
+/// The database.
+pub fn unknown(db: &mut Db, since: UnixMs, limit: i64) -> Result<(Vec<Attempt>, i64), StoreError> {
+    let unknown = || {
+        attempts::table
+            .inner_join(orders::table)
+            .filter(orders::paid_at.is_null())
+            .filter(orders::closed_at.is_null())
+            .filter(attempts::asked_at.is_not_null())
+            .filter(attempts::prepay_id.is_null())
+            .filter(attempts::closed_at.is_null())
+            .filter(attempts::created_at.le(since.0))
+    };
+    let rows: Vec<AttemptRow> =
+        unknown().order(attempts::created_at.asc()).limit(limit).select(attempts::all_columns).load(db)?;
+    let count = unknown().count().get_result(db)?;
+    Ok((rows.into_iter().map(AttemptRow::attempt).collect::<Result<_, _>>()?, count))
+}

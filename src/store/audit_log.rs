@@ -36,3 +36,26 @@ pub fn insert(db: &mut Db, act: Act<'_>, now: UnixMs) -> Result<(), StoreError> 
         .execute(db)?;
     Ok(())
 }
+
+/// One act as it is kept.
+#[derive(Clone, Debug, Queryable)]
+pub struct Done {
+    pub at: i64,
+    pub actor: String,
+    pub action: String,
+    pub detail: String,
+}
+
+/// What was done to one thing, oldest first; `actions` names the kind of thing, as numbers of different things
+/// may be alike.
+///
+/// # Errors
+/// The database.
+pub fn of_target(db: &mut Db, target: &str, actions: &[&str]) -> Result<Vec<Done>, StoreError> {
+    Ok(audit_log::table
+        .filter(audit_log::target.eq(target))
+        .filter(audit_log::action.eq_any(actions))
+        .order(audit_log::id.asc())
+        .select((audit_log::at, audit_log::actor, audit_log::action, audit_log::detail))
+        .load(db)?)
+}

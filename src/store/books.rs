@@ -95,6 +95,14 @@ const RULES: &[(&str, &str)] = &[
                 AND NOT EXISTS (SELECT 1 FROM corrections c WHERE c.id = l.source_id)) AS BIGINT) AS breaches",
     ),
     (
+        "every credit by hand rests on the gateway's own confirmation of that payment",
+        "SELECT CAST(COUNT(*) AS BIGINT) AS breaches FROM ledger l JOIN corrections c ON c.id = l.source_id
+            JOIN work_items w ON w.id = c.work_item_id LEFT JOIN notices n ON n.id = l.notice_id
+            WHERE l.kind = 'correction' AND (n.transaction_id IS NULL OR n.transaction_id <> c.transaction_id
+                OR n.out_trade_no <> w.out_trade_no OR n.provider <> c.provider
+                OR n.source <> 'admin' OR n.verdict <> 'correction')",
+    ),
+    (
         "every credit rests on an authentic message about one of the order's attempts",
         "SELECT CAST(COUNT(*) AS BIGINT) AS breaches FROM ledger l
             JOIN orders o ON o.id = l.order_id LEFT JOIN notices n ON n.id = l.notice_id

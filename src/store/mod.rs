@@ -4,6 +4,7 @@
 pub mod attempts;
 pub mod audit_log;
 pub mod books;
+pub mod corrections;
 pub mod events;
 pub mod heartbeat;
 mod inline;

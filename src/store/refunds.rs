@@ -13,7 +13,7 @@ use crate::domain::{
     refund::{MOST_PER_PAYMENT, Refund, RefundState},
     time::UnixMs,
 };
-use diesel::prelude::*;
+use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
 
 /// A refund as it is made.
 #[derive(Clone, Debug)]
@@ -238,6 +238,91 @@ pub fn open(db: &mut Db, limit: i64) -> Result<Vec<Refund>, StoreError> {
         .limit(limit)
         .load(db)?;
     rows.into_iter().map(RefundRow::refund).collect()
+}
+
+/// How many have not ended.
+///
+/// # Errors
+/// The database.
+pub fn count_open(db: &mut Db) -> Result<i64, StoreError> {
+    Ok(refunds::table.filter(refunds::finished_at.is_null()).count().get_result(db)?)
+}
+
+/// Those that have ended, newest first; `before` is the id of the last one shown.
+///
+/// # Errors
+/// The database.
+pub fn ended(db: &mut Db, before: Option<i64>, limit: i64) -> Result<Vec<Refund>, StoreError> {
+    let rows: Vec<RefundRow> = refunds::table
+        .filter(refunds::finished_at.is_not_null())
+        .filter(refunds::id.lt(before.unwrap_or(i64::MAX)))
+        .order(refunds::id.desc())
+        .limit(limit)
+        .load(db)?;
+    rows.into_iter().map(RefundRow::refund).collect()
+}
+
+/// Of several orders, oldest first.
+///
+/// # Errors
+/// The database.
+pub fn of_orders(db: &mut Db, order_ids: &[i64]) -> Result<Vec<Refund>, StoreError> {
+    let rows: Vec<RefundRow> =
+        refunds::table.filter(refunds::order_id.eq_any(order_ids)).order(refunds::id.asc()).load(db)?;
+    rows.into_iter().map(RefundRow::refund).collect()
+}
+
+/// What unfinished refunds hold of a user's balance, in fen.
+///
+/// # Errors
+/// The database.
+pub fn held(db: &mut Db, user_id: i64) -> Result<i64, StoreError> {
+    Ok(refunds::table
+        .filter(refunds::user_id.eq(user_id))
+        .filter(refunds::finished_at.is_null())
+        .select(sql::<BigInt>("CAST(COALESCE(SUM(amount_fen), 0) AS BIGINT)"))
+        .first(db)?)
+}
+
+/// Whether any part of this payment is reserved for a refund or has gone back.
+///
+/// # Errors
+/// The database.
+pub fn any_reserved(db: &mut Db, payment: &TransactionId) -> Result<bool, StoreError> {
+    let gone = RefundState::ALL.iter().filter(|state| !state.is_reserved()).map(|state| state.as_str());
+    let reserved = refunds::table
+        .filter(refunds::transaction_id.eq(payment.as_str()))
+        .filter(refunds::state.ne_all(gone));
+    Ok(diesel::select(diesel::dsl::exists(reserved)).get_result(db)?)
+}
+
+/// Whether the gateway may know a refund of ours of a payment with this number. One it refused is none.
+///
+/// # Errors
+/// The database.
+pub fn any_sent(db: &mut Db, out_trade_no: &OutTradeNo) -> Result<bool, StoreError> {
+    let sent = refunds::table
+        .filter(refunds::out_trade_no.eq(out_trade_no.as_str()))
+        .filter(refunds::asked.gt(0))
+        .filter(refunds::state.ne(RefundState::Failed.as_str()));
+    Ok(diesel::select(diesel::dsl::exists(sent)).get_result(db)?)
+}
+
+/// Sent to the gateway and not ended, asked for before `since`: nobody knows yet where the money is. Oldest first,
+/// with how many there are.
+///
+/// # Errors
+/// The database.
+pub fn unknown(db: &mut Db, since: UnixMs, limit: i64) -> Result<(Vec<Refund>, i64), StoreError> {
+    let unknown = || {
+        refunds::table
+            .filter(refunds::finished_at.is_null())
+            .filter(refunds::state.ne(RefundState::Waiting.as_str()))
+            .filter(refunds::requested_at.le(since.0))
+    };
+    let rows: Vec<RefundRow> = unknown().order(refunds::id.asc()).limit(limit).load(db)?;
+    let count = unknown().count().get_result(db)?;
+    Ok((rows.into_iter().map(RefundRow::refund).collect::<Result<_, _>>()?, count))
 }
 
 /// When the last request about this payment went out, leaving out one refund.

@@ -13,7 +13,7 @@ use crate::domain::{
 use diesel::prelude::*;
 
 /// Who closes an item that has become true by itself.
-const BY_THE_BOOKS: &str = "shouyin";
+pub const BY_THE_BOOKS: &str = "shouyin";
 
 /// One matter, open until somebody closes it with a note.
 #[derive(Clone, Debug, Queryable)]
@@ -190,14 +190,57 @@ pub fn count_open(db: &mut Db) -> Result<i64, StoreError> {
     Ok(work_items::table.filter(work_items::closed_at.is_null()).count().get_result(db)?)
 }
 
+/// How many are open, by kind.
+///
+/// # Errors
+/// The database.
+pub fn open_by_kind(db: &mut Db) -> Result<Vec<(String, i64)>, StoreError> {
+    Ok(work_items::table
+        .filter(work_items::closed_at.is_null())
+        .group_by(work_items::kind)
+        .select((work_items::kind, diesel::dsl::count_star()))
+        .order(work_items::kind.asc())
+        .load(db)?)
+}
+
+/// Which items somebody looks at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// `None` is both.
+    pub open: Option<bool>,
+    pub kind: Option<String>,
+}
+
 /// Newest first.
 ///
 /// # Errors
 /// The database.
 pub fn list(db: &mut Db, before: Option<i64>, limit: i64) -> Result<Vec<WorkItem>, StoreError> {
-    Ok(work_items::table
+    filtered(db, &Filter::default(), before, limit)
+}
+
+/// Newest first.
+///
+/// # Errors
+/// The database.
+pub fn filtered(
+    db: &mut Db,
+    filter: &Filter,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<WorkItem>, StoreError> {
+    let mut query = work_items::table
         .filter(work_items::id.lt(before.unwrap_or(i64::MAX)))
         .order(work_items::id.desc())
         .limit(limit)
-        .load(db)?)
+        .into_boxed();
+    query = match filter.open {
+        Some(true) => query.filter(work_items::closed_at.is_null()),
+        Some(false) => query.filter(work_items::closed_at.is_not_null()),
+        None => query,
+    };
+    if let Some(kind) = &filter.kind {
+        query = query.filter(work_items::kind.eq(kind.clone()));
+    }
+    Ok(query.load(db)?)
 }

@@ -1,7 +1,9 @@
 //! The one place an error becomes a status and a sentence: what is known, what is safe, what to do next.
 //! `envelope` then makes a page or problem+json of it.
 
-use crate::flow::{FlowError, bind_openid::BindError};
+use crate::flow::{
+    FlowError, bind_openid::BindError, credit_by_hand::CreditError, request_refund::RefundError,
+};
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use std::fmt;
 
@@ -157,6 +159,84 @@ impl From<BindError> for WebError {
             BindError::Busy => WebError::GatewayBusy,
             BindError::Configuration => WebError::GatewayRefuses,
             BindError::Flow(error) => WebError::Flow(error),
+        }
+    }
+}
+
+impl From<RefundError> for WebError {
+    fn from(error: RefundError) -> WebError {
+        match error {
+            RefundError::NotFound => WebError::NotFound,
+            RefundError::NoAmount => WebError::Unprocessable("退款金额至少 0.01 元。".to_owned()),
+            RefundError::TooMuch(left) => {
+                WebError::Unprocessable(format!("这笔付款最多还能退 {} 元。没有任何改动。", left.yuan()))
+            }
+            RefundError::BadReason => {
+                WebError::Unprocessable("请填写退款原因，1 至 80 个字，用户会看到。".to_owned())
+            }
+            RefundError::BadIntent => {
+                WebError::BadRequest("表单已失效，没有退款。请返回订单页，重新打开退款页。")
+            }
+            RefundError::NotPaid => WebError::Conflict(
+                "这个订单没有收到过付款，没有可退的钱。没有任何改动；如果用户说付过，请先重新查单。",
+            ),
+            RefundError::TooMany => WebError::Conflict(
+                "这笔付款已经申请过 50 次退款，微信不再受理。没有任何改动；剩下的请与用户协商其他方式。",
+            ),
+            RefundError::TooOld => {
+                WebError::Conflict("付款已经超过一年，微信不再受理退款。没有任何改动；请与用户协商其他方式。")
+            }
+            RefundError::Spent => {
+                WebError::Conflict("用户的余额已经不够这个金额。没有任何改动；可以改小金额，或先与用户协商。")
+            }
+            RefundError::IntentReused => WebError::Conflict(
+                "这张表单已经用来申请过另一笔退款，那一笔仍然有效。请回到订单页查看，再重新打开退款页。",
+            ),
+            RefundError::OtherAccount => WebError::Conflict(
+                "这笔付款属于另一个商户号、appid 或环境，现在的设置退不了。没有任何改动；请在原商户平台退款。",
+            ),
+            RefundError::Credited => {
+                WebError::Conflict("这笔付款已经给用户入过账。没有任何改动；请刷新页面，按入账的订单退款。")
+            }
+            RefundError::NoCertificate => WebError::Conflict(
+                "还没有配置商户证书（WECHAT_CERT_PEM 和 WECHAT_KEY_PEM），不能退款。没有任何改动。",
+            ),
+            RefundError::NotYours => WebError::Conflict(
+                "这笔退款已经有人决定过，或者是你自己申请的，需要另一位管理员来决定。没有任何改动。",
+            ),
+            RefundError::Flow(error) => WebError::Flow(error),
+        }
+    }
+}
+
+impl From<CreditError> for WebError {
+    fn from(error: CreditError) -> WebError {
+        match error {
+            CreditError::NotFound => WebError::NotFound,
+            CreditError::NoReason => WebError::Unprocessable("请写明为什么这样入账。".to_owned()),
+            CreditError::NoSuchUser => {
+                WebError::Unprocessable("没有这个用户，没有入账。请核对用户名。".to_owned())
+            }
+            CreditError::NotThisKind => {
+                WebError::Conflict("这类事项不能人工入账。没有任何改动；请看页面上的处理建议。")
+            }
+            CreditError::Closed => WebError::Conflict("这件事已经处理过。没有任何改动；请刷新页面查看结果。"),
+            CreditError::Credited => {
+                WebError::Conflict("这笔付款已经入过账，不会入第二次。没有任何改动；可以直接关闭这件事。")
+            }
+            CreditError::Refunding => {
+                WebError::Conflict("这笔付款已经退款或正在退款，不能再入账。没有任何改动；请等退款有结果。")
+            }
+            CreditError::HasOrder => {
+                WebError::Conflict("现在已经有这个订单了。没有任何改动；请到订单页点重新查单，由系统入账。")
+            }
+            CreditError::OtherAccount => WebError::Conflict(
+                "这笔付款属于另一个商户号、appid 或环境，现在问不到微信。没有任何改动；请先核对设置。",
+            ),
+            CreditError::NotConfirmed(_) => WebError::Conflict(
+                "微信现在没有确认这笔付款（查不到、没有付成、已退款或与通知不符）。没有入账；请稍后再试，或在商户平台核对。",
+            ),
+            CreditError::Flow(error) => WebError::Flow(error),
         }
     }
 }

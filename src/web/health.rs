@@ -3,7 +3,8 @@
 use super::{Web, envelope::Written, error::WebError, session::client_ip};
 use crate::{
     domain::time::UnixMs,
-    store::{heartbeat, notices, pending, work_items},
+    flow::work,
+    store::{heartbeat, notices, pending, refunds, work_items},
 };
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use std::{sync::Arc, time::Duration};
@@ -56,13 +57,24 @@ pub async fn metrics(web: Data<Arc<Web>>, request: HttpRequest) -> Result<HttpRe
         return Err(WebError::NotFound);
     }
     let app = &web.app;
-    let (pending, open, last) = app
+    let (pending, by_kind, refunding, last) = app
         .store
-        .read(|db| Ok((pending::backlog(db)?.0, work_items::count_open(db)?, notices::last_authentic(db)?)))
+        .read(|db| {
+            let (backlog, by_kind) = (pending::backlog(db)?.0, work_items::open_by_kind(db)?);
+            Ok((backlog, by_kind, refunds::count_open(db)?, notices::last_authentic(db)?))
+        })
         .await?;
+    let unknown = work::unknown(app).await?;
     app.metrics.last_notice_at.set(last.map_or(0, UnixMs::secs));
     app.metrics.pending_queries.set(pending);
-    app.metrics.open_work_items.set(open);
+    app.metrics.open_work_items.set(by_kind.iter().map(|(_, open)| open).sum());
+    app.metrics.open_work_items_by_kind.reset();
+    for (kind, open) in &by_kind {
+        app.metrics.open_work_items_by_kind.with_label_values(&[kind]).set(*open);
+    }
+    app.metrics.open_refunds.set(refunding);
+    app.metrics.unknown_prepays.set(unknown.prepay_count);
+    app.metrics.unknown_refunds.set(unknown.refund_count);
     app.metrics.writer_queue_percent.set(i64::try_from(app.store.queue_percent()).unwrap_or(100));
     Ok(HttpResponse::Ok()
         .insert_header(("content-type", "text/plain; version=0.0.4; charset=utf-8"))

@@ -15,6 +15,15 @@ pub struct Layout {
     pub css: String,
     pub admin_css: String,
     pub copy_js: String,
+    /// For the administrator's navigation.
+    pub open: Open,
+}
+
+/// How much waits for somebody: refunds that have not ended, and work items.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Open {
+    pub refunds: i64,
+    pub work: i64,
 }
 
 #[derive(Clone, Debug)]

@@ -7,8 +7,14 @@ use super::{
     session::SignedIn,
 };
 use crate::{
-    domain::{ids::OutTradeNo, ledger::Account, money::yuan_text, order::Order},
-    store::{ledger, orders},
+    domain::{
+        ids::OutTradeNo,
+        ledger::Account,
+        money::yuan_text,
+        order::Order,
+        refund::{Refund, RefundState},
+    },
+    store::{ledger, orders, refunds},
 };
 use actix_web::{
     HttpResponse,
@@ -27,6 +33,8 @@ const PAGE: i64 = 20;
 struct OrdersPage {
     layout: Layout,
     balance: String,
+    /// Held by refunds under way.
+    frozen: Option<String>,
     months: Vec<Month>,
     more: Option<String>,
 }
@@ -43,6 +51,16 @@ struct Row {
     at: String,
     state: OrderState,
     tail: String,
+    refunds: Vec<RefundView>,
+}
+
+/// A refund as its payer sees it.
+struct RefundView {
+    amount: String,
+    state: &'static str,
+    tone: &'static str,
+    at: String,
+    under_way: bool,
 }
 
 #[derive(Template)]
@@ -61,6 +79,7 @@ struct OrderPage {
     pay_url: String,
     can_pay: bool,
     steps: Vec<Step>,
+    refunds: Vec<RefundView>,
 }
 
 struct Step {
@@ -85,13 +104,17 @@ pub async fn list(
     query: Query<Before>,
 ) -> Result<HttpResponse, WebError> {
     let (user_id, before) = (visitor.user.id, query.before);
-    let (mut found, balance) = web
+    let (mut found, refunds, balance, held) = web
         .app
         .store
         .read(move |db| {
+            let found = orders::of_user(db, user_id, before, PAGE.saturating_add(1))?;
+            let ids: Vec<i64> = found.iter().map(|order| order.id).collect();
             Ok((
-                orders::of_user(db, user_id, before, PAGE.saturating_add(1))?,
+                found,
+                refunds::of_orders(db, &ids)?,
                 ledger::balance(db, &Account::User(user_id))?,
+                refunds::held(db, user_id)?,
             ))
         })
         .await?;
@@ -101,8 +124,9 @@ pub async fn list(
     let next = found.last().filter(|_| has_more).map(|order| order.id);
     if visitor.json {
         return Ok(HttpResponse::Ok().json(json!({
-            "orders": found.iter().map(as_json).collect::<Vec<_>>(),
+            "orders": found.iter().map(|order| as_user_json(order, &refunds)).collect::<Vec<_>>(),
             "balance_fen": balance,
+            "frozen_fen": held,
             "before": next,
         })));
     }
@@ -110,13 +134,14 @@ pub async fn list(
     let template = OrdersPage {
         layout: Layout::of(&web, &visitor),
         balance: yuan_text(balance),
-        months: by_month(&found, |order| OrderState::of(order, now)),
+        frozen: (held > 0).then(|| yuan_text(held)),
+        months: by_month(&found, &refunds, |order| OrderState::of(order, now)),
         more: next.map(|id| format!("/orders?before={id}")),
     };
     Ok(page(&web, &visitor, StatusCode::OK, &template))
 }
 
-fn by_month(orders: &[Order], state: impl Fn(&Order) -> OrderState) -> Vec<Month> {
+fn by_month(orders: &[Order], refunds: &[Refund], state: impl Fn(&Order) -> OrderState) -> Vec<Month> {
     let mut months: Vec<Month> = Vec::new();
     let mut sum: i64 = 0;
     for order in orders {
@@ -137,6 +162,7 @@ fn by_month(orders: &[Order], state: impl Fn(&Order) -> OrderState) -> Vec<Month
                 at: at.get(5..16).unwrap_or_default().to_owned(),
                 state: state(order),
                 tail: tail(order),
+                refunds: views(order, refunds),
             });
         }
     }
@@ -164,11 +190,15 @@ pub async fn show(
     } else {
         own(&web, &visitor, &number).await?
     };
+    let (id, account) = (order.id, Account::User(order.user_id));
+    let (refunds, balance) = web
+        .app
+        .store
+        .read(move |db| Ok((refunds::of_order(db, id)?, ledger::balance(db, &account)?)))
+        .await?;
     if visitor.json {
-        return Ok(HttpResponse::Ok().json(as_json(&order)));
+        return Ok(HttpResponse::Ok().json(as_user_json(&order, &refunds)));
     }
-    let account = Account::User(order.user_id);
-    let balance = web.app.store.read(move |db| ledger::balance(db, &account)).await?;
     let now = web.app.clock.now();
     let template = OrderPage {
         layout: Layout::of(&web, &visitor),
@@ -184,6 +214,7 @@ pub async fn show(
         pay_url: format!("/orders/{}/pay", order.out_trade_no),
         can_pay: order.is_payable(now) && order.user_id == visitor.user.id,
         steps: steps(&order),
+        refunds: views(&order, &refunds),
     };
     Ok(page(&web, &visitor, StatusCode::OK, &template))
 }
@@ -228,4 +259,62 @@ pub fn as_json(order: &Order) -> Value {
         "expires_at_ms": order.expires_at.0,
         "paid_at_ms": order.paid_at.map(|at| at.0),
     })
+}
+
+/// An order with what went back of it: the fen that are with the payer, and `refunds` as the reader may see them.
+pub fn with_refunds(order: &Order, refunds: &[Refund], shown: Vec<Value>) -> Value {
+    let refunded = refunds
+        .iter()
+        .filter(|refund| refund.order_id == Some(order.id) && refund.state == RefundState::Success)
+        .fold(0_i64, |sum, refund| sum.saturating_add(refund.amount.get()));
+    let mut row = as_json(order);
+    if let Some(fields) = row.as_object_mut() {
+        fields.insert("refunded_fen".to_owned(), json!(refunded));
+        fields.insert("refunds".to_owned(), Value::Array(shown));
+    }
+    row
+}
+
+/// What the owner's programs are told: neither who refunds nor why it takes long.
+fn as_user_json(order: &Order, refunds: &[Refund]) -> Value {
+    let own = refunds.iter().filter(|refund| refund.order_id == Some(order.id));
+    let shown = own.map(|refund| {
+        json!({
+            "amount_fen": refund.amount.get(),
+            "state": seen_as(refund.state),
+            "requested_at_ms": refund.requested_at.0,
+            "finished_at_ms": refund.finished_at.map(|at| at.0),
+        })
+    });
+    with_refunds(order, refunds, shown.collect())
+}
+
+/// Three states are enough for a payer.
+const fn seen_as(state: RefundState) -> &'static str {
+    match state {
+        RefundState::Success => "success",
+        RefundState::Closed | RefundState::Failed | RefundState::Rejected => "failed",
+        RefundState::Waiting | RefundState::Asking | RefundState::Processing | RefundState::Abnormal => {
+            "processing"
+        }
+    }
+}
+
+fn views(order: &Order, refunds: &[Refund]) -> Vec<RefundView> {
+    let own = refunds.iter().filter(|refund| refund.order_id == Some(order.id));
+    own.map(|refund| {
+        let (state, tone) = match seen_as(refund.state) {
+            "success" => ("已退款", "ok"),
+            "failed" => ("退款未成功，金额已恢复", "mute"),
+            _ => ("退款处理中", "info"),
+        };
+        RefundView {
+            amount: refund.amount.yuan(),
+            state,
+            tone,
+            at: refund.finished_at.unwrap_or(refund.requested_at).beijing_text(),
+            under_way: !refund.state.is_final(),
+        }
+    })
+    .collect()
 }

@@ -33,9 +33,34 @@ pub fn routes(cfg: &mut ServiceConfig) {
         .service(web::resource("/admin/orders").route(get().to(admin::orders::list)))
         .service(web::resource("/admin/orders/{out_trade_no}").route(get().to(admin::order::show)))
         .service(web::resource("/admin/orders/{out_trade_no}/query").route(post().to(admin::order::query)))
+        .service(
+            web::resource("/admin/orders/{out_trade_no}/refund")
+                .route(get().to(admin::refund::of_order))
+                .route(post().to(admin::refund::submit_of_order)),
+        )
+        .service(web::resource("/admin/refunds").route(get().to(admin::refunds::list)))
+        .service(
+            web::resource("/admin/refunds/{out_refund_no}/approve").route(post().to(admin::refunds::approve)),
+        )
+        .service(
+            web::resource("/admin/refunds/{out_refund_no}/reject").route(post().to(admin::refunds::reject)),
+        )
+        .service(
+            web::resource("/admin/refunds/{out_refund_no}/query").route(post().to(admin::refunds::query)),
+        )
         .service(web::resource("/admin/notices").route(get().to(admin::notices::list)))
+        .service(web::resource("/admin/notices/{notice}").route(get().to(admin::notice::show)))
+        .service(web::resource("/admin/notices/{notice}/replay").route(post().to(admin::notice::replay)))
         .service(web::resource("/admin/work-items").route(get().to(admin::work_items::list)))
-        .service(web::resource("/admin/work-items/{id}/close").route(post().to(admin::work_items::close)))
+        .service(web::resource("/admin/work-items/{id}").route(get().to(admin::work_item::show)))
+        .service(web::resource("/admin/work-items/{id}/note").route(post().to(admin::work_item::note)))
+        .service(web::resource("/admin/work-items/{id}/close").route(post().to(admin::work_item::close)))
+        .service(web::resource("/admin/work-items/{id}/credit").route(post().to(admin::work_item::credit)))
+        .service(
+            web::resource("/admin/work-items/{id}/refund")
+                .route(get().to(admin::refund::of_work_item))
+                .route(post().to(admin::refund::submit_of_work_item)),
+        )
         .service(web::resource("/healthz").route(get().to(health::alive)))
         .service(web::resource("/readyz").route(get().to(health::ready)))
         .service(web::resource("/metrics").route(get().to(health::metrics)))

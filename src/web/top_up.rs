@@ -18,7 +18,7 @@ use crate::{
         bind_openid,
         top_up::{self, Pay, TopUpError, Wish},
     },
-    store::ledger,
+    store::{ledger, refunds},
 };
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -35,6 +35,8 @@ use std::sync::Arc;
 struct TopUpPage {
     layout: Layout,
     balance: String,
+    /// Held by refunds under way.
+    frozen: Option<String>,
     presets: Vec<Preset>,
     other: String,
     other_checked: bool,
@@ -187,8 +189,12 @@ async fn form(
     intent: String,
     error: Option<String>,
 ) -> Result<HttpResponse, WebError> {
-    let account = Account::User(visitor.user.id);
-    let balance = web.app.store.read(move |db| ledger::balance(db, &account)).await?;
+    let user_id = visitor.user.id;
+    let (balance, held) = web
+        .app
+        .store
+        .read(move |db| Ok((ledger::balance(db, &Account::User(user_id))?, refunds::held(db, user_id)?)))
+        .await?;
     let limits = &web.app.config.top_up;
     let chosen =
         Fen::parse_yuan(typed).ok().or(if typed.is_empty() { limits.presets.get(2).copied() } else { None });
@@ -205,6 +211,7 @@ async fn form(
     let form = TopUpPage {
         layout: Layout::of(web, visitor),
         balance: yuan_text(balance),
+        frozen: (held > 0).then(|| yuan_text(held)),
         other: if other_checked { typed.chars().take(32).collect() } else { String::new() },
         other_checked,
         presets,

@@ -200,7 +200,106 @@ async fn the_books_notice_every_way_they_can_be_wrong() {
         )
     };
     let good = notice("n1", "T1", "ok");
+    let credited = format!("{paid}{good}{}", legs("user:1", 100, -100));
+    let leg = |kind: &str, account: &str, fen: i64, notice: &str| {
+        format!(
+            "INSERT INTO ledger (kind, source_id, account, amount_fen, notice_id, created_at) \
+             VALUES ('{kind}', 1, '{account}', {fen}, {notice}, 1);"
+        )
+    };
+    let moved = |kind: &str, from: &str, to: &str, fen: i64, notice: &str| {
+        format!("{}{}", leg(kind, from, -fen, notice), leg(kind, to, fen, notice))
+    };
+    let refund = |transaction: &str, state: &str, finished: &str| {
+        format!(
+            "INSERT INTO refunds (id, out_refund_no, intent, order_id, user_id, provider, account, environment, \
+             out_trade_no, transaction_id, total_fen, amount_fen, reason, notify_url, requested_by, requested_at, state, \
+             finished_at) VALUES (1, 'r1', 'i', 1, 1, 'wechat', 'm:a', 'simulator', 'n1', '{transaction}', 100, 40, 'x', \
+             '', 'boss', 1, '{state}', {finished});"
+        )
+    };
+    let reserved = "UPDATE orders SET refund_fen = 40, refunds = 1;";
+    let hold = moved("refund_hold", "user:1", "refunds", 40, "NULL");
+    let reply = |transaction: &str, source: &str, verdict: &str| {
+        format!(
+            "INSERT INTO notices VALUES ('m2', 1, 'wechat', '{source}', '{verdict}', 'n9', '{transaction}', '', '', '', '');"
+        )
+    };
+    let paid_out = format!("{credited}{reserved}{}{hold}{}", refund("T1", "success", "1"), "{reply}");
+    let paid_out = |message: String| {
+        paid_out.replace(
+            "{reply}",
+            &format!("{message}{}", moved("refund", "refunds", "gateway:wechat", 40, "'m2'")),
+        )
+    };
+    let item = "INSERT INTO work_items (id, kind, out_trade_no, transaction_id, notice_id, opened_at, provider, account, \
+        environment, amount_fen) VALUES (1, 'unknown_order', 'n9', 'T2', '', 1, 'wechat', 'm:a', 'simulator', 70);";
+    let correction = |fen: i64| {
+        format!("INSERT INTO corrections VALUES (1, 1, 'wechat', 'T2', 1, {fen}, 'boss', 'x', 1);")
+    };
+    let by_hand = |fen: i64| moved("correction", "gateway:wechat", "user:1", fen, "'m2'");
+    let confirmed = reply("T2", "admin", "correction");
+    let mut broken = std::collections::BTreeSet::new();
     for (name, written, breaches) in [
+        (
+            "a refund under way",
+            format!("{credited}{reserved}{}{hold}", refund("T1", "processing", "NULL")),
+            0,
+        ),
+        ("a refund paid out", paid_out(reply("T1", "refund_query", "refund_success")), 0),
+        (
+            "a refund given back",
+            format!(
+                "{credited}UPDATE orders SET refunds = 1;{}{hold}{}",
+                refund("T1", "failed", "1"),
+                moved("refund_release", "refunds", "user:1", 40, "NULL")
+            ),
+            0,
+        ),
+        (
+            "a refund that reserved nothing",
+            format!("{credited}{}{hold}", refund("T1", "processing", "NULL")),
+            1,
+        ),
+        (
+            "a refund that holds nothing",
+            format!("{credited}{reserved}{}", refund("T1", "processing", "NULL")),
+            2,
+        ),
+        (
+            "a refund that holds more than there is",
+            format!(
+                "{credited}{reserved}{}{}",
+                refund("T1", "processing", "NULL"),
+                moved("refund_hold", "user:1", "refunds", 140, "NULL")
+            ),
+            3,
+        ),
+        (
+            "a refund of a payment that was not this order's",
+            format!("{credited}{reserved}{}{hold}", refund("T9", "processing", "NULL")),
+            1,
+        ),
+        ("paid out on another payment's reply", paid_out(reply("T9", "refund_query", "refund_success")), 1),
+        ("paid out on a callback nobody signed", paid_out(reply("T1", "refund_notify", "refund_success")), 1),
+        ("credited by hand", format!("{item}{confirmed}{}{}", correction(70), by_hand(70)), 0),
+        (
+            "credited by hand with another amount",
+            format!("{item}{confirmed}{}{}", correction(60), by_hand(60)),
+            1,
+        ),
+        ("a correction that credits nobody", format!("{item}{confirmed}{}", correction(70)), 2),
+        ("a credit by hand without its correction", format!("{item}{confirmed}{}", by_hand(70)), 2),
+        (
+            "credited by hand on the callback alone",
+            format!("{item}{}{}{}", reply("T2", "notify", "unknown_order"), correction(70), by_hand(70)),
+            1,
+        ),
+        (
+            "credited by hand on another payment's confirmation",
+            format!("{item}{}{}{}", reply("T3", "admin", "correction"), correction(70), by_hand(70)),
+            1,
+        ),
         ("nothing has happened", String::new(), 0),
         ("as it should be", format!("{paid}{good}{}", legs("user:1", 100, -100)), 0),
         ("paid without a credit", format!("{paid}{good}"), 2),
@@ -236,7 +335,9 @@ async fn the_books_notice_every_way_they_can_be_wrong() {
         done.await.unwrap_or_else(|error| panic!("{name}: {error}"));
         let found = store.read(books::breaches).await.unwrap();
         assert_eq!(found.len(), breaches, "{name}: {found:?}");
+        broken.extend(found.into_iter().map(|rule| rule.rsplit_once(": ").unwrap().0.to_owned()));
     }
+    assert_eq!(broken, books::rules().map(str::to_owned).collect(), "a rule that nothing here breaks");
 }
 
 #[actix_web::test]

@@ -3,12 +3,14 @@
 //! `cargo test --test it screenshots -- --nocapture`
 
 use crate::{
+    exceptions::{like_the_order, pay_at_wechat},
     harness::{Shop, WECHAT},
     pay_page::{BRIDGE, EARLY, sign_in},
+    refund_pages::{refund, second_admin},
     webdriver::{self, Window, Wish},
 };
 use serde_json::json;
-use shouyin::simulator::faults::Scenario;
+use shouyin::{domain::money::Fen, simulator::faults::Scenario};
 use std::path::{Path, PathBuf};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -62,7 +64,7 @@ async fn every_page_fits_a_phone_and_a_computer() {
         return;
     };
     window.add_script_before_page(&format!("(() => {{ {BRIDGE} {EARLY} }})();")).await;
-    let shop = Shop::open().await;
+    let shop = Shop::open_with(|config| config.refund_second_admin_above = Fen::new(10_000).unwrap()).await;
     let at = |path: &str| format!("{}{path}", shop.url);
 
     window.goto(&at("/login")).await;
@@ -146,9 +148,48 @@ async fn every_page_fits_a_phone_and_a_computer() {
     window.goto(&at(&format!("/orders/{closed}"))).await;
     shoot(&window, "order-closed").await;
 
+    // Refunds: under way, paid out, waiting for a second administrator.
     let admin = shop.admin().await;
+    let colleague = second_admin(&shop).await;
+    let home = format!("/admin/orders/{number}");
+    assert_eq!(refund(&admin, &home, "screenshot-1", "20").await.status, 201);
+    let large = user.top_up("300").await;
+    shop.simulator.pay(&large).unwrap();
+    shop.deliver().await;
+    let waiting = refund(&colleague, &format!("/admin/orders/{large}"), "screenshot-2", "150").await;
+    assert_eq!(waiting.json()["state"], "waiting");
+    shop.clock.advance_ms(70_000);
+    shouyin::jobs::refunds::run_once(shop.app.clone()).await.unwrap();
+    shop.simulator.set_scenario(&number, Scenario::RefundProcessing);
+    assert_eq!(refund(&admin, &home, "screenshot-3", "10").await.status, 201);
+    sign_in(&window, &shop, &user.cookie().unwrap()).await;
+    for (path, name) in [
+        (format!("/orders/{number}"), "order-refunds"),
+        ("/orders".to_owned(), "records-refunds"),
+        ("/top-up".to_owned(), "top-up-frozen"),
+    ] {
+        window.goto(&at(&path)).await;
+        shoot(&window, name).await;
+    }
+    let stranger = like_the_order(&shop, &number, "of-an-old-backup", 7700).await;
+    pay_at_wechat(&shop, &stranger);
+    shop.deliver().await;
+    let item = shop.work_items().await[0].id;
+    let notice = shop.all_notices().await[0].id.clone();
+    let step = format!(
+        "{home}/refund?intent=screenshot&amount=5&why=%E5%85%85%E9%94%99%E8%B4%A6%E5%8F%B7&note=%E5%B8%AE%E6%9C%8B%E5%8F%8B%E5%85%85%E7%9A%84"
+    );
+    let waiting_step = format!("/admin/orders/{large}/refund?intent=screenshot&amount=150&why=x&note=");
+
     sign_in(&window, &shop, &admin.cookie().unwrap()).await;
     for (path, name) in [
+        (format!("{home}/refund"), "admin-refund"),
+        (step, "admin-refund-confirm"),
+        (format!("/admin/orders/{large}"), "admin-order-waiting"),
+        ("/admin/refunds".to_owned(), "admin-refunds"),
+        (format!("/admin/work-items/{item}"), "admin-work-item"),
+        (format!("/admin/work-items/{item}/refund"), "admin-work-item-refund"),
+        (format!("/admin/notices/{notice}"), "admin-notice"),
         ("/admin/orders".to_owned(), "admin-orders"),
         ("/admin/orders?q=nothing".to_owned(), "admin-orders-empty"),
         (format!("/admin/orders/{number}"), "admin-order"),
@@ -159,5 +200,8 @@ async fn every_page_fits_a_phone_and_a_computer() {
         window.goto(&at(&path)).await;
         shoot(&window, name).await;
     }
+    window.goto(&at(&waiting_step)).await;
+    window.complaints().await;
+    shoot(&window, "admin-refund-error").await;
     println!("pictures in {}", folder().display());
 }

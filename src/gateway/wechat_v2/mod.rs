@@ -5,6 +5,7 @@ use super::{
     RefundNotified, Request, Response, Stamp, Trade, Untrusted,
 };
 use crate::domain::{
+    ids::{OutTradeNo, TransactionId},
     order::{Attempt, Environment, Provider},
     refund::Refund,
 };
@@ -100,6 +101,14 @@ impl Gateway for WechatV2 {
             return trade;
         }
         order_query::read(&self.account, answer, &attempt.out_trade_no)
+    }
+
+    fn query_payment(&self, payment: &TransactionId, stamp: &Stamp) -> Request {
+        order_query::request_by_payment(&self.account, payment, stamp)
+    }
+
+    fn payment(&self, answer: &Response, out_trade_no: &OutTradeNo) -> Result<Trade, Untrusted> {
+        order_query::read(&self.account, answer, out_trade_no)
     }
 
     fn close(&self, attempt: &Attempt, stamp: &Stamp) -> Request {

@@ -8,12 +8,18 @@ use super::{
     xml::Fields,
 };
 use crate::{
-    domain::ids::OutTradeNo,
+    domain::ids::{OutTradeNo, TransactionId},
     gateway::{Request, Response, Stamp, Trade, Untrusted},
 };
 
 pub fn request(account: &Account, out_trade_no: &OutTradeNo, stamp: &Stamp) -> Request {
     let fields: Fields = [("out_trade_no", out_trade_no.as_str())].into_iter().collect();
+    super::signed_request(account, "orderquery", "/pay/orderquery", fields, stamp)
+}
+
+/// By WeChat's own number, which orderquery prefers: also for orders we do not know.
+pub fn request_by_payment(account: &Account, payment: &TransactionId, stamp: &Stamp) -> Request {
+    let fields: Fields = [("transaction_id", payment.as_str())].into_iter().collect();
     super::signed_request(account, "orderquery", "/pay/orderquery", fields, stamp)
 }
 

@@ -1,12 +1,37 @@
 //! The administrator's pages.
 
+pub mod notice;
 pub mod notices;
 pub mod order;
 pub mod orders;
+pub mod refund;
+pub mod refunds;
 pub mod set_up;
+pub mod work_item;
 pub mod work_items;
 
-use crate::domain::order::Source;
+use super::{
+    Web,
+    error::WebError,
+    layout::{Layout, Open},
+    session::Admin,
+};
+use crate::{
+    domain::order::Source,
+    store::{refunds as refunds_table, work_items as work_items_table},
+};
+
+/// The frame of an administrator's page, with what waits in its navigation.
+///
+/// # Errors
+/// The books.
+pub async fn frame(web: &Web, admin: &Admin) -> Result<Layout, WebError> {
+    let open = web.app.store.read(|db| {
+        let (refunds, work) = (refunds_table::count_open(db)?, work_items_table::count_open(db)?);
+        Ok::<_, crate::store::StoreError>(Open { refunds, work })
+    });
+    Ok(Layout { open: open.await?, ..Layout::of(web, admin) })
+}
 
 /// How a payment's news reached us, in one word.
 pub fn via_zh(source: Source) -> &'static str {
@@ -42,6 +67,18 @@ pub fn verdict_zh(verdict: &str) -> (&'static str, &'static str) {
         "credited_after_refund" => ("退款之后又入账", "bad"),
         "refunded_elsewhere" => ("已在别处退款", "bad"),
         "foreign_account" => ("属于别的商户号", "bad"),
+        "correction" => ("人工入账，微信已确认", "ok"),
+        "bad_cipher" => ("退款通知解不开", "warn"),
+        "refund_hint" => ("退款有消息，去查", "info"),
+        "refund_mismatch" => ("退款通知与我方退款不符", "warn"),
+        "unknown_refund" => ("没有这笔退款", "warn"),
+        "refund_processing" => ("退款处理中", "info"),
+        "refund_success" => ("已退款", "ok"),
+        "refund_closed" => ("退款已关闭，没有退", "warn"),
+        "refund_not_enough" => ("商户余额不足，退款未发出", "bad"),
+        "refund_abnormal" => ("退款异常，用户账户收不了", "bad"),
+        "refund_failed" => ("退款没有成功", "bad"),
+        "refund_contradicted" => ("已放弃的退款，微信说付出去了", "bad"),
         _ => ("其他", "info"),
     }
 }

@@ -1,8 +1,8 @@
 //! Every message on the callback path, also the rejected ones, with the reason.
 
-use super::{verdict_zh, via_zh};
+use super::{frame, notice::source_zh, verdict_zh};
 use crate::{
-    domain::{order::Source, time::UnixMs},
+    domain::time::UnixMs,
     flow::timeline::masked_body,
     store::notices::{self, Notice},
     web::{
@@ -35,6 +35,7 @@ struct NoticesPage {
 
 struct NoticeRow {
     id: String,
+    url: String,
     at: String,
     verdict: String,
     verdict_zh: String,
@@ -79,7 +80,7 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Shown>) -> Res
     }
     let filter = if rejected_only { "rejected=1&" } else { "" };
     let template = NoticesPage {
-        layout: Layout::of(&web, &admin),
+        layout: frame(&web, &admin).await?,
         rejected_only,
         rows: found.into_iter().map(row).collect(),
         next: next.map(|id| format!("/admin/notices?{filter}before={id}")),
@@ -101,10 +102,11 @@ fn row(notice: Notice) -> NoticeRow {
             .map(|number| format!("/admin/orders/{number}")),
         out_trade_no: notice.out_trade_no.unwrap_or_default(),
         transaction_id: notice.transaction_id.unwrap_or_default(),
-        source: Source::parse(&notice.source).map(via_zh).unwrap_or_default().to_owned(),
+        source: source_zh(&notice.source).to_owned(),
         ip: notice.remote_ip,
         body: masked_body(&notice.body),
         reply: notice.reply,
+        url: format!("/admin/notices/{}", notice.id),
         id: notice.id,
         verdict: notice.verdict,
     }

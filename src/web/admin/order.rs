@@ -1,10 +1,16 @@
 //! One order with its whole story, and the button that asks the gateway again.
 
-use super::{verdict_zh, via_zh};
+use super::{
+    frame,
+    refunds::{self, RefundRow, flash_zh, state_zh},
+    verdict_zh, via_zh,
+};
 use crate::{
     domain::{
         ids::OutTradeNo,
+        money::Fen,
         order::{Environment, Order, Source},
+        refund::RefundState,
     },
     flow::{
         query::{self, Asked},
@@ -21,7 +27,7 @@ use crate::{
         error::WebError,
         layout::{Layout, OrderState, page, precise_time},
         log_in::TokenForm,
-        orders::as_json,
+        orders::with_refunds,
         session::{Admin, see_other},
     },
 };
@@ -54,6 +60,11 @@ struct OrderPage {
     steps: Vec<TimelineStep>,
     flash: Option<String>,
     query_action: String,
+    refunds: Vec<RefundRow>,
+    /// Set when something is left to refund.
+    refund_url: Option<String>,
+    refunded: Option<String>,
+    refundable: String,
 }
 
 struct TimelineStep {
@@ -69,6 +80,8 @@ struct TimelineStep {
 pub struct Flash {
     #[serde(default)]
     asked: String,
+    #[serde(default)]
+    refund: String,
 }
 
 /// GET /admin/orders/{out_trade_no}, also by the number of an attempt.
@@ -82,13 +95,15 @@ pub async fn show(
     flash: Query<Flash>,
 ) -> Result<HttpResponse, WebError> {
     let order = find(&web, &number).await?;
-    if admin.json {
-        return Ok(HttpResponse::Ok().json(as_json(&order)));
-    }
     let timeline = timeline::of(&web.app, order).await?;
     let order = &timeline.order;
+    if admin.json {
+        let refunds: Vec<_> = timeline.refunds.iter().map(refunds::as_json).collect();
+        return Ok(HttpResponse::Ok().json(with_refunds(order, &timeline.refunds, refunds)));
+    }
+    let name = &admin.user.username;
     let template = OrderPage {
-        layout: Layout::of(&web, &admin),
+        layout: frame(&web, &admin).await?,
         out_trade_no: order.out_trade_no.as_str().to_owned(),
         amount: order.amount.yuan(),
         state: OrderState::of(order, web.app.clock.now()),
@@ -106,13 +121,19 @@ pub async fn show(
         closed: order.closed_at.map(|at| at.beijing_text()),
         via: order.settled_by.map(via_zh).unwrap_or_default().to_owned(),
         steps: timeline.steps.iter().map(step).collect(),
-        flash: flash_text(&flash.asked).map(str::to_owned),
+        flash: flash_text(&flash.asked).or_else(|| flash_zh(&flash.refund)).map(str::to_owned),
+        refunds: timeline.refunds.iter().map(|refund| refunds::row(refund, name)).collect(),
+        refund_url: (order.refundable() > Fen::ZERO)
+            .then(|| format!("/admin/orders/{}/refund", order.out_trade_no)),
+        refunded: (order.refund > Fen::ZERO).then(|| order.refund.yuan()),
+        refundable: order.refundable().yuan(),
         query_action: format!("/admin/orders/{}/query", order.out_trade_no),
     };
     Ok(page(&web, &admin, StatusCode::OK, &template))
 }
 
 fn step(step: &timeline::Step) -> TimelineStep {
+    let mut detail = step.detail.clone();
     let (title, kind) = match &step.what {
         What::Event(EventKind::Created) => ("创建订单".to_owned(), "info"),
         What::Event(EventKind::Prepay) => ("预下单成功".to_owned(), "ok"),
@@ -121,20 +142,45 @@ fn step(step: &timeline::Step) -> TimelineStep {
         What::Event(EventKind::Query) => ("查单".to_owned(), "info"),
         What::Event(EventKind::Close) => ("关闭".to_owned(), "mute"),
         What::Event(EventKind::Credit) => ("入账".to_owned(), "ok"),
-        What::Event(EventKind::Refund) => ("退款".to_owned(), "info"),
+        What::Event(EventKind::Refund) => {
+            let (title, kind, rest) = refund_step(&step.detail);
+            detail = rest;
+            (title, kind)
+        }
         What::Notice { source, verdict } => {
             let (meaning, kind) = verdict_zh(verdict);
-            let message = if source == Source::Notify.as_str() { "回调" } else { "查单回复" };
+            let message = match source.as_str() {
+                "notify" => "回调",
+                "refund_notify" => "退款通知",
+                "refund_query" => "退款查询回复",
+                _ => "查单回复",
+            };
             (format!("{message}：{meaning}"), kind)
         }
     };
-    TimelineStep {
-        at: precise_time(step.at),
-        kind: kind.to_owned(),
-        title,
-        detail: step.detail.clone(),
-        raw: step.raw.clone(),
-    }
+    TimelineStep { at: precise_time(step.at), kind: kind.to_owned(), title, detail, raw: step.raw.clone() }
+}
+
+/// A step of a refund is written as number, amount and what happened: title, tone and the rest.
+fn refund_step(detail: &str) -> (String, &'static str, String) {
+    let mut parts = detail.splitn(3, ' ');
+    let (number, amount, what) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
+    let (word, whom) = what.split_once(" → ").unwrap_or((what, ""));
+    let (said, tone) = match (word, RefundState::parse(word)) {
+        (_, Some(RefundState::Waiting)) => ("已登记，待另一位管理员同意", "info"),
+        (_, Some(RefundState::Asking)) => ("已登记，向微信申请", "info"),
+        (_, Some(state)) => state_zh(state),
+        ("accepted", _) => ("微信已受理", "ok"),
+        ("NOTENOUGH", _) => ("商户账户余额不足，稍后再申请", "warn"),
+        _ => ("没有受理，稍后再查", "warn"),
+    };
+    let known = RefundState::parse(word).is_some() || word == "accepted";
+    let rest = if known { whom } else { word };
+    (format!("退款 {amount}：{said}"), tone, format!("{number} {rest}").trim_end().to_owned())
 }
 
 /// POST /admin/orders/{out_trade_no}/query: asks the gateway about every attempt that was ever sent.
@@ -193,7 +239,7 @@ fn flash_text(word: &str) -> Option<&'static str> {
         "not_paid" => Some("微信：尚未支付。"),
         "closed" => Some("微信：已关闭，未支付。"),
         "not_found" => Some("微信：没有这个订单号。"),
-        "refunded" => Some("微信：已转入退款。请看待处理事项。"),
+        "refunded" => Some("微信：这笔付款有退款。详情见下面的退款和待处理事项。"),
         "no_answer" => Some("微信没有给出可用的回答，没有任何改动。请稍后再试。"),
         "never_sent" => Some("这个订单还没有向微信下过单。"),
         _ => None,

@@ -1,6 +1,6 @@
 //! The recharge records: filters in the address, totals of exactly that filter.
 
-use super::via_zh;
+use super::{frame, via_zh};
 use crate::{
     domain::{money::yuan_text, order::Order, time::UnixMs},
     store::{
@@ -112,7 +112,7 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Filter>) -> Re
     }
     let now = web.app.clock.now();
     let template = OrdersPage {
-        layout: Layout::of(&web, &admin),
+        layout: frame(&web, &admin).await?,
         total_count: totals.orders.to_string(),
         total_paid: yuan_text(totals.paid_fen),
         total_paid_count: totals.paid.to_string(),

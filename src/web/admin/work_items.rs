@@ -1,29 +1,29 @@
 //! What somebody must look at, open until a person says what was done.
 
-use super::verdict_zh;
+use super::{frame, refunds::home, verdict_zh, work_item::closed_zh};
 use crate::{
     domain::time::UnixMs,
-    flow::work,
-    store::work_items::{self, WorkItem},
+    flow::work::{self, Unknown},
+    store::work_items::{self, Filter, WorkItem},
     web::{
-        Web, csrf,
+        Web,
         error::WebError,
         layout::{Layout, page},
-        session::{Admin, see_other},
+        session::Admin,
     },
 };
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpResponse,
     http::StatusCode,
-    web::{Data, Form, Path, Query},
+    web::{Data, Query},
 };
 use askama::Template;
 use serde::Deserialize;
 use serde_json::json;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
+use url::form_urlencoded::Serializer;
 
 const PAGE: i64 = 50;
-const LONGEST_NOTE: usize = 200;
 
 #[derive(Template)]
 #[template(path = "admin/work_items.html")]
@@ -31,12 +31,35 @@ struct WorkItemsPage {
     layout: Layout,
     rows: Vec<WorkRow>,
     next: Option<String>,
+    states: Vec<Link>,
+    /// Open items by kind.
+    kinds: Vec<Link>,
+    unknown: Vec<UnknownRow>,
+    /// Those that are not named.
+    more_unknown: i64,
+}
+
+struct Link {
+    text: String,
+    href: String,
+    current: bool,
+}
+
+/// Something sent out long ago that nobody has answered.
+struct UnknownRow {
+    what: &'static str,
+    number: String,
+    amount: String,
+    since: String,
+    url: String,
 }
 
 struct WorkRow {
     id: i64,
+    url: String,
     at: String,
     kind_zh: String,
+    amount: Option<String>,
     out_trade_no: String,
     order_url: Option<String>,
     transaction_id: String,
@@ -45,95 +68,159 @@ struct WorkRow {
     action: String,
 }
 
-#[derive(Deserialize)]
-pub struct Before {
+/// The filter as the address has it.
+#[derive(Clone, Default, Deserialize)]
+pub struct Shown {
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    kind: String,
     before: Option<i64>,
 }
 
-#[derive(Deserialize)]
-pub struct CloseForm {
-    #[serde(default)]
-    token: String,
-    #[serde(default)]
-    note: String,
+impl Shown {
+    fn read(&self) -> Result<Filter, WebError> {
+        let open = match self.state.as_str() {
+            "" | "all" => None,
+            "open" => Some(true),
+            "closed" => Some(false),
+            _ => return Err(WebError::Unprocessable("没有这种状态。".to_owned())),
+        };
+        let kind = (!self.kind.is_empty()).then(|| self.kind.chars().take(64).collect());
+        Ok(Filter { open, kind })
+    }
+
+    fn href(&self) -> String {
+        let mut query = Serializer::new(String::new());
+        for (name, value) in [("state", &self.state), ("kind", &self.kind)] {
+            if !value.is_empty() {
+                query.append_pair(name, value);
+            }
+        }
+        if let Some(id) = self.before {
+            query.append_pair("before", &id.to_string());
+        }
+        format!("/admin/work-items?{}", query.finish()).trim_end_matches('?').to_owned()
+    }
 }
 
 /// GET /admin/work-items
 ///
 /// # Errors
-/// The books.
-pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Before>) -> Result<HttpResponse, WebError> {
-    let before = query.before;
-    let mut found =
-        web.app.store.read(move |db| work_items::list(db, before, PAGE.saturating_add(1))).await?;
+/// 422 for a state that is none; the books.
+pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Shown>) -> Result<HttpResponse, WebError> {
+    let shown = query.into_inner();
+    let (filter, before) = (shown.read()?, shown.before);
+    let (mut found, by_kind) = web
+        .app
+        .store
+        .read(move |db| {
+            let found = work_items::filtered(db, &filter, before, PAGE.saturating_add(1))?;
+            Ok((found, work_items::open_by_kind(db)?))
+        })
+        .await?;
     let size = usize::try_from(PAGE).unwrap_or_default();
     let more = found.len() > size;
     found.truncate(size);
     let next = found.last().filter(|_| more).map(|item| item.id);
+    let unknown = work::unknown(&web.app).await?;
     if admin.json {
         return Ok(HttpResponse::Ok().json(json!({
             "work_items": found.iter().map(as_json).collect::<Vec<_>>(),
+            "open_by_kind": by_kind.into_iter().collect::<BTreeMap<_, _>>(),
+            "unknown_prepays": unknown.prepay_count,
+            "unknown_refunds": unknown.refund_count,
             "before": next,
         })));
     }
+    let rows = unknown_rows(&unknown);
     let template = WorkItemsPage {
-        layout: Layout::of(&web, &admin),
+        layout: frame(&web, &admin).await?,
         rows: found.into_iter().map(row).collect(),
-        next: next.map(|id| format!("/admin/work-items?before={id}")),
+        next: next.map(|id| Shown { before: Some(id), ..shown.clone() }.href()),
+        states: states(&shown),
+        kinds: by_kind.iter().map(|(kind, open)| of_kind(&shown, kind, *open)).collect(),
+        more_unknown: unknown
+            .prepay_count
+            .saturating_add(unknown.refund_count)
+            .saturating_sub(i64::try_from(rows.len()).unwrap_or_default()),
+        unknown: rows,
     };
     Ok(page(&web, &admin, StatusCode::OK, &template))
 }
 
-/// POST /admin/work-items/{id}/close
-///
-/// # Errors
-/// 422 without a note; 409 when somebody closed it before; the books.
-pub async fn close(
-    web: Data<Arc<Web>>,
-    request: HttpRequest,
-    admin: Admin,
-    id: Path<i64>,
-    form: Form<CloseForm>,
-) -> Result<HttpResponse, WebError> {
-    csrf::check(&request, &web.app, &admin, &form.token)?;
-    let note: String = form.note.trim().chars().take(LONGEST_NOTE).collect();
-    if note.is_empty() {
-        return Err(WebError::Unprocessable("请写明怎么处理的。".to_owned()));
-    }
-    if work::close(&web.app, &admin.user, id.into_inner(), note).await? {
-        Ok(see_other("/admin/work-items", None))
-    } else {
-        Err(WebError::Conflict("这件事已经处理过，或不存在。没有任何改动。"))
-    }
+fn states(shown: &Shown) -> Vec<Link> {
+    [("全部", ""), ("待处理", "open"), ("已处理", "closed")]
+        .map(|(text, state)| {
+            let to = Shown { state: state.to_owned(), before: None, ..shown.clone() };
+            let current = shown.state.trim_end_matches("all") == state;
+            Link { text: text.to_owned(), href: to.href(), current }
+        })
+        .into()
+}
+
+fn of_kind(shown: &Shown, kind: &str, open: i64) -> Link {
+    let to = Shown { state: "open".to_owned(), kind: kind.to_owned(), before: None };
+    Link { text: format!("{} {open}", verdict_zh(kind).0), href: to.href(), current: shown.kind == kind }
+}
+
+fn unknown_rows(unknown: &Unknown) -> Vec<UnknownRow> {
+    let prepays = unknown.prepays.iter().map(|attempt| UnknownRow {
+        what: "预下单没有回答",
+        number: attempt.out_trade_no.as_str().to_owned(),
+        amount: attempt.amount.yuan(),
+        since: attempt.created_at.beijing_text(),
+        url: format!("/admin/orders/{}", attempt.out_trade_no),
+    });
+    let refunds = unknown.refunds.iter().map(|refund| UnknownRow {
+        what: "退款没有结果",
+        number: refund.out_refund_no.as_str().to_owned(),
+        amount: refund.amount.yuan(),
+        since: refund.requested_at.beijing_text(),
+        url: home(refund),
+    });
+    prepays.chain(refunds).collect()
 }
 
 fn row(item: WorkItem) -> WorkRow {
     let known = item.kind != "unknown_order" && !item.out_trade_no.is_empty();
     WorkRow {
         id: item.id,
+        url: format!("/admin/work-items/{}", item.id),
         at: UnixMs(item.opened_at).beijing_text(),
+        amount: item.payment().map(|paid| paid.amount.yuan()),
+        closed: closed_zh(&item),
         kind_zh: verdict_zh(&item.kind).0.to_owned(),
         order_url: known.then(|| format!("/admin/orders/{}", item.out_trade_no)),
         out_trade_no: item.out_trade_no,
         transaction_id: item.transaction_id,
         detail: advice(&item.kind).to_owned(),
-        closed: item.closed_at.map(|at| {
-            let (by, note) = (item.closed_by.unwrap_or_default(), item.note.unwrap_or_default());
-            format!("{by} 于 {} 处理：{note}", UnixMs(at).beijing_text())
-        }),
         action: format!("/admin/work-items/{}/close", item.id),
     }
 }
 
-/// What is known, what is safe, what to do.
-fn advice(kind: &str) -> &'static str {
+/// What is known, what is safe, what to do about an item of this kind.
+pub fn advice(kind: &str) -> &'static str {
     match kind {
-        "second_payment" => "用户真实付了两次，只入账一次。请在微信商户平台把这一笔原路退款。",
-        "late_payment" => "订单关闭后钱才到，已正常入账。请确认用户知情，不需要时可退款。",
-        "unknown_order" => {
-            "微信签名正确，但我方没有这个订单号（可能来自旧备份或另一套系统）。没有入账。请在商户平台核对。"
+        "second_payment" => {
+            "用户真实付了两次，只入账一次。通常把这一笔原路退款；用户愿意留作余额时，可人工入账。"
         }
-        "amount_mismatch" => "微信签名正确，但金额与订单不同。没有入账。请在商户平台核对实付金额。",
+        "late_payment" => "订单关闭后钱才到，已正常入账。请确认用户知情，不需要时到订单页退款。",
+        "unknown_order" => {
+            "微信签名正确，但我方没有这个订单号（可能来自旧备份或另一套系统）。没有入账。请在商户平台核对，再退款或入账给用户。"
+        }
+        "amount_mismatch" => {
+            "微信签名正确，但金额与订单不同。没有入账。请在商户平台核对实付金额，再退款或按实付金额入账。"
+        }
+        "refund_not_enough" => {
+            "商户账户可用余额不够退这一笔。用户余额已冻结，没有损失。请在商户平台充值，系统会用同一个退款单号再申请。"
+        }
+        "refund_abnormal" => {
+            "微信说用户的账户收不了这笔退款（例如卡已注销）。钱还在商户账户。请在商户平台对这笔退款做异常处理，系统会继续查询结果。"
+        }
+        "refund_failed" => {
+            "这笔退款没有退成，用户余额里冻结的金额已恢复。请看最后的答复，需要时到订单页重新申请。"
+        }
         "credited_after_refund" => {
             "这笔付款在别处退款之后又入了账：用户的钱和余额可能都在。请在商户平台核对后处理。"
         }
@@ -151,12 +238,17 @@ fn advice(kind: &str) -> &'static str {
     }
 }
 
-fn as_json(item: &WorkItem) -> serde_json::Value {
+/// An item for programs.
+pub fn as_json(item: &WorkItem) -> serde_json::Value {
     json!({
         "id": item.id,
         "kind": item.kind,
         "out_trade_no": item.out_trade_no,
         "transaction_id": item.transaction_id,
+        "out_refund_no": item.out_refund_no,
+        "notice_id": item.notice_id,
+        "amount_fen": item.amount_fen,
+        "refund_fen": item.refund_fen,
         "opened_at_ms": item.opened_at,
         "closed_at_ms": item.closed_at,
         "closed_by": item.closed_by,

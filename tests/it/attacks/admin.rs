@@ -13,16 +13,21 @@ pub const CASES: Table = table! {
     "ADMIN-02" => stored_scripts,
     "ADMIN-07" => odd_filters,
     "ADMIN-09" => framing,
+    "ADMIN-10" => refund_by_another_site,
     "ADMIN-14" => default_account,
 };
 
-/// Every admin address of the routing table, with this order's number for its parameters.
-fn admin_paths(number: &str) -> Vec<String> {
+/// Every admin address of the routing table, with this order's number and the newest message for its parameters.
+async fn admin_paths(shop: &Shop, number: &str) -> Vec<String> {
+    let notice = shop.all_notices().await.remove(0).id;
     let table = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/web/routes.rs"));
     let found = table.split('"').filter(|text| text.starts_with("/admin") && !text.contains("setup"));
-    let paths: Vec<String> =
-        found.map(|path| path.replace("{out_trade_no}", number).replace("{id}", "1")).collect();
-    assert!(paths.len() >= 7, "{paths:?}");
+    let filled = |path: &str| {
+        let path = path.replace("{out_trade_no}", number).replace("{id}", "1").replace("{notice}", &notice);
+        path.replace("{out_refund_no}", "r1")
+    };
+    let paths: Vec<String> = found.map(filled).collect();
+    assert!(paths.len() >= 18, "{paths:?}");
     paths
 }
 
@@ -34,7 +39,7 @@ async fn plain_user(world: &mut World) -> Outcome {
     stranger.get("/login").await;
     let token = user.form_token("/top-up").await;
     let mut data = Vec::new();
-    for path in admin_paths(&world.subject) {
+    for path in admin_paths(&shop, &world.subject).await {
         let own = admin.get(&path).await;
         world.expect(
             matches!(own.status, 200 | 303 | 405),
@@ -93,8 +98,14 @@ async fn stored_scripts(world: &mut World) -> Outcome {
     let ids = numbers.iter().chain([&world.subject]);
     let details = ids.clone().map(|number| format!("/admin/orders/{number}"));
     let own = ids.map(|number| format!("/orders/{number}"));
-    let lists =
-        ["/admin/orders", "/admin/notices", "/admin/notices?rejected=1", "/admin/work-items", "/orders"];
+    let lists = [
+        "/admin/orders",
+        "/admin/notices",
+        "/admin/notices?rejected=1",
+        "/admin/work-items",
+        "/admin/refunds",
+        "/orders",
+    ];
     let (mut alive, mut loose, mut escaped) = (Vec::new(), Vec::new(), 0);
     let paths: Vec<String> =
         lists.map(str::to_owned).into_iter().chain(details).chain(own).chain(filters).collect();
@@ -169,7 +180,7 @@ async fn odd_filters(world: &mut World) -> Outcome {
         "from=%27&to=%27",
         "q=a&q=b",
     ] {
-        for path in ["/admin/orders", "/admin/notices", "/admin/work-items", "/orders"] {
+        for path in ["/admin/orders", "/admin/refunds", "/admin/notices", "/admin/work-items", "/orders"] {
             let answer = admin.get_json(&format!("{path}?{query}")).await;
             let listed = answer.json()["orders"].as_array().map_or(0, Vec::len);
             // A parameter that is no number at all is 400 in this version.
@@ -191,13 +202,53 @@ async fn framing(world: &mut World) -> Outcome {
     world.notify(world.changed(&[("total_fee", "1")])).await;
     let admin: Browser = shop.admin().await;
     let mut open = Vec::new();
-    for path in admin_paths(&world.subject).into_iter().chain(["/admin/nothing".to_owned()]) {
+    for path in admin_paths(&shop, &world.subject).await.into_iter().chain(["/admin/nothing".to_owned()]) {
         let page = admin.get(&path).await;
         if !page.header("content-security-policy").contains("frame-ancestors 'none'") {
             open.push(path);
         }
     }
     world.holds("CSP frame-ancestors", open.is_empty(), format!("{open:?}"));
+    Ok(())
+}
+
+async fn refund_by_another_site(world: &mut World) -> Outcome {
+    let (shop, _) = world.o1().await;
+    shop.simulator.pay(&world.subject).unwrap();
+    shop.deliver().await;
+    let admin = shop.admin().await;
+    let form = admin.get(&format!("/admin/orders/{}/refund", world.subject)).await;
+    let step = format!(
+        "/admin/orders/{}/refund?intent={}&amount=1&why=%E5%85%B6%E4%BB%96&note=x",
+        world.subject,
+        form.hidden("intent")
+    );
+    let last = admin.get(&step).await;
+    let (token, intent) = (last.hidden("token"), last.hidden("intent"));
+    world.mark().await;
+    let evil = [("origin", "https://evil.example")];
+    let tries: [(&str, &[(&str, &str)]); 6] = [
+        ("", &evil),
+        ("", &[]),
+        (&token, &evil),
+        (&token, &[("origin", "null")]),
+        (&token, &[("sec-fetch-site", "cross-site")]),
+        (&"0".repeat(64), &[]),
+    ];
+    let path = format!("/admin/orders/{}/refund", world.subject);
+    for (token, headers) in tries {
+        let fields = [
+            ("token", token),
+            ("intent", intent.as_str()),
+            ("amount", "1.00"),
+            ("typed", "1.00"),
+            ("reason", "x"),
+        ];
+        let answer = admin.send(Method::POST, &path, headers, Some(&fields)).await;
+        world.expect(answer.status == 403, format!("{headers:?}: {}", answer.status));
+    }
+    let made = rows(&shop, "refunds").await.len();
+    world.holds("no refund", made == 0, format!("{made} refunds"));
     Ok(())
 }
 

@@ -30,6 +30,8 @@ use std::{
 };
 use world::World;
 
+pub use world::rows;
+
 /// One case as the file has it.
 #[derive(Clone, Deserialize)]
 pub struct Case {

@@ -1,0 +1,219 @@
+//! Crediting by hand a payment that fits no order: only after the gateway, asked again, says it was made.
+
+use super::FlowError;
+use crate::{
+    app::App,
+    domain::{
+        ids::Username,
+        ledger::Account,
+        order::{Refusal, Settled, Source},
+        user::User,
+    },
+    gateway::{Trade, VerifiedPayment},
+    store::{
+        Db, StoreError, attempts,
+        audit_log::{self, Act},
+        corrections::{self, Decision, NotCredited},
+        ledger,
+        notices::Notice,
+        users,
+        work_items::{self, UncreditedPayment, WorkItem},
+    },
+};
+
+/// The verdict of the reply a correction rests on.
+const VERDICT: &str = "correction";
+
+/// Whom a payment may be credited to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToWhom {
+    /// The order it names has one.
+    OrdersOwner,
+    /// No order of ours: the administrator says who.
+    Named,
+}
+
+/// Whom items of this kind may be credited to; `None` when they are not credited by hand at all.
+pub fn to_whom(item: &WorkItem) -> Option<ToWhom> {
+    item.payment()?;
+    match item.kind.as_str() {
+        kind if kind == Settled::SecondPayment.verdict() => Some(ToWhom::OrdersOwner),
+        kind if kind == Refusal::AmountMismatch.verdict() => Some(ToWhom::OrdersOwner),
+        kind if kind == Refusal::UnknownOrder.verdict() => Some(ToWhom::Named),
+        _ => None,
+    }
+}
+
+/// Why nothing was credited. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum CreditError {
+    #[error("no such work item")]
+    NotFound,
+    #[error("work items of this kind are not credited by hand")]
+    NotThisKind,
+    #[error("the work item was closed")]
+    Closed,
+    #[error("this payment was credited before")]
+    Credited,
+    #[error("a part of this payment is being refunded or was")]
+    Refunding,
+    #[error("a reason is needed")]
+    NoReason,
+    #[error("no such user")]
+    NoSuchUser,
+    #[error("the number belongs to an order of ours now: query that order")]
+    HasOrder,
+    #[error("the payment was made to another merchant account or environment")]
+    OtherAccount,
+    /// What the gateway said instead.
+    #[error("the gateway does not confirm this payment: {0}")]
+    NotConfirmed(String),
+    #[error(transparent)]
+    Flow(#[from] FlowError),
+}
+
+impl From<StoreError> for CreditError {
+    fn from(error: StoreError) -> CreditError {
+        CreditError::Flow(FlowError::Store(error))
+    }
+}
+
+impl From<NotCredited> for CreditError {
+    fn from(refused: NotCredited) -> CreditError {
+        match refused {
+            NotCredited::Closed => CreditError::Closed,
+            NotCredited::Credited => CreditError::Credited,
+            NotCredited::Refunding => CreditError::Refunding,
+            NotCredited::Different => CreditError::NotConfirmed("another payment".to_owned()),
+        }
+    }
+}
+
+/// What an administrator wants.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    pub work_item_id: i64,
+    /// Read for `ToWhom::Named` alone.
+    pub username: String,
+    pub reason: String,
+}
+
+/// Asks the gateway about the payment, then credits it; gives the name of who got it.
+///
+/// # Errors
+/// Why nothing was credited; the books.
+pub async fn credit(app: &App, actor: &User, wish: Wish) -> Result<String, CreditError> {
+    if wish.reason.trim().is_empty() {
+        return Err(CreditError::NoReason);
+    }
+    let id = wish.work_item_id;
+    let name = Username::parse(&wish.username);
+    let (payment, owner) = app.store.read(move |db| prepare(db, id, name.as_ref())).await??;
+    let gateway = app.gateway(payment.provider);
+    if gateway.account() != payment.account || gateway.environment() != payment.environment {
+        return Err(CreditError::OtherAccount);
+    }
+    let (verified, body) = confirm(app, &payment).await?;
+    let notice = Notice {
+        id: app.clock.ordered_id().map_err(FlowError::from)?,
+        received_at: app.clock.now().0,
+        provider: payment.provider.as_str().to_owned(),
+        source: Source::Admin.as_str().to_owned(),
+        verdict: VERDICT.to_owned(),
+        out_trade_no: Some(payment.out_trade_no.as_str().to_owned()),
+        transaction_id: Some(payment.transaction_id.as_str().to_owned()),
+        remote_ip: String::new(),
+        headers: String::new(),
+        body,
+        reply: String::new(),
+    };
+    let decision = Decision {
+        work_item_id: id,
+        user_id: owner.id,
+        actor: actor.username.clone(),
+        reason: wish.reason.trim().to_owned(),
+    };
+    write(app, decision, verified, notice).await?;
+    let (number, who) = (&payment.transaction_id, owner.username);
+    tracing::warn!(transaction_id = %number, "payment {number} was credited by hand to user {}", owner.id);
+    Ok(who)
+}
+
+/// The item's payment and who would get it, if nothing in the books stands in the way.
+fn prepare(
+    db: &mut Db,
+    id: i64,
+    named: Option<&Username>,
+) -> Result<Result<(UncreditedPayment, User), CreditError>, StoreError> {
+    let Some(item) = work_items::by_id(db, id)? else {
+        return Ok(Err(CreditError::NotFound));
+    };
+    let (Some(to_whom), Some(payment)) = (to_whom(&item), item.payment()) else {
+        return Ok(Err(CreditError::NotThisKind));
+    };
+    if let Err(refused) = corrections::check(db, &item)? {
+        return Ok(Err(refused.into()));
+    }
+    let order = attempts::with_order(db, &payment.out_trade_no)?.map(|(_, order)| order);
+    let owner = match (to_whom, order) {
+        (ToWhom::OrdersOwner, Some(order)) => users::by_id(db, order.user_id)?,
+        (ToWhom::OrdersOwner, None) => None,
+        // Restored since: the order's own door compares more than a person would.
+        (ToWhom::Named, Some(_)) => return Ok(Err(CreditError::HasOrder)),
+        (ToWhom::Named, None) => match named {
+            Some(name) => users::by_name(db, name)?.map(|(user, _)| user),
+            None => None,
+        },
+    };
+    Ok(owner.map(|owner| (payment, owner)).ok_or(CreditError::NoSuchUser))
+}
+
+/// The gateway's verified word that this payment was made, with the reply it came in.
+async fn confirm(app: &App, payment: &UncreditedPayment) -> Result<(VerifiedPayment, Vec<u8>), CreditError> {
+    let gateway = app.gateway(payment.provider);
+    let stamp = app.clock.stamp().map_err(FlowError::from)?;
+    let request = gateway.query_payment(&payment.transaction_id, &stamp);
+    let (said, outcome) = match app.http.send(&request).await {
+        Err(error) => (Err(error.to_string()), "no_answer"),
+        Ok(answer) => match gateway.payment(&answer, &payment.out_trade_no) {
+            Err(untrusted) => (Err(untrusted.to_string()), "untrusted"),
+            Ok(Trade::Paid(verified)) => (Ok((verified, answer.body)), "paid"),
+            Ok(Trade::Pending { state }) => (Err(state), "pending"),
+            Ok(Trade::Closed { state }) => (Err(state), "closed"),
+            Ok(Trade::NotFound) => (Err("ORDERNOTEXIST".to_owned()), "not_found"),
+            Ok(Trade::Refunded) => (Err("REFUND".to_owned()), "refunded"),
+        },
+    };
+    app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
+    said.map_err(CreditError::NotConfirmed)
+}
+
+async fn write(
+    app: &App,
+    decision: Decision,
+    verified: VerifiedPayment,
+    notice: Notice,
+) -> Result<(), CreditError> {
+    let now = app.clock.now();
+    let credited = app
+        .store
+        .write(move |db| {
+            let account = Account::User(decision.user_id);
+            let was = ledger::balance(db, &account)?;
+            if let Err(refused) = corrections::insert(db, &decision, &verified, &notice, now)? {
+                return Ok(Err(refused));
+            }
+            let act = Act {
+                actor: &decision.actor,
+                action: "payment_credited",
+                target: &decision.work_item_id.to_string(),
+                detail: &format!("{} to user {}: {}", verified.amount(), decision.user_id, decision.reason),
+                was: &format!("balance {was}"),
+                became: &format!("balance {}", ledger::balance(db, &account)?),
+            };
+            audit_log::insert(db, act, now)?;
+            Ok(Ok(()))
+        })
+        .await?;
+    credited.map_err(CreditError::from)
+}

@@ -1,0 +1,302 @@
+//! Refunds: the list, and what an administrator may do with one of them.
+
+use super::frame;
+use crate::{
+    domain::{
+        ids::OutRefundNo,
+        refund::{Refund, RefundState},
+        time::UnixMs,
+    },
+    flow::request_refund,
+    store::refunds,
+    web::{
+        Web, csrf,
+        error::WebError,
+        layout::{Layout, page},
+        log_in::TokenForm,
+        session::{Admin, see_other},
+    },
+};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::StatusCode,
+    web::{Data, Form, Path, Query},
+};
+use askama::Template;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const PAGE: i64 = 50;
+/// More unfinished refunds than this are not shown at once.
+const MOST_OPEN: i64 = 200;
+const LONGEST_NOTE: usize = 200;
+
+#[derive(Template)]
+#[template(path = "admin/refunds.html")]
+struct RefundsPage {
+    layout: Layout,
+    /// The first page alone begins with those that have not ended.
+    first_page: bool,
+    open: Vec<RefundRow>,
+    ended: Vec<RefundRow>,
+    next: Option<String>,
+}
+
+/// One refund on a page, with what this administrator may do.
+pub struct RefundRow {
+    pub number: String,
+    pub out_trade_no: String,
+    /// The order or work item it belongs to, unless it is shown there.
+    pub home: Option<String>,
+    pub amount: String,
+    pub state: &'static str,
+    pub tone: &'static str,
+    pub reason: String,
+    pub asked: String,
+    pub decided: Option<String>,
+    pub refund_id: Option<String>,
+    pub answer: String,
+    pub next: Option<String>,
+    pub finished: Option<String>,
+    pub is_waiting: bool,
+    /// The one who asked does not decide.
+    pub may_decide: bool,
+    pub may_query: bool,
+    /// Begin of the addresses of its buttons.
+    pub action: String,
+}
+
+/// Paging: those that ended, older than this one.
+#[derive(Deserialize)]
+pub struct Before {
+    before: Option<i64>,
+}
+
+#[derive(Deserialize)]
+pub struct RejectForm {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    note: String,
+}
+
+/// GET /admin/refunds
+///
+/// # Errors
+/// The books.
+pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Before>) -> Result<HttpResponse, WebError> {
+    let before = query.before;
+    let (open, mut ended) = web
+        .app
+        .store
+        .read(move |db| {
+            let open = if before.is_none() { refunds::open(db, MOST_OPEN)? } else { Vec::new() };
+            Ok((open, refunds::ended(db, before, PAGE.saturating_add(1))?))
+        })
+        .await?;
+    let size = usize::try_from(PAGE).unwrap_or_default();
+    let more = ended.len() > size;
+    ended.truncate(size);
+    let next = ended.last().filter(|_| more).map(|refund| refund.id);
+    if admin.json {
+        return Ok(HttpResponse::Ok().json(json!({
+            "open": open.iter().map(as_json).collect::<Vec<_>>(),
+            "ended": ended.iter().map(as_json).collect::<Vec<_>>(),
+            "before": next,
+        })));
+    }
+    let name = &admin.user.username;
+    let rows = |refunds: &[Refund]| {
+        let at_home = |refund: &Refund| RefundRow { home: Some(home(refund)), ..row(refund, name) };
+        refunds.iter().map(at_home).collect::<Vec<_>>()
+    };
+    let template = RefundsPage {
+        layout: frame(&web, &admin).await?,
+        first_page: before.is_none(),
+        open: rows(&open),
+        ended: rows(&ended),
+        next: next.map(|id| format!("/admin/refunds?before={id}")),
+    };
+    Ok(page(&web, &admin, StatusCode::OK, &template))
+}
+
+/// POST /admin/refunds/{out_refund_no}/approve: a second administrator agrees.
+///
+/// # Errors
+/// 404; 409 for whoever asked for it, or when it was decided before; the books.
+pub async fn approve(
+    web: Data<Arc<Web>>,
+    request: HttpRequest,
+    admin: Admin,
+    number: Path<String>,
+    form: Form<TokenForm>,
+) -> Result<HttpResponse, WebError> {
+    csrf::check(&request, &web.app, &admin, &form.token)?;
+    let refund = find(&web, &number).await?;
+    let decided =
+        request_refund::decide(&web.app, &admin.user, &refund.out_refund_no, true, String::new()).await?;
+    Ok(back(&admin, &decided))
+}
+
+/// POST /admin/refunds/{out_refund_no}/reject
+///
+/// # Errors
+/// As `approve`; 422 without a reason.
+pub async fn reject(
+    web: Data<Arc<Web>>,
+    request: HttpRequest,
+    admin: Admin,
+    number: Path<String>,
+    form: Form<RejectForm>,
+) -> Result<HttpResponse, WebError> {
+    csrf::check(&request, &web.app, &admin, &form.token)?;
+    let refund = find(&web, &number).await?;
+    let note: String = form.note.trim().chars().take(LONGEST_NOTE).collect();
+    if note.is_empty() {
+        return Err(WebError::Unprocessable("请写明为什么拒绝，没有任何改动。".to_owned()));
+    }
+    let decided = request_refund::decide(&web.app, &admin.user, &refund.out_refund_no, false, note).await?;
+    Ok(back(&admin, &decided))
+}
+
+/// POST /admin/refunds/{out_refund_no}/query: asks the gateway now.
+///
+/// # Errors
+/// 404; 409 when there is nothing to ask; the books.
+pub async fn query(
+    web: Data<Arc<Web>>,
+    request: HttpRequest,
+    admin: Admin,
+    number: Path<String>,
+    form: Form<TokenForm>,
+) -> Result<HttpResponse, WebError> {
+    csrf::check(&request, &web.app, &admin, &form.token)?;
+    let refund = find(&web, &number).await?;
+    if !may_query(&refund) {
+        return Err(WebError::Conflict("这笔退款现在不需要查询。没有任何改动。"));
+    }
+    let after = request_refund::look_now(&web.app, &admin.user, &refund).await?;
+    Ok(back(&admin, &after))
+}
+
+async fn find(web: &Web, number: &str) -> Result<Refund, WebError> {
+    let number = OutRefundNo::parse(number).ok_or(WebError::NotFound)?;
+    let found = web.app.store.read(move |db| refunds::by_number(db, &number)).await?;
+    found.ok_or(WebError::NotFound)
+}
+
+/// To where the refund is shown.
+fn back(admin: &Admin, refund: &Refund) -> HttpResponse {
+    if admin.json {
+        HttpResponse::Ok().json(as_json(refund))
+    } else {
+        see_other(&did(&home(refund), refund), None)
+    }
+}
+
+/// The page a refund is shown on.
+pub fn home(refund: &Refund) -> String {
+    match refund.work_item_id {
+        Some(id) => format!("/admin/work-items/{id}"),
+        None => format!("/admin/orders/{}", refund.out_trade_no),
+    }
+}
+
+/// The page with the refund's state as its message.
+pub fn did(home: &str, refund: &Refund) -> String {
+    format!("{home}?refund={}", refund.state.as_str())
+}
+
+/// What the act has come to, from the word that `did` put into the address.
+pub fn flash_zh(word: &str) -> Option<&'static str> {
+    Some(match RefundState::parse(word)? {
+        RefundState::Waiting => "退款已登记，金额已冻结，等待另一位管理员同意。",
+        RefundState::Asking => "退款已登记，金额已冻结。微信还没有受理，系统会用同一个单号继续申请和查询。",
+        RefundState::Processing => "微信已受理退款，结果以微信的答复为准，通常几分钟到三个工作日。",
+        RefundState::Success => "微信：已退款。",
+        RefundState::Abnormal => "微信：退款异常，用户的账户收不了。请到商户平台处理这一笔。",
+        RefundState::Closed => "微信：退款已关闭，钱没有退，冻结的金额已恢复。",
+        RefundState::Failed => "微信没有受理，也没有这笔退款。冻结的金额已恢复。",
+        RefundState::Rejected => "已拒绝这笔退款，冻结的金额已恢复。",
+    })
+}
+
+/// Word and tone of a state's chip.
+pub fn state_zh(state: RefundState) -> (&'static str, &'static str) {
+    match state {
+        RefundState::Waiting => ("待另一位管理员同意", "warn"),
+        RefundState::Asking => ("待微信受理", "info"),
+        RefundState::Processing => ("微信处理中", "info"),
+        RefundState::Success => ("已退款", "ok"),
+        RefundState::Abnormal => ("退款异常", "bad"),
+        RefundState::Closed => ("微信已关闭，未退", "mute"),
+        RefundState::Failed => ("未成功", "mute"),
+        RefundState::Rejected => ("已拒绝", "mute"),
+    }
+}
+
+/// What the gateway said, as far as people need it in words.
+fn answer_zh(word: Option<&str>) -> String {
+    match word {
+        None => "还没有问过微信".to_owned(),
+        Some("SUCCESS") => "已受理".to_owned(),
+        Some("PACED") => "距上一次申请不到一分钟，稍后发出".to_owned(),
+        Some("NOTENOUGH") => "商户账户余额不足，充值后系统会用同一单号再申请".to_owned(),
+        Some("REFUNDNOTEXIST") => "微信暂时查不到，稍后再查".to_owned(),
+        Some(word) => match RefundState::parse(word) {
+            Some(state) => state_zh(state).0.to_owned(),
+            None => word.to_owned(),
+        },
+    }
+}
+
+fn may_query(refund: &Refund) -> bool {
+    !refund.state.is_final() && refund.state != RefundState::Waiting
+}
+
+/// As it is shown on the page it belongs to.
+pub fn row(refund: &Refund, admin: &str) -> RefundRow {
+    let (state, tone) = state_zh(refund.state);
+    let is_waiting = refund.state == RefundState::Waiting;
+    RefundRow {
+        number: refund.out_refund_no.as_str().to_owned(),
+        out_trade_no: refund.out_trade_no.as_str().to_owned(),
+        home: None,
+        amount: refund.amount.yuan(),
+        state,
+        tone,
+        reason: refund.reason.clone(),
+        asked: format!("{} 于 {}", refund.requested_by, refund.requested_at.beijing_text()),
+        decided: refund.decided_by.clone(),
+        refund_id: refund.refund_id.clone(),
+        answer: answer_zh(refund.last_answer.as_deref()),
+        next: refund.next_at.map(UnixMs::beijing_text),
+        finished: refund.finished_at.map(UnixMs::beijing_text),
+        is_waiting,
+        may_decide: is_waiting && refund.requested_by != admin,
+        may_query: may_query(refund),
+        action: format!("/admin/refunds/{}", refund.out_refund_no),
+    }
+}
+
+/// A refund for administrators' programs.
+pub fn as_json(refund: &Refund) -> Value {
+    json!({
+        "out_refund_no": refund.out_refund_no.as_str(),
+        "refund_id": refund.refund_id,
+        "out_trade_no": refund.out_trade_no.as_str(),
+        "transaction_id": refund.transaction_id.as_str(),
+        "work_item_id": refund.work_item_id,
+        "amount_fen": refund.amount.get(),
+        "total_fen": refund.total.get(),
+        "reason": refund.reason,
+        "state": refund.state.as_str(),
+        "requested_by": refund.requested_by,
+        "decided_by": refund.decided_by,
+        "last_answer": refund.last_answer,
+        "requested_at_ms": refund.requested_at.0,
+        "next_at_ms": refund.next_at.map(|at| at.0),
+        "finished_at_ms": refund.finished_at.map(|at| at.0),
+    })
+}
