@@ -138,7 +138,7 @@ fn take_hint(
 ) -> Result<(Ack, &'static str), StoreError> {
     let (ack, verdict) = match refunds::by_number(db, &hint.out_refund_no)? {
         Some(refund) if refund.is_named_by(hint) => {
-            refunds::hurry(db, refund.id, now, REFUND_HURRY_GAP_MS)?;
+            refunds::hurry(db, &refund, now, REFUND_HURRY_GAP_MS)?;
             (Ack::Received, "refund_hint")
         }
         Some(_) => (Ack::Refused(REFUND_REFUSED), "refund_mismatch"),

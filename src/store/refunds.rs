@@ -240,7 +240,8 @@ pub fn open(db: &mut Db, limit: i64) -> Result<Vec<Refund>, StoreError> {
     rows.into_iter().map(RefundRow::refund).collect()
 }
 
-/// When the last request about this payment was or will be sent, leaving out one refund.
+/// When the last request about this payment was or will be sent, leaving out one refund and those queued behind it:
+/// two that gave way to each other would wait for ever.
 ///
 /// # Errors
 /// The database.
@@ -249,18 +250,19 @@ pub fn last_request(
     payment: &TransactionId,
     besides: Option<i64>,
 ) -> Result<Option<UnixMs>, StoreError> {
-    let (asked, next): (Option<i64>, Option<i64>) = refunds::table
+    let asked: Option<i64> = refunds::table
         .filter(refunds::transaction_id.eq(payment.as_str()))
         .filter(refunds::id.ne(besides.unwrap_or_default()))
-        .select((
-            diesel::dsl::max(refunds::asked_at),
-            // Not asked yet, and in the queue before us.
-            diesel::dsl::sql::<diesel::sql_types::Nullable<diesel::sql_types::BigInt>>(
-                "MAX(CASE WHEN state = 'asking' AND asked = 0 THEN next_at END)",
-            ),
-        ))
+        .select(diesel::dsl::max(refunds::asked_at))
         .first(db)?;
-    Ok(asked.max(next).map(UnixMs))
+    let queued: Option<i64> = refunds::table
+        .filter(refunds::transaction_id.eq(payment.as_str()))
+        .filter(refunds::id.lt(besides.unwrap_or(i64::MAX)))
+        .filter(refunds::state.eq(RefundState::Asking.as_str()))
+        .filter(refunds::asked.eq(0))
+        .select(diesel::dsl::max(refunds::next_at))
+        .first(db)?;
+    Ok(asked.max(queued).map(UnixMs))
 }
 
 /// Unfinished refunds whose time has come, the longest waiting first.
@@ -319,20 +321,20 @@ pub fn claim_query(db: &mut Db, id: i64, now: UnixMs, gap_ms: i64) -> Result<boo
     Ok(diesel::update(free).set(refunds::queried_at.eq(now.0)).execute(db)? == 1)
 }
 
-/// Looks at an unfinished refund soon, unless it was queried within `gap_ms`.
+/// Looks at an unfinished refund as soon as `gap_ms` after its last query.
 ///
 /// # Errors
 /// The database.
-pub fn hurry(db: &mut Db, id: i64, now: UnixMs, gap_ms: i64) -> Result<(), StoreError> {
-    let calm = refunds::table
-        .filter(refunds::id.eq(id))
+pub fn hurry(db: &mut Db, refund: &Refund, now: UnixMs, gap_ms: i64) -> Result<(), StoreError> {
+    // A query in the future is a clock that was set back.
+    let last = refund.queried_at.filter(|last| *last <= now);
+    let soon = last.map_or(now, |last| last.plus_ms(gap_ms).max(now));
+    let unhurried = refunds::table
+        .filter(refunds::id.eq(refund.id))
         .filter(refunds::asked.gt(0))
         .filter(refunds::finished_at.is_null())
-        .filter(refunds::next_at.gt(now.0))
-        .filter(
-            refunds::queried_at.is_null().or(refunds::queried_at.le(now.plus_ms(gap_ms.saturating_neg()).0)),
-        );
-    diesel::update(calm).set(refunds::next_at.eq(now.0)).execute(db)?;
+        .filter(refunds::next_at.gt(soon.0));
+    diesel::update(unhurried).set(refunds::next_at.eq(soon.0)).execute(db)?;
     Ok(())
 }
 
