@@ -69,7 +69,10 @@ impl App {
     /// # Errors
     /// The TLS library or the metrics cannot start.
     pub fn new(config: Config, store: Store, clock: Clock) -> Result<Arc<App>, AppError> {
-        let http = Http::new(config.origins.clone())?;
+        let mut http = Http::new(config.origins.clone())?;
+        if let Some(certificate) = &config.wechat_certificate {
+            http = http.showing(certificate)?;
+        }
         App::with_http(config, store, clock, http)
     }
 

@@ -2,7 +2,7 @@
 //! no proxy, and the next origin of the list when one cannot be connected to.
 
 use crate::{
-    config::Origins,
+    config::{ClientCertificate, Origins},
     gateway::{Base, Request, Response},
 };
 use futures_util::{StreamExt, future::BoxFuture};
@@ -22,7 +22,11 @@ pub struct Http {
 /// What a request travels over.
 #[derive(Clone)]
 enum Line {
-    Network(reqwest::Client),
+    Network {
+        client: reqwest::Client,
+        /// Shows the merchant's certificate to whoever asks for one.
+        showing: Option<reqwest::Client>,
+    },
     InProcess(InProcess),
 }
 
@@ -30,11 +34,13 @@ enum Line {
 pub type InProcess =
     Arc<dyn Fn(String, Vec<u8>) -> BoxFuture<'static, Result<Response, HttpError>> + Send + Sync>;
 
-/// Why there is no answer. Only `Connect` proves that nothing was done at the other end.
+/// Why there is no answer. Only `Connect` and `NoCertificate` prove that nothing was done at the other end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
     #[error("cannot connect: {0}")]
     Connect(String),
+    #[error("nothing was sent: no client certificate is configured")]
+    NoCertificate,
     #[error("no answer within 5 seconds")]
     Timeout,
     #[error("the connection broke: {0}")]
@@ -53,15 +59,19 @@ impl Http {
     /// # Errors
     /// The TLS library cannot start.
     pub fn new(origins: Origins) -> Result<Http, HttpError> {
-        let client = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .timeout(TOTAL)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .user_agent(concat!("shouyin/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| HttpError::Broken(error.to_string()))?;
-        Ok(Http { line: Line::Network(client), origins })
+        Ok(Http { line: Line::Network { client: client(None)?, showing: None }, origins })
+    }
+
+    /// Shows this certificate in the calls that want one, and in no other.
+    ///
+    /// # Errors
+    /// The TLS library refuses it.
+    pub fn showing(mut self, certificate: &ClientCertificate) -> Result<Http, HttpError> {
+        if let Line::Network { showing, .. } = &mut self.line {
+            let identity = reqwest::Identity::from_pem(certificate.pem()).map_err(described)?;
+            *showing = Some(client(Some(identity))?);
+        }
+        Ok(self)
     }
 
     /// Every request goes to `server` instead of the network, which then keeps the limits of time.
@@ -69,16 +79,17 @@ impl Http {
         Http { line: Line::InProcess(server), origins }
     }
 
-    /// Whether calls that want the merchant's client certificate can be made: over plain HTTP, which is loopback,
-    /// there is nobody to show one to.
+    /// Whether calls that want the merchant's client certificate can be made: there is one, or nobody to show it to,
+    /// because all origins are plain HTTP, which is loopback.
     pub fn can_show_certificate(&self) -> bool {
-        self.origins.wechat_api.iter().all(|origin| origin.starts_with("http://"))
+        let configured = matches!(&self.line, Line::Network { showing: Some(_), .. });
+        configured || self.origins.wechat_api.iter().all(|origin| is_plain(origin))
     }
 
     /// Sends a gateway's request; any HTTP status is an answer.
     ///
     /// # Errors
-    /// No origin could be connected to; time ran out; the answer broke off or is too large.
+    /// No origin could be connected to; no certificate to show; time ran out; the answer broke off or is too large.
     pub async fn send(&self, request: &Request) -> Result<Response, HttpError> {
         let origins = match request.base {
             Base::WechatApi => &self.origins.wechat_api,
@@ -87,11 +98,9 @@ impl Http {
         let mut last = HttpError::Connect("no origin configured".to_owned());
         for origin in origins {
             let url = format!("{origin}{}", request.path);
-            let answer = match &request.body {
-                Some(body) => self.post(&url, request.content_type, body.clone().into_bytes()).await,
-                None => self.get(&url).await,
-            };
-            match answer {
+            let message = request.body.as_ref().map(|body| (request.content_type, body.clone().into_bytes()));
+            let shows = request.certificate && !is_plain(origin);
+            match self.exchange(shows, &url, message).await {
                 Err(HttpError::Connect(reason)) => {
                     tracing::warn!(call = request.call, %origin, "cannot connect to {origin}: {reason}");
                     last = HttpError::Connect(reason);
@@ -107,20 +116,47 @@ impl Http {
     /// # Errors
     /// As `send`.
     pub async fn post(&self, url: &str, content_type: &str, body: Vec<u8>) -> Result<Response, HttpError> {
-        match &self.line {
-            Line::Network(client) => {
-                read(client.post(url).header("content-type", content_type).body(body)).await
-            }
-            Line::InProcess(server) => server(url.to_owned(), body).await,
-        }
+        self.exchange(false, url, Some((content_type, body))).await
     }
 
-    async fn get(&self, url: &str) -> Result<Response, HttpError> {
-        match &self.line {
-            Line::Network(client) => read(client.get(url)).await,
-            Line::InProcess(server) => server(url.to_owned(), Vec::new()).await,
-        }
+    /// A POST of a content type and bytes, or a GET.
+    async fn exchange(
+        &self,
+        shows: bool,
+        url: &str,
+        message: Option<(&str, Vec<u8>)>,
+    ) -> Result<Response, HttpError> {
+        let (client, showing) = match &self.line {
+            Line::Network { client, showing } => (client, showing),
+            Line::InProcess(server) => {
+                return server(url.to_owned(), message.unwrap_or_default().1).await;
+            }
+        };
+        let client = if shows { showing.as_ref().ok_or(HttpError::NoCertificate)? } else { client };
+        let request = match message {
+            Some((content_type, body)) => client.post(url).header("content-type", content_type).body(body),
+            None => client.get(url),
+        };
+        read(request).await
     }
+}
+
+fn is_plain(origin: &str) -> bool {
+    origin.starts_with("http://")
+}
+
+fn client(identity: Option<reqwest::Identity>) -> Result<reqwest::Client, HttpError> {
+    let builder = reqwest::Client::builder()
+        .connect_timeout(CONNECT)
+        .timeout(TOTAL)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .user_agent(concat!("shouyin/", env!("CARGO_PKG_VERSION")));
+    let builder = match identity {
+        Some(identity) => builder.identity(identity),
+        None => builder,
+    };
+    builder.build().map_err(|error| HttpError::Broken(error.to_string()))
 }
 
 async fn read(request: reqwest::RequestBuilder) -> Result<Response, HttpError> {

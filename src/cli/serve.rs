@@ -5,6 +5,7 @@ use crate::{
     app::App,
     clock::Clock,
     config::{Config, Source},
+    domain::time::UnixMs,
     flow::set_up,
     jobs::Jobs,
     store::Store,
@@ -54,13 +55,13 @@ pub(super) async fn run(source: &Source, options: &Options) -> Result<(), CliErr
         println!("No administrator yet. Create the first one within 30 minutes with this one-time link:");
         println!("  {link}");
     }
-    warn_of_doubts(&app.config);
+    warn_of_doubts(&app.config, app.clock.now());
     println!("收银 Shouyin {} 已就绪 ready: {}", env!("CARGO_PKG_VERSION"), app.config.public_url);
     run_until_stopped(app, listener, None).await
 }
 
 /// Settings that work and are probably not meant.
-fn warn_of_doubts(config: &Config) {
+fn warn_of_doubts(config: &Config, now: UnixMs) {
     if config.public_url.is_https() && config.trusted_proxies.is_empty() {
         tracing::warn!(
             "PUBLIC_URL is https but TRUSTED_PROXIES is empty: behind a proxy all users share one address and its limits"
@@ -70,6 +71,16 @@ fn warn_of_doubts(config: &Config) {
         tracing::warn!(
             "PUBLIC_URL is plain http on loopback: WeChat cannot call this server, its users cannot pay"
         );
+    }
+    match config.wechat_certificate.as_ref().and_then(|certificate| certificate.days_left(now)) {
+        Some(days) if days < 0 => {
+            tracing::error!("the certificate of WECHAT_CERT_PEM has expired: WeChat refuses to refund");
+        }
+        Some(days) => tracing::warn!(
+            days,
+            "the certificate of WECHAT_CERT_PEM expires in {days} days: without a new one WeChat refuses to refund"
+        ),
+        None => {}
     }
 }
 

@@ -1,5 +1,6 @@
 //! The only reader of the environment: every variable typed, checked at start, and refused by name.
 
+mod certificate;
 mod origin;
 mod source;
 mod variables;
@@ -8,6 +9,8 @@ use crate::{
     domain::{money::Fen, order::Environment},
     gateway::wechat_v2::{Account, ApiKey, sign::SignType},
 };
+pub use certificate::ClientCertificate;
+use certificate::Unfit;
 use ipnet::IpNet;
 pub use origin::PublicUrl;
 use secrecy::{ExposeSecret, SecretString};
@@ -35,6 +38,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     pub wechat: Account,
     pub wechat_app_secret: SecretString,
+    /// What WeChat wants to see before it refunds.
+    pub wechat_certificate: Option<ClientCertificate>,
     pub origins: Origins,
     /// Where the WeChat browser is sent for `snsapi_base`.
     pub wechat_authorize_base: String,
@@ -135,6 +140,7 @@ impl Config {
         let wechat_app_secret = reader.secret_of("WECHAT_APP_SECRET", |secret| {
             secret.len() >= 16 && secret.bytes().all(|b| b.is_ascii_graphic())
         });
+        let wechat_certificate = reader.certificate();
         let origins = reader.origins();
         let wechat_authorize_base = reader.authorize_base();
         let top_up = reader.top_up();
@@ -153,6 +159,7 @@ impl Config {
                 trusted_proxies,
                 wechat,
                 wechat_app_secret,
+                wechat_certificate,
                 origins,
                 wechat_authorize_base,
                 top_up,
@@ -184,6 +191,7 @@ impl Config {
                 environment: Environment::Simulator,
             },
             wechat_app_secret: SecretString::from(keys.app_secret.clone()),
+            wechat_certificate: None,
             origins: Origins {
                 wechat_api: vec![simulator.to_owned()],
                 wechat_oauth: vec![simulator.to_owned()],
@@ -334,6 +342,23 @@ impl<'a> Reader<'a> {
             accept: accept?,
             environment: Environment::Live,
         })
+    }
+
+    fn certificate(&mut self) -> Option<ClientCertificate> {
+        const CERT: &str = "WECHAT_CERT_PEM";
+        const KEY: &str = "WECHAT_KEY_PEM";
+        let read = match (self.source.get(CERT), self.source.get(KEY)) {
+            (None, None) => return None,
+            (Some(cert), Some(key)) => ClientCertificate::parse(&cert, &key),
+            (None, Some(_)) => Err(Unfit::Certificate("is not set, but WECHAT_KEY_PEM is")),
+            (Some(_), None) => Err(Unfit::Key("is not set, but WECHAT_CERT_PEM is")),
+        };
+        match read {
+            Ok(certificate) => return Some(certificate),
+            Err(Unfit::Certificate(what)) => self.problem(CERT, what),
+            Err(Unfit::Key(what)) => self.problem(KEY, what),
+        }
+        None
     }
 
     fn origins(&mut self) -> Origins {

@@ -34,6 +34,11 @@ pub const VARIABLES: &[Variable] = &[
     secret("WECHAT_APP_SECRET", "the app secret of the same account, at least 16 letters and digits"),
     plain("WECHAT_MCH_ID", "your merchant number, digits only, such as 1900000109"),
     secret("WECHAT_API_KEY", "the API v2 key of the merchant platform: exactly 32 letters and digits"),
+    secret("WECHAT_CERT_PEM", "the text of apiclient_cert.pem, or WECHAT_CERT_PEM_FILE with its path"),
+    secret(
+        "WECHAT_KEY_PEM",
+        "the text of apiclient_key.pem, or WECHAT_KEY_PEM_FILE with its path: PKCS#8 or PKCS#1, not encrypted",
+    ),
     plain("WECHAT_SIGN_TYPE", "HMAC-SHA256 or MD5"),
     plain(
         "WECHAT_ACCEPT_SIGN_TYPES",
@@ -58,8 +63,6 @@ pub const LATER: &[&str] = &[
     "WECHAT_PUBLIC_KEY_ID",
     "WECHAT_PUBLIC_KEY_PEM",
     "WECHAT_PLATFORM_CERT_PEM",
-    "WECHAT_CERT_PEM",
-    "WECHAT_KEY_PEM",
     "ALIPAY_APP_ID",
     "ALIPAY_SELLER_ID",
     "ALIPAY_PRIVATE_KEY_PEM",

@@ -164,7 +164,7 @@ fn take_hint(
 ) -> Result<(Ack, &'static str), StoreError> {
     let (ack, verdict) = match refunds::by_number(db, &hint.out_refund_no)? {
         Some(refund) if refund.is_named_by(hint) => {
-            refunds::hurry(db, refund.id, now, REFUND_HURRY_GAP_MS)?;
+            refunds::hurry(db, &refund, now, REFUND_HURRY_GAP_MS)?;
             if refund.state.is_final() && !refund.state.is_reserved() && hint.status == "SUCCESS" {
                 refund_settlement::report(db, &refund, refund_settlement::CONTRADICTED, "", now)?;
             }

@@ -27,6 +27,11 @@ pub const QUERY_GAP_MS: i64 = 2_000;
 /// The books.
 pub async fn look(app: &App, refund: &Refund) -> Result<(), FlowError> {
     match refund.state {
+        state if !state.is_final() && is_foreign(app, refund) => {
+            // Another account's gateway does not know it: "not found" or "refused" there would prove nothing.
+            app.metrics.alerts.with_label_values(&["foreign_account"]).inc();
+            later(app, refund, "made for another merchant account".to_owned()).await
+        }
         RefundState::Asking if refund.asked == 0 => ask(app, refund).await,
         RefundState::Asking | RefundState::Processing | RefundState::Abnormal => query(app, refund).await,
         RefundState::Waiting
@@ -35,6 +40,11 @@ pub async fn look(app: &App, refund: &Refund) -> Result<(), FlowError> {
         | RefundState::Failed
         | RefundState::Rejected => Ok(()),
     }
+}
+
+fn is_foreign(app: &App, refund: &Refund) -> bool {
+    let gateway = app.gateway(refund.provider);
+    refund.account != gateway.account() || refund.environment != gateway.environment()
 }
 
 /// Sends the request, always with the same number and amounts.

@@ -23,7 +23,8 @@ use crate::{
     },
 };
 
-/// What the payer reads is at most this long (`refund_desc`, page 4011984092: 80).
+/// What the payer reads is at most this long, in bytes of UTF-8, the safe reading of `refund_desc` String(80) on
+/// page 4011984092: 26 Chinese characters.
 pub const LONGEST_REASON: usize = 80;
 
 /// Which payment to return.
@@ -40,7 +41,7 @@ pub enum Payment {
 pub struct Wish {
     pub payment: Payment,
     pub amount: Fen,
-    /// The payer reads it: 1 to 80 characters.
+    /// The payer reads it: 1 to 80 bytes, no emoji.
     pub reason: String,
     /// A random id of the form: the same twice is the same refund.
     pub intent: String,
@@ -63,7 +64,7 @@ pub enum RefundError {
     TooOld,
     #[error("the user's balance does not hold this amount any more")]
     Spent,
-    #[error("a reason of 1 to 80 characters is needed")]
+    #[error("a reason of 1 to 80 bytes without emoji is needed")]
     BadReason,
     #[error("the form carries no usable intent")]
     BadIntent,
@@ -111,7 +112,9 @@ struct Paid {
 /// Why nothing was written; the books.
 pub async fn request(app: &App, actor: &User, wish: Wish) -> Result<Refund, RefundError> {
     let reason = wish.reason.trim();
-    if reason.is_empty() || reason.chars().count() > LONGEST_REASON || reason.chars().any(char::is_control) {
+    // Characters of four bytes are refused or mangled by the gateway.
+    let readable = |c: char| !c.is_control() && c.len_utf8() < 4;
+    if !(1..=LONGEST_REASON).contains(&reason.len()) || !reason.chars().all(readable) {
         return Err(RefundError::BadReason);
     }
     if !(8..=64).contains(&wish.intent.len())

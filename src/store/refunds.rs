@@ -398,20 +398,20 @@ pub fn claim_query(db: &mut Db, id: i64, now: UnixMs, gap_ms: i64) -> Result<boo
     Ok(diesel::update(free).set(refunds::queried_at.eq(now.0)).execute(db)? == 1)
 }
 
-/// Looks at an unfinished refund soon, unless it was queried within `gap_ms`.
+/// Looks at an unfinished refund as soon as `gap_ms` after its last query.
 ///
 /// # Errors
 /// The database.
-pub fn hurry(db: &mut Db, id: i64, now: UnixMs, gap_ms: i64) -> Result<(), StoreError> {
-    let calm = refunds::table
-        .filter(refunds::id.eq(id))
+pub fn hurry(db: &mut Db, refund: &Refund, now: UnixMs, gap_ms: i64) -> Result<(), StoreError> {
+    // A query in the future is a clock that was set back.
+    let last = refund.queried_at.filter(|last| *last <= now);
+    let soon = last.map_or(now, |last| last.plus_ms(gap_ms).max(now));
+    let unhurried = refunds::table
+        .filter(refunds::id.eq(refund.id))
         .filter(refunds::asked.gt(0))
         .filter(refunds::finished_at.is_null())
-        .filter(refunds::next_at.gt(now.0))
-        .filter(
-            refunds::queried_at.is_null().or(refunds::queried_at.le(now.plus_ms(gap_ms.saturating_neg()).0)),
-        );
-    diesel::update(calm).set(refunds::next_at.eq(now.0)).execute(db)?;
+        .filter(refunds::next_at.gt(soon.0));
+    diesel::update(unhurried).set(refunds::next_at.eq(soon.0)).execute(db)?;
     Ok(())
 }
 

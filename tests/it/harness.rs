@@ -8,15 +8,24 @@ use shouyin::{
     clock::Clock,
     config::{Config, Database, Origins, SimulatorKeys},
     domain::{
+        ids::OutTradeNo,
+        money::Fen,
         order::{Attempt, Order},
+        refund::Refund,
         time::UnixMs,
+        user::{Role, User},
     },
-    flow::set_up,
+    flow::{
+        request_refund::{self, Payment, RefundError, Wish},
+        set_up,
+    },
     gateway::wechat_v2::{Account, sign::SignType},
     http::Http,
     jobs,
     simulator::{self, Options, Simulator, faults::Scenario},
-    store::{Store, attempts, books, notices, notices::Notice, orders, work_items, work_items::WorkItem},
+    store::{
+        Store, attempts, books, notices, notices::Notice, orders, refunds, work_items, work_items::WorkItem,
+    },
     web::{Web, server},
 };
 use std::{
@@ -144,7 +153,7 @@ impl Shop {
     }
 
     pub async fn order(&self, number: &str) -> Order {
-        let number = shouyin::domain::ids::OutTradeNo::parse(number).unwrap();
+        let number = OutTradeNo::parse(number).unwrap();
         self.app.store.read(move |db| orders::by_number(db, &number)).await.unwrap().expect("an order")
     }
 
@@ -188,8 +197,71 @@ impl Shop {
 
     /// Balance of a user, in fen.
     pub async fn balance(&self, user_id: i64) -> i64 {
-        use shouyin::{domain::ledger::Account as Books, store::ledger};
-        self.app.store.read(move |db| ledger::balance(db, &Books::User(user_id))).await.unwrap()
+        use shouyin::domain::ledger::Account as Books;
+        self.stands_at(Books::User(user_id)).await
+    }
+
+    /// What stands on an account of the ledger, in fen.
+    pub async fn stands_at(&self, account: shouyin::domain::ledger::Account) -> i64 {
+        use shouyin::store::ledger;
+        self.app.store.read(move |db| ledger::balance(db, &account)).await.unwrap()
+    }
+
+    /// A user called `name` who has paid and been credited for one order; gives its number.
+    pub async fn paid(&self, name: &str, yuan: &str) -> String {
+        let number = self.user(name).await.top_up(yuan).await;
+        self.simulator.pay(&number).unwrap();
+        self.deliver().await;
+        assert!(self.order(&number).await.is_paid());
+        number
+    }
+
+    /// An administrator asks for a refund of an order, below the web.
+    pub async fn refund(&self, number: &str, yuan: &str) -> Result<Refund, RefundError> {
+        let payment = Payment::OfOrder(OutTradeNo::parse(number).unwrap());
+        self.ask_refund("boss", payment, yuan, &self.clock.nonce().unwrap()).await
+    }
+
+    pub async fn ask_refund(
+        &self,
+        admin: &str,
+        payment: Payment,
+        yuan: &str,
+        intent: &str,
+    ) -> Result<Refund, RefundError> {
+        let wish = Wish {
+            payment,
+            amount: Fen::parse_yuan(yuan).unwrap(),
+            reason: "商品已售完".to_owned(),
+            intent: intent.to_owned(),
+        };
+        request_refund::request(&self.app, &admin_called(admin), wish).await
+    }
+
+    /// Follows every refund that is due now. The limit on queries counts real time, so this may take some.
+    pub async fn follow_refunds(&self) -> usize {
+        let now = self.clock.now();
+        let due = self.app.store.read(move |db| refunds::due(db, now, 1000)).await.unwrap().len();
+        let mut looked_at = 0;
+        while looked_at < due {
+            looked_at += jobs::refunds::run_once(self.app.clone()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        looked_at
+    }
+
+    /// Time goes by in steps, with a round of following after each.
+    pub async fn wait_for_refunds(&self, steps: usize, secs: i64) {
+        for _ in 0..steps {
+            self.clock.advance_ms(secs * 1000);
+            self.follow_refunds().await;
+        }
+    }
+
+    /// How a refund stands in the books now.
+    pub async fn same_refund(&self, refund: &Refund) -> Refund {
+        let id = refund.id;
+        self.app.store.read(move |db| refunds::by_id(db, id)).await.unwrap().expect("a refund")
     }
 
     /// Stops everything and lets go of the books; gives the configuration it ran with.
@@ -221,14 +293,28 @@ impl Shop {
 
     /// Sends a callback as WeChat would: no cookie, no Origin.
     pub async fn notify(&self, body: impl Into<Vec<u8>>) -> Answer {
+        self.call_back("/notify/wechat", body).await
+    }
+
+    /// Sends a callback about a refund likewise.
+    pub async fn notify_refund(&self, body: impl Into<Vec<u8>>) -> Answer {
+        self.call_back("/notify/wechat/refund", body).await
+    }
+
+    async fn call_back(&self, path: &str, body: impl Into<Vec<u8>>) -> Answer {
         let client = Client::builder().redirect(Policy::none()).no_proxy().build().unwrap();
         let request = client
-            .post(format!("{}/notify/wechat", self.url))
+            .post(format!("{}{path}", self.url))
             .header("content-type", "text/xml")
             .header("user-agent", "Mozilla/4.0")
             .body(body.into());
         Answer::of(request.send().await.unwrap()).await
     }
+}
+
+/// Somebody who may refund; requests keep the name.
+pub fn admin_called(name: &str) -> User {
+    User { id: 0, username: name.to_owned(), role: Role::Owner }
 }
 
 /// After every test: every rule of the books holds.

@@ -5,17 +5,18 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, de::DeserializeOwned};
 use shouyin::{
     domain::{
-        ids::{Openid, OutTradeNo, TransactionId},
+        ids::{Openid, OutRefundNo, OutTradeNo, TransactionId},
         money::Fen,
-        order::{Attempt, Channel, Environment, Order, Refusal, Settled, Source, Status, explain},
+        order::{Attempt, Channel, Environment, Order, Provider, Refusal, Settled, Source, Status, explain},
+        refund::{Refund, RefundState},
         time::UnixMs,
     },
     gateway::{
-        Ack, Checkout, Closing, Gateway, Notified, Notify, Prepaid, Rejection, Response, Stamp, Trade,
-        Untrusted,
+        Ack, Checkout, Closing, Gateway, Notified, Notify, Prepaid, RefundNotified, Rejection, Response,
+        Stamp, Trade, Untrusted,
         wechat_oauth::{self, OauthFault},
         wechat_v2::{
-            Account, ApiKey, WechatV2, jsapi,
+            Account, ApiKey, WechatV2, jsapi, refund_notify,
             reply::{self, Reply},
             sign::{self, SignFault, SignType},
             xml::Fields,
@@ -33,6 +34,7 @@ macro_rules! vectors {
 const SIGN: &str = vectors!("wechat_v2_sign");
 const PAYSIGN: &str = vectors!("wechat_v2_paysign");
 const NOTIFY: &str = vectors!("wechat_v2_notify");
+const REFUND_NOTIFY: &str = vectors!("wechat_v2_refund_notify");
 const RESPONSE: &str = vectors!("wechat_v2_response");
 const AMOUNT_TIME: &str = vectors!("amount_time");
 const OAUTH: &str = vectors!("wechat_oauth");
@@ -58,6 +60,8 @@ struct Merchant {
     appid: String,
     mch_id: String,
     key: String,
+    /// None where nothing is signed.
+    #[serde(default)]
     allowed_sign_types: Vec<String>,
 }
 
@@ -87,7 +91,7 @@ impl<I: DeserializeOwned, E: DeserializeOwned> Set<I, E> {
                 appid: merchant.appid.clone(),
                 mch_id: merchant.mch_id.clone(),
                 key: ApiKey::new(&merchant.key).unwrap(),
-                sign_type: accept[0],
+                sign_type: accept.first().copied().unwrap_or(SignType::HmacSha256),
                 accept,
                 environment: Environment::Live,
             },
@@ -691,4 +695,155 @@ fn web_authorisation_sends_the_payer_out_and_reads_who_came_back() {
             assert_eq!(Some(decision), expect.decision.as_deref(), "{id}");
         }
     });
+}
+
+#[derive(Deserialize)]
+struct RefundInput {
+    merchant: Option<Merchant>,
+    refund: Option<StoredRefund>,
+    body_b64: Option<String>,
+    key: Option<String>,
+    req_info: Option<String>,
+    raw_key_ascii: Option<String>,
+    ciphertext_b64: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct StoredRefund {
+    out_refund_no: String,
+    out_trade_no: String,
+    transaction_id: String,
+    refund_fee: i64,
+    total_fee: i64,
+}
+
+#[derive(Deserialize)]
+struct RefundExpect {
+    decision: String,
+    #[serde(default)]
+    acceptable: Vec<String>,
+    hardness: Option<String>,
+    #[serde(default)]
+    reason: String,
+    reply_return_code: Option<String>,
+    fields: Option<BTreeMap<String, String>>,
+    plaintext_b64: Option<String>,
+    aes_key_ascii: Option<String>,
+}
+
+impl StoredRefund {
+    fn row(&self) -> Refund {
+        Refund {
+            id: 1,
+            out_refund_no: OutRefundNo::parse(&self.out_refund_no).unwrap(),
+            order_id: Some(1),
+            work_item_id: None,
+            user_id: Some(7),
+            provider: Provider::Wechat,
+            account: "10000100:wx2421b1c4370ec43b".to_owned(),
+            environment: Environment::Live,
+            out_trade_no: OutTradeNo::parse(&self.out_trade_no).unwrap(),
+            transaction_id: TransactionId::parse(&self.transaction_id).unwrap(),
+            total: Fen::new(self.total_fee).unwrap(),
+            amount: Fen::new(self.refund_fee).unwrap(),
+            reason: "商品已售完".to_owned(),
+            notify_url: "https://pay.example.com/notify/wechat/refund".to_owned(),
+            requested_by: "boss".to_owned(),
+            requested_at: UnixMs(1_555_331_400_000),
+            decided_by: None,
+            state: RefundState::Processing,
+            refund_id: None,
+            last_answer: None,
+            asked: 1,
+            asked_at: Some(UnixMs(1_555_331_400_000)),
+            refused_at: None,
+            queried_at: None,
+            next_at: None,
+            finished_at: None,
+        }
+    }
+}
+
+/// What a refund notify comes to with this refund in the books: the vectors' decision, our verdict, the answer.
+/// A decision is a reason to query, and no more.
+fn hinted(gateway: &WechatV2, body: &[u8], refund: &Refund) -> Outcome {
+    let refused = |verdict| Outcome { decision: "reject", verdict, ack: Ack::Refused(verdict) };
+    let hint = match gateway.refund_notified(Notify { body }) {
+        RefundNotified::Rejected(rejection) => return refused(rejection.verdict()),
+        RefundNotified::Hint(hint) if !refund.is_named_by(&hint) => return refused("mismatch"),
+        RefundNotified::Hint(hint) => hint,
+    };
+    let decision = match hint.status.as_str() {
+        "SUCCESS" => "refund_success",
+        "CHANGE" => "refund_change",
+        "REFUNDCLOSE" => "refund_closed",
+        other => panic!("{other}"),
+    };
+    Outcome { decision, verdict: "ok", ack: Ack::Received }
+}
+
+/// The word we keep with a refund's notice, for each reason the vectors give. Those about the secret part are one.
+fn refund_verdict_for(reason: &str) -> &'static str {
+    match reason {
+        "ok" => "ok",
+        "padding" | "base64" | "block_length" | "req_info_missing" => "bad_cipher",
+        "amount" | "out_refund_no" => "mismatch",
+        "identity" => "mch_id_mismatch",
+        "return_code" => "comm_fail",
+        other => panic!("a reason without a verdict: {other}"),
+    }
+}
+
+/// A ciphertext alone, or a key alone.
+fn check_cipher(id: &str, input: &RefundInput, expect: &RefundExpect) {
+    let key = input.key.as_deref().map(|key| ApiKey::new(key).unwrap());
+    let plain = match (&key, &input.req_info, &input.raw_key_ascii, &input.ciphertext_b64) {
+        (Some(key), Some(req_info), None, None) => refund_notify::open(key, req_info).unwrap(),
+        (None, None, Some(raw), Some(text)) => refund_notify::decrypt(raw.as_bytes(), text).unwrap(),
+        (Some(key), None, None, None) => {
+            assert_eq!(expect.decision, "derive_only", "{id}");
+            let sealed = refund_notify::seal(key, "told apart by the key").unwrap();
+            let opened = refund_notify::decrypt(expect.aes_key_ascii.as_ref().unwrap().as_bytes(), &sealed);
+            assert_eq!(opened.as_deref(), Some(b"told apart by the key".as_slice()), "{id}");
+            return;
+        }
+        _ => panic!("{id}: another kind of case"),
+    };
+    assert_eq!(expect.decision, "decrypt_only", "{id}");
+    assert_eq!(plain, bytes(expect.plaintext_b64.as_ref().unwrap()), "{id}");
+    if let Some(expected) = &expect.fields {
+        assert_eq!(Fields::parse_root(&plain, "root").unwrap(), fields(expected), "{id}");
+    }
+}
+
+#[test]
+fn every_refund_notify_is_opened_and_is_at_most_a_reason_to_ask() {
+    let set = Set::<RefundInput, RefundExpect>::load(REFUND_NOTIFY);
+    let mut decided: BTreeMap<String, usize> = BTreeMap::new();
+    set.run(19, |id, input, expect| {
+        *decided.entry(expect.decision.clone()).or_default() += 1;
+        let (Some(stored), Some(body)) = (&input.refund, &input.body_b64) else {
+            return check_cipher(id, input, expect);
+        };
+        let gateway = set.gateway(input.merchant.as_ref());
+        let outcome = hinted(&gateway, &bytes(body), &stored.row());
+        assert_eq!(outcome.decision, expect.decision, "{id}");
+        assert_eq!(
+            (expect.hardness.as_deref(), &expect.acceptable[..]),
+            (Some("must"), &[expect.decision.clone()][..]),
+            "{id}"
+        );
+        assert_eq!(outcome.verdict, refund_verdict_for(&expect.reason), "{id}");
+        let answer = gateway.ack(outcome.ack);
+        let answer = Fields::parse(answer.body.as_bytes()).unwrap();
+        assert_eq!(answer.get("return_code"), expect.reply_return_code.as_deref(), "{id}");
+        if let Some(expected) = &expect.fields {
+            let outer = Fields::parse(&bytes(body)).unwrap();
+            let plain = refund_notify::open(&gateway.account.key, outer.get("req_info").unwrap()).unwrap();
+            assert_eq!(Fields::parse_root(&plain, "root").unwrap(), fields(expected), "{id}");
+        }
+    });
+    let expected = [("decrypt_only", 3), ("derive_only", 1), ("refund_change", 1), ("refund_closed", 1)];
+    let expected = expected.into_iter().chain([("refund_success", 3), ("reject", 10)]);
+    assert_eq!(decided, expected.map(|(decision, count)| (decision.to_owned(), count)).collect());
 }

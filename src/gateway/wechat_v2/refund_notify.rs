@@ -59,9 +59,14 @@ fn read_inner(fields: &Fields) -> Option<RefundHint> {
 
 /// The plain bytes of `req_info`; `None` when it is not base64 of whole blocks that our key opens.
 pub fn open(key: &ApiKey, req_info: &str) -> Option<Vec<u8>> {
-    let mut bytes = STANDARD.decode(req_info).ok()?;
-    let cipher = UnboundCipherKey::new(&AES_256, sign::refund_cipher_key(key).as_bytes()).ok()?;
-    let cipher = PaddedBlockDecryptingKey::ecb_pkcs7(cipher).ok()?;
+    decrypt(sign::refund_cipher_key(key).as_bytes(), req_info)
+}
+
+/// The same with the cipher's own 32 bytes; `None` also for a key of another length.
+pub fn decrypt(cipher_key: &[u8], base64: &str) -> Option<Vec<u8>> {
+    let mut bytes = STANDARD.decode(base64).ok()?;
+    let cipher =
+        PaddedBlockDecryptingKey::ecb_pkcs7(UnboundCipherKey::new(&AES_256, cipher_key).ok()?).ok()?;
     Some(cipher.decrypt(&mut bytes, DecryptionContext::None).ok()?.to_vec())
 }
 

@@ -127,6 +127,13 @@ impl Server {
         Answer::of(request.send().await.unwrap()).await
     }
 
+    /// A callback about a refund to this process.
+    pub async fn notify_refund(&self, body: impl Into<Vec<u8>>) -> Answer {
+        let client = Client::builder().redirect(Policy::none()).no_proxy().build().unwrap();
+        let request = client.post(format!("{}/notify/wechat/refund", self.url)).body(body.into());
+        Answer::of(request.send().await.unwrap()).await
+    }
+
     /// Ends it without warning.
     pub fn crash(&mut self) {
         self.child.kill().unwrap();

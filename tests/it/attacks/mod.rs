@@ -5,7 +5,7 @@
 mod accounts;
 mod admin;
 mod business;
-mod child;
+pub mod child;
 mod config;
 mod effects;
 mod gateway;
@@ -14,6 +14,7 @@ mod notify_http;
 mod orders;
 mod races;
 mod raw;
+mod refunds;
 mod script;
 mod signature;
 mod world;
@@ -80,6 +81,7 @@ const GROUPS: &[(&str, Table)] = &[
     ("CONFIG", config::CASES),
     ("GATEWAY", gateway::CASES),
     ("ADMIN", admin::CASES),
+    ("REFUND", refunds::CASES),
 ];
 
 macro_rules! groups {
@@ -104,6 +106,7 @@ groups! {
     configurations => "CONFIG",
     answers_of_the_gateway => "GATEWAY",
     pages_of_administrators => "ADMIN",
+    refunds_of_payments => "REFUND",
 }
 
 fn catalogue() -> Vec<Case> {
