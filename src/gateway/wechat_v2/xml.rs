@@ -360,6 +360,17 @@ mod tests {
     }
 
     #[test]
+    fn the_limits_themselves_are_within_the_limits() {
+        let long = "x".repeat(8192);
+        check(&long, Ok(&long));
+        check(&format!("{long}x"), Err(XmlFault::TooLarge));
+        let wide = (0..128).map(|i| format!("<f{i}/>")).collect::<String>();
+        assert_eq!(Fields::parse(format!("<xml>{wide}</xml>").as_bytes()).map(|f| f.iter().count()), Ok(128));
+        let named = |length| Fields::parse(format!("<xml><{}/></xml>", "n".repeat(length)).as_bytes());
+        assert_eq!((named(64).is_ok(), named(65)), (true, Err(XmlFault::Name)));
+    }
+
+    #[test]
     fn a_byte_order_mark_and_a_declaration_are_harmless() {
         let body = "\u{FEFF}<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<xml>\n<a>中</a>\n</xml>\n";
         assert_eq!(Fields::parse(body.as_bytes()).unwrap().get("a"), Some("中"));
