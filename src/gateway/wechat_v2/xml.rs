@@ -299,7 +299,7 @@ mod tests {
         check("<![CDATA[ a ]]>", Ok(" a "));
         check("\n 20 \n", Ok("20"));
         check("<![CDATA[a]]]]><![CDATA[>b]]>", Ok("a]]>b"));
-        check("a&amp;b &lt; &#20013; &#x4E2D;", Ok("a&b < 中 中"));
+        check("a&amp;b &lt; &gt; &quot; &apos; &#20013; &#x4E2D;", Ok("a&b < > \" ' 中 中"));
         check("x<![CDATA[y]]>z", Ok("xyz"));
         check("<![CDATA[]]>", Ok(""));
         check("", Ok(""));
