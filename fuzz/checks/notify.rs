@@ -44,6 +44,9 @@ fn judge(gateway: &WechatV2, body: &[u8]) {
     match &notified {
         Notified::Paid(paid) => {
             assert_eq!((verdict, payment.as_ref()), ("paid", Some(&facts(paid))));
+            let claim = paid.claim();
+            let kept_with_attempts = (gateway.provider(), gateway.account(), gateway.environment());
+            assert_eq!((claim.provider, claim.account.to_owned(), claim.environment), kept_with_attempts);
             assert_eq!(paid.payer().map(|payer| payer.as_str()), payer(&read));
             any_change_is_refused(gateway, &fields);
         }

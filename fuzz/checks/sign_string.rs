@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 pub fn check(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut lines = text.split('\n');
-    let (key, pairs) = (lines.next().unwrap_or_default(), lines.filter_map(|line| line.split_once('=')));
+    let key = lines.next().unwrap_or_default();
+    // Enough for any message, and few enough to try a change of each.
+    let pairs = lines.filter_map(|line| line.split_once('=')).take(32);
     let plain: BTreeMap<String, String> =
         pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let Some(api_key) = ApiKey::new(key) else { return };

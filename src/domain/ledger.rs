@@ -104,4 +104,11 @@ mod tests {
             assert_eq!(entry.legs.iter().map(|leg| leg.fen).sum::<i64>(), 0);
         }
     }
+
+    #[test]
+    fn the_gateway_owes_what_the_user_may_spend() {
+        let legs = top_up(7, Provider::Wechat, Fen::new(5000).unwrap());
+        let named = legs.map(|leg| (leg.account.name(), leg.fen));
+        assert_eq!(named, [("gateway:wechat".to_owned(), -5000), ("user:7".to_owned(), 5000)]);
+    }
 }

@@ -356,14 +356,10 @@ mod tests {
         }
     }
 
-    #[test]
-    fn each_refusal_has_a_cause_of_its_own() {
-        let number = OutTradeNo::parse("R1").unwrap();
-        let paid_by = TransactionId::parse("T1").unwrap();
-        let other = TransactionId::parse("T2").unwrap();
-        let order = Order {
+    fn paid_order() -> Order {
+        Order {
             id: 1,
-            out_trade_no: number.clone(),
+            out_trade_no: OutTradeNo::parse("R1").unwrap(),
             user_id: 1,
             goods_name: String::new(),
             amount: Fen::new(100).unwrap(),
@@ -373,14 +369,31 @@ mod tests {
             expires_at: UnixMs(0),
             closed_at: None,
             paid_at: None,
-            transaction_id: Some(paid_by.clone()),
+            transaction_id: TransactionId::parse("T1"),
             settled_by: None,
             late: false,
             refund: Fen::ZERO,
             refunds: 0,
-        };
+        }
+    }
+
+    #[test]
+    fn an_order_can_be_paid_until_it_is_paid_or_closed_or_its_time_is_up() {
+        let paid = Order { expires_at: UnixMs(100), ..paid_order() };
+        let open = Order { status: Status::Created, transaction_id: None, ..paid.clone() };
+        let closed = Order { closed_at: Some(UnixMs(1)), ..open.clone() };
+        assert_eq!((paid.is_paid(), open.is_paid()), (true, false));
+        assert!(open.is_payable(UnixMs(99)) && !open.is_payable(UnixMs(100)));
+        assert!(!paid.is_payable(UnixMs(99)) && !closed.is_payable(UnixMs(99)));
+    }
+
+    #[test]
+    fn each_refusal_has_a_cause_of_its_own() {
+        let paid_by = TransactionId::parse("T1").unwrap();
+        let other = TransactionId::parse("T2").unwrap();
+        let order = paid_order();
         let attempt = Attempt {
-            out_trade_no: number,
+            out_trade_no: order.out_trade_no.clone(),
             order_id: 1,
             channel: Channel::WechatJsapi,
             account: "1:wx".to_owned(),
@@ -422,5 +435,44 @@ mod tests {
         );
         let unpaid = Order { status: Status::Created, transaction_id: None, ..order.clone() };
         assert_eq!(explain(good, Some((&attempt, &unpaid))), Settled::Refused(Refusal::TransactionReused));
+    }
+
+    #[test]
+    fn the_books_and_the_forms_know_these_very_words() {
+        assert_eq!(Provider::Wechat.as_str(), "wechat");
+        assert_eq!((Status::Created.number(), Status::Paid.number()), (0, 1));
+        assert_eq!(Channel::WechatJsapi.as_str(), "wechat_jsapi");
+        assert_eq!(Channel::parse("wechat_jsapi"), Some(Channel::WechatJsapi));
+        for (environment, word) in [(Environment::Live, "live"), (Environment::Simulator, "simulator")] {
+            assert_eq!((environment.as_str(), Environment::parse(word)), (word, Some(environment)));
+        }
+        let words = ["notify", "query", "sweep", "admin"];
+        for (source, word) in Source::ALL.into_iter().zip(words) {
+            assert_eq!((source.as_str(), Source::parse(word)), (word, Some(source)));
+        }
+        assert_eq!((Channel::parse(""), Environment::parse("test"), Source::parse("me")), (None, None, None));
+    }
+
+    #[test]
+    fn each_outcome_says_whether_it_credits_and_whether_somebody_must_look() {
+        let outcomes = [
+            (Settled::Now, "ok", false, true),
+            (Settled::Already, "duplicate", false, false),
+            (Settled::Late, "late_payment", true, true),
+            (Settled::SecondPayment, "second_payment", true, false),
+            (Settled::Refused(Refusal::UnknownOrder), "unknown_order", true, false),
+            (Settled::Refused(Refusal::AmountMismatch), "amount_mismatch", true, false),
+            (Settled::Refused(Refusal::CurrencyMismatch), "currency_mismatch", true, false),
+            (Settled::Refused(Refusal::ChannelMismatch), "channel_mismatch", true, false),
+            (Settled::Refused(Refusal::AccountMismatch), "account_mismatch", true, false),
+            (Settled::Refused(Refusal::EnvironmentMismatch), "environment_mismatch", true, false),
+            (Settled::Refused(Refusal::TransactionReused), "transaction_reused", true, false),
+        ];
+        for (settled, verdict, needs_work, credited) in outcomes {
+            assert_eq!(
+                (settled.verdict(), settled.needs_work(), settled.credited()),
+                (verdict, needs_work, credited)
+            );
+        }
     }
 }

@@ -392,3 +392,25 @@ pub trait Gateway: Send + Sync {
     fn refund_notified(&self, notify: Notify<'_>) -> RefundNotified;
     fn ack(&self, ack: Ack) -> AckReply;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rejection_says_whether_it_is_evidence_and_whether_somebody_must_look() {
+        for (rejection, verdict, evidence, work) in [
+            (Rejection::Malformed, "malformed", false, false),
+            (Rejection::CommFail, "comm_fail", false, false),
+            (Rejection::BadSign, "bad_sign", false, false),
+            (Rejection::AppidMismatch, "appid_mismatch", false, true),
+            (Rejection::MchIdMismatch, "mch_id_mismatch", false, true),
+            (Rejection::Incomplete, "incomplete", true, true),
+        ] {
+            assert_eq!(
+                (rejection.verdict(), rejection.is_evidence(), rejection.needs_work()),
+                (verdict, evidence, work)
+            );
+        }
+    }
+}

@@ -475,3 +475,20 @@ async fn a_sign_type_that_the_account_does_not_use_is_not_believed_even_when_the
     assert_eq!(shop.verdicts().await, ["bad_sign"]);
     assert!(!shop.order(&number).await.is_paid());
 }
+
+#[actix_web::test]
+async fn every_outcome_is_counted_and_one_that_somebody_must_look_at_raises_an_alert() {
+    let shop = Shop::open().await;
+    let number = shop.user("ann").await.top_up("50").await;
+    shop.simulator.pay(&number).unwrap();
+    let genuine = shop.simulator.signed_notify(&number, &[]);
+    let less = shop.simulator.signed_notify(&number, &[("total_fee", "4999")]);
+    for (body, verdict, alerts) in
+        [(less, "amount_mismatch", 1), (genuine.clone(), "ok", 0), (genuine, "duplicate", 0)]
+    {
+        shop.notify(body).await;
+        let metrics = &shop.app.metrics;
+        assert_eq!(metrics.settled.with_label_values(&["notify", verdict]).get(), 1, "{verdict}");
+        assert_eq!(metrics.alerts.with_label_values(&[verdict]).get(), alerts, "{verdict}");
+    }
+}

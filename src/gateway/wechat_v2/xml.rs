@@ -310,7 +310,7 @@ mod tests {
         check("<![CDATA[ a ]]>", Ok(" a "));
         check("\n 20 \n", Ok("20"));
         check("<![CDATA[a]]]]><![CDATA[>b]]>", Ok("a]]>b"));
-        check("a&amp;b &lt; &#20013; &#x4E2D;", Ok("a&b < 中 中"));
+        check("a&amp;b &lt; &gt; &quot; &apos; &#20013; &#x4E2D;", Ok("a&b < > \" ' 中 中"));
         check("x<![CDATA[y]]>z", Ok("xyz"));
         check("<![CDATA[]]>", Ok(""));
         check("", Ok(""));
@@ -368,6 +368,17 @@ mod tests {
             assert_eq!(Fields::parse(body.as_bytes()), Err(*fault), "{}", body.get(..60).unwrap_or(body));
         }
         assert_eq!(Fields::parse(b"\xFF\xFE<xml/>"), Err(XmlFault::Encoding));
+    }
+
+    #[test]
+    fn the_limits_themselves_are_within_the_limits() {
+        let long = "x".repeat(8192);
+        check(&long, Ok(&long));
+        check(&format!("{long}x"), Err(XmlFault::TooLarge));
+        let wide = (0..128).map(|i| format!("<f{i}/>")).collect::<String>();
+        assert_eq!(Fields::parse(format!("<xml>{wide}</xml>").as_bytes()).map(|f| f.iter().count()), Ok(128));
+        let named = |length| Fields::parse(format!("<xml><{}/></xml>", "n".repeat(length)).as_bytes());
+        assert_eq!((named(64).is_ok(), named(65)), (true, Err(XmlFault::Name)));
     }
 
     #[test]
