@@ -119,7 +119,15 @@ async fn bad_end(world: &mut World) -> Outcome {
 }
 
 async fn parallel_refunds(world: &mut World) -> Outcome {
-    let shop = o3(world, "1").await;
+    let shop = world.open().await;
+    let ann = shop.user("ann").await;
+    // Her balance would bear all of them: only the payment does not.
+    world.subject = ann.top_up("1").await;
+    for number in [world.subject.clone(), ann.top_up("100").await] {
+        shop.simulator.pay(&number).unwrap();
+    }
+    shop.deliver().await;
+    world.mark().await;
     let made = join_all((0..20).map(|_| shop.refund(&world.subject, "0.60"))).await;
     let accepted = made.iter().filter(|made| made.is_ok()).count();
     let refused =
