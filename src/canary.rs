@@ -45,8 +45,13 @@ canaries! {
     NoAnswerEndsAsking,
     CloseWithoutAsking,
     NoOwnerCheck,
+    RefundUnlocked,
+    NewRefundNumber,
+    ProcessingIsRefunded,
     /// A defect this program had: an attempt read as never sent is closed though somebody is sending it.
     UnsentByMemory,
+    /// Another one: what has expired by our clock alone is taken for expired at the gateway.
+    OurClockIsRight,
 }
 
 #[cfg(feature = "canaries")]

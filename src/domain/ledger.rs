@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_gateway_owes_what_the_user_may_spend() {
-        let legs = top_up(7, Provider::Wechat, Fen::new(5000).unwrap());
+        let legs = Entry::top_up(1, 7, Provider::Wechat, Fen::new(5000).unwrap()).legs;
         let named = legs.map(|leg| (leg.account.name(), leg.fen));
         assert_eq!(named, [("gateway:wechat".to_owned(), -5000), ("user:7".to_owned(), 5000)]);
     }

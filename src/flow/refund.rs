@@ -67,6 +67,8 @@ async fn ask(app: &App, refund: &Refund) -> Result<(), FlowError> {
         return Ok(());
     }
     let gateway = app.gateway(refund.provider);
+    #[cfg(feature = "canaries")]
+    let refund = &wrong::number(app, refund)?;
     let request = gateway.refund(refund, &app.clock.stamp()?);
     let (asked, outcome) = match app.http.send(&request).await {
         Err(error) => (RefundAsked::Unknown { code: error.to_string() }, "no_answer"),
@@ -223,4 +225,21 @@ fn paced(db: &mut Db, refund: &Refund, now: UnixMs) -> Result<UnixMs, StoreError
     // Farther than a minute only by a clock that was set back since.
     let free = last.map(|last| last.plus_ms(PACE_MS)).filter(|free| free.since(now) <= PACE_MS);
     Ok(free.map_or(now, |free| free.max(now)))
+}
+
+#[cfg(feature = "canaries")]
+mod wrong {
+    //! What a wrong version of asking again would do.
+
+    use super::*;
+    use crate::canary::{self, Canary};
+
+    /// A new number for the second request: a second refund.
+    pub(super) fn number(app: &App, refund: &Refund) -> Result<Refund, FlowError> {
+        let mut refund = refund.clone();
+        if refund.asked > 0 && canary::sings(Canary::NewRefundNumber) {
+            refund.out_refund_no = app.clock.out_refund_no()?;
+        }
+        Ok(refund)
+    }
 }

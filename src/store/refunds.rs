@@ -296,6 +296,19 @@ pub fn any_reserved(db: &mut Db, payment: &TransactionId) -> Result<bool, StoreE
     Ok(diesel::select(diesel::dsl::exists(reserved)).get_result(db)?)
 }
 
+/// What of this payment is reserved for refunds or has gone back, in fen, whatever work items they hang on.
+///
+/// # Errors
+/// The database.
+pub fn reserved_of_payment(db: &mut Db, payment: &TransactionId) -> Result<i64, StoreError> {
+    let gone = RefundState::ALL.iter().filter(|state| !state.is_reserved()).map(|state| state.as_str());
+    Ok(refunds::table
+        .filter(refunds::transaction_id.eq(payment.as_str()))
+        .filter(refunds::state.ne_all(gone))
+        .select(sql::<BigInt>("CAST(COALESCE(SUM(amount_fen), 0) AS BIGINT)"))
+        .first(db)?)
+}
+
 /// Whether the gateway may know a refund of ours of a payment with this number. One it refused is none.
 ///
 /// # Errors

@@ -171,9 +171,9 @@ impl From<RefundError> for WebError {
             RefundError::TooMuch(left) => {
                 WebError::Unprocessable(format!("这笔付款最多还能退 {} 元。没有任何改动。", left.yuan()))
             }
-            RefundError::BadReason => {
-                WebError::Unprocessable("请填写退款原因，1 至 80 个字，用户会看到。".to_owned())
-            }
+            RefundError::BadReason => WebError::Unprocessable(
+                "请填写退款原因，1 至 26 个汉字，不要表情符号，用户会看到。".to_owned(),
+            ),
             RefundError::BadIntent => {
                 WebError::BadRequest("表单已失效，没有退款。请返回订单页，重新打开退款页。")
             }

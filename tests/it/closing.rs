@@ -18,7 +18,10 @@ use shouyin::{
     gateway::wechat_v2::WechatV2,
     jobs,
     simulator::{TradeState, faults::Scenario},
-    store::pending::{self, Turn},
+    store::{
+        events::{self, Event, EventKind},
+        pending::{self, Turn},
+    },
 };
 
 const TWO_HOURS_MS: i64 = 2 * 3600 * 1000;
@@ -219,6 +222,27 @@ async fn what_the_page_wishes_while_we_ask_is_not_forgotten_with_the_answer() {
     let later = now.plus_secs(110);
     shop.app.store.write(move |db| pending::ask_again(db, &attempt, lease, later)).await.unwrap();
     assert_eq!(shop.app.store.read(pending::backlog).await.unwrap(), (1, Some(now.plus_secs(2))));
+}
+
+#[actix_web::test]
+async fn an_order_that_was_asked_about_for_days_still_tells_how_it_ended() {
+    let shop = Shop::open().await;
+    let (_, number) = ordered(&shop).await;
+    let (id, at) = (shop.order(&number).await.id, shop.clock.now());
+    let event = move |kind| Event { at, kind, detail: String::new() };
+    let kept = shop.app.store.write(move |db| {
+        for _ in 0..300 {
+            events::insert(db, id, &event(EventKind::Query))?;
+        }
+        for _ in 0..300 {
+            events::insert(db, id, &event(EventKind::Close))?;
+        }
+        events::insert(db, id, &event(EventKind::Credit))?;
+        events::of_order(db, id)
+    });
+    let kept: Vec<EventKind> = kept.await.unwrap().into_iter().map(|event| event.kind).collect();
+    assert_eq!((kept[199], kept[200], kept[299]), (EventKind::Query, EventKind::Close, EventKind::Close));
+    assert_eq!(kept[300..], [EventKind::Credit]);
 }
 
 #[actix_web::test]

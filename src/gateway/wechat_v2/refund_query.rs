@@ -8,6 +8,7 @@ use super::{
     xml::Fields,
 };
 use crate::{
+    canary::{self, Canary},
     domain::{money::Fen, refund::Refund},
     gateway::{RefundNews, RefundStanding, Request, Response, Stamp, Untrusted, VerifiedRefund},
 };
@@ -47,6 +48,7 @@ pub fn read(account: &Account, answer: &Response, refund: &Refund) -> Result<Ref
     let status = of_group("refund_status").ok_or(Untrusted::Incomplete("refund_status"))?;
     let standing = match status {
         "SUCCESS" => RefundStanding::Success,
+        "PROCESSING" if canary::sings(Canary::ProcessingIsRefunded) => RefundStanding::Success,
         "PROCESSING" => RefundStanding::Processing,
         "CHANGE" => RefundStanding::Abnormal,
         "REFUNDCLOSE" => RefundStanding::Closed,
