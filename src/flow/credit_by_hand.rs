@@ -1,6 +1,6 @@
 //! Crediting by hand a payment that fits no order: only after the gateway, asked again, says it was made.
 
-use super::FlowError;
+use super::{FlowError, query};
 use crate::{
     app::App,
     domain::{
@@ -9,7 +9,7 @@ use crate::{
         order::{Refusal, Settled, Source},
         user::User,
     },
-    gateway::{Trade, VerifiedPayment},
+    gateway::VerifiedPayment,
     store::{
         Db, StoreError, attempts,
         audit_log::{self, Act},
@@ -113,7 +113,7 @@ pub async fn credit(app: &App, actor: &User, wish: Wish) -> Result<String, Credi
     if gateway.account() != payment.account || gateway.environment() != payment.environment {
         return Err(CreditError::OtherAccount);
     }
-    let (verified, body) = confirm(app, &payment).await?;
+    let (verified, body) = query::confirm(app, &payment).await?.map_err(CreditError::NotConfirmed)?;
     let notice = Notice {
         id: app.clock.ordered_id().map_err(FlowError::from)?,
         received_at: app.clock.now().0,
@@ -166,26 +166,6 @@ fn prepare(
         },
     };
     Ok(owner.map(|owner| (payment, owner)).ok_or(CreditError::NoSuchUser))
-}
-
-/// The gateway's verified word that this payment was made, with the reply it came in.
-async fn confirm(app: &App, payment: &UncreditedPayment) -> Result<(VerifiedPayment, Vec<u8>), CreditError> {
-    let gateway = app.gateway(payment.provider);
-    let stamp = app.clock.stamp().map_err(FlowError::from)?;
-    let request = gateway.query_payment(&payment.transaction_id, &stamp);
-    let (said, outcome) = match app.http.send(&request).await {
-        Err(error) => (Err(error.to_string()), "no_answer"),
-        Ok(answer) => match gateway.payment(&answer, &payment.out_trade_no) {
-            Err(untrusted) => (Err(untrusted.to_string()), "untrusted"),
-            Ok(Trade::Paid(verified)) => (Ok((verified, answer.body)), "paid"),
-            Ok(Trade::Pending { state }) => (Err(state), "pending"),
-            Ok(Trade::Closed { state }) => (Err(state), "closed"),
-            Ok(Trade::NotFound) => (Err("ORDERNOTEXIST".to_owned()), "not_found"),
-            Ok(Trade::Refunded) => (Err("REFUND".to_owned()), "refunded"),
-        },
-    };
-    app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
-    said.map_err(CreditError::NotConfirmed)
 }
 
 async fn write(

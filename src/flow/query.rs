@@ -12,14 +12,14 @@ use crate::{
         time::UnixMs,
     },
     failpoint::{self, Failpoint},
-    gateway::Trade,
+    gateway::{Trade, VerifiedPayment},
     store::{
         Db, StoreError, attempts,
         events::{self, Event, EventKind},
         pending::{self, Lease, Turn},
         refunds,
         settlement::REFUNDED_ELSEWHERE,
-        work_items::{self, Matter},
+        work_items::{self, Matter, UncreditedPayment},
     },
 };
 
@@ -221,4 +221,30 @@ pub fn described(asked: &Asked) -> String {
         Asked::Foreign => "not asked, made for another merchant account".to_owned(),
         Asked::Unknown(reason) => format!("no usable answer, {reason}"),
     }
+}
+
+/// Asks about a payment that credited nobody: the gateway's verified word that it was made, with the reply it came
+/// in, or what it said instead.
+///
+/// # Errors
+/// No random bytes.
+pub async fn confirm(
+    app: &App,
+    payment: &UncreditedPayment,
+) -> Result<Result<(VerifiedPayment, Vec<u8>), String>, FlowError> {
+    let gateway = app.gateway(payment.provider);
+    let request = gateway.query_payment(&payment.transaction_id, &app.clock.stamp()?);
+    let (said, outcome) = match app.http.send(&request).await {
+        Err(error) => (Err(error.to_string()), "no_answer"),
+        Ok(answer) => match gateway.payment(&answer, &payment.out_trade_no) {
+            Err(untrusted) => (Err(untrusted.to_string()), "untrusted"),
+            Ok(Trade::Paid(verified)) => (Ok((verified, answer.body)), "paid"),
+            Ok(Trade::Pending { state }) => (Err(state), "pending"),
+            Ok(Trade::Closed { state }) => (Err(state), "closed"),
+            Ok(Trade::NotFound) => (Err("ORDERNOTEXIST".to_owned()), "not_found"),
+            Ok(Trade::Refunded) => (Err("REFUND".to_owned()), "refunded"),
+        },
+    };
+    app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
+    Ok(said)
 }

@@ -1,7 +1,7 @@
 //! Asking for a refund: its amount is reserved and everything written down before the gateway hears of it, and a
 //! large one waits for a second administrator.
 
-use super::{FlowError, refund::look};
+use super::{FlowError, query, refund::look};
 use crate::{
     app::App,
     canary::{self, Canary},
@@ -75,6 +75,9 @@ pub enum RefundError {
     OtherAccount,
     #[error("this payment was credited to a user")]
     Credited,
+    /// What the gateway said instead.
+    #[error("the gateway does not confirm this payment: {0}")]
+    NotConfirmed(String),
     #[error("no client certificate is configured: WECHAT_CERT_PEM and WECHAT_KEY_PEM")]
     NoCertificate,
     #[error("the one who asks for a refund cannot approve it, and it is decided once")]
@@ -129,6 +132,9 @@ pub async fn request(app: &App, actor: &User, wish: Wish) -> Result<Refund, Refu
     if !app.http.can_show_certificate() {
         return Err(RefundError::NoCertificate);
     }
+    if let Payment::OfWorkItem(id) = wish.payment {
+        confirm(app, id).await?;
+    }
     let number = app.clock.out_refund_no().map_err(FlowError::NoEntropy)?;
     let desk = Desk {
         actor: actor.username.clone(),
@@ -145,6 +151,27 @@ pub async fn request(app: &App, actor: &User, wish: Wish) -> Result<Refund, Refu
     let id = written.id;
     let refund = app.store.read(move |db| refunds::by_id(db, id)).await?;
     Ok(refund.unwrap_or(written))
+}
+
+/// A message said that this payment was made; before money is sent back for it, the gateway itself is asked. Once
+/// a part of it is being refunded it answers REFUND, and was asked before.
+async fn confirm(app: &App, work_item_id: i64) -> Result<(), RefundError> {
+    let item = app.store.read(move |db| work_items::by_id(db, work_item_id)).await?;
+    let Some((item, payment)) = item.and_then(|item| item.payment().map(|payment| (item, payment))) else {
+        return Err(RefundError::NotFound);
+    };
+    let gateway = app.gateway(payment.provider);
+    if gateway.account() != payment.account || gateway.environment() != payment.environment {
+        return Err(RefundError::OtherAccount);
+    }
+    if item.refunds > 0 {
+        return Ok(());
+    }
+    let (verified, _) = query::confirm(app, &payment).await?.map_err(RefundError::NotConfirmed)?;
+    if *verified.transaction_id() != payment.transaction_id || verified.amount() != payment.amount {
+        return Err(RefundError::NotConfirmed(format!("a payment of {}", verified.amount())));
+    }
+    Ok(())
 }
 
 /// Everything about a request but the wish, so that one transaction can decide.

@@ -204,6 +204,9 @@ impl From<RefundError> for WebError {
             RefundError::NotYours => WebError::Conflict(
                 "这笔退款已经有人决定过，或者是你自己申请的，需要另一位管理员来决定。没有任何改动。",
             ),
+            RefundError::NotConfirmed(_) => WebError::Conflict(
+                "微信现在没有确认这笔付款（查不到、没有付成、已退款或与通知不符）。没有退款；请稍后再试，或在商户平台核对。",
+            ),
             RefundError::Flow(error) => WebError::Flow(error),
         }
     }
