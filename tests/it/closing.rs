@@ -16,7 +16,10 @@ use shouyin::{
     gateway::Gateway,
     gateway::wechat_v2::WechatV2,
     simulator::{TradeState, faults::Scenario},
-    store::pending,
+    store::{
+        events::{self, EventKind},
+        pending,
+    },
 };
 
 const TWO_HOURS_MS: i64 = 2 * 3600 * 1000;
@@ -33,6 +36,13 @@ async fn other_phone(shop: &Shop) -> Browser {
     assert_eq!(phone.log_in("ann", PASSWORD).await.status, 303);
     phone.go_to_wechat_and_back().await;
     phone
+}
+
+/// What closing wrote into the story of an order.
+async fn closings(shop: &Shop, number: &str) -> Vec<String> {
+    let id = shop.order(number).await.id;
+    let story = shop.app.store.read(move |db| events::of_order(db, id)).await.unwrap();
+    story.into_iter().filter(|event| event.kind == EventKind::Close).map(|event| event.detail).collect()
 }
 
 async fn open_pay_page(user: &Browser, number: &str) -> crate::harness::Answer {
@@ -64,6 +74,29 @@ async fn an_open_trade_is_closed_by_query_closeorder_query_in_this_order() {
     assert_eq!(shop.calls(&number), ["unifiedorder", "orderquery", "closeorder", "orderquery"]);
     assert_eq!(shop.simulator.trade(&number).unwrap().state, TradeState::Closed);
     assert!(shop.order(&number).await.closed_at.is_some());
+    let told = [format!("closeorder {number}: SUCCESS"), "closed: not paid in time".to_owned()];
+    assert_eq!(closings(&shop, &number).await, told);
+}
+
+#[actix_web::test]
+async fn a_number_wechat_does_not_know_is_closed_once_a_late_request_could_not_make_it_payable() {
+    let mut shop = Shop::open().await;
+    let user = shop.user("ann").await;
+    shop.cut_off().await;
+    assert_eq!(user.try_top_up("50").await.status, 503, "asked, and nothing arrived");
+    shop.reconnect();
+    let orders = user.get_json("/orders").await.json();
+    let number = orders["orders"][0]["out_trade_no"].as_str().unwrap();
+    let order = shop.order(number).await;
+    shop.clock.advance_ms(TWO_HOURS_MS - 1);
+    let unknown = Closed::Unknown("ORDERNOTEXIST".to_owned());
+    assert_eq!(close::close_order(&shop.app, &order, Source::Sweep).await.unwrap(), unknown);
+    assert_eq!(shop.order(number).await.closed_at, None);
+    shop.clock.advance_ms(1);
+    assert_eq!(close::close_order(&shop.app, &order, Source::Sweep).await.unwrap(), Closed::Closed);
+    assert!(shop.order(number).await.closed_at.is_some());
+    let told = format!("closeorder {number}: ORDERNOTEXIST");
+    assert_eq!(closings(&shop, number).await, [told.as_str(), &told, "closed: not paid in time"]);
 }
 
 #[actix_web::test]
