@@ -5,7 +5,7 @@ use crate::harness::{Browser, PASSWORD, Shop, WECHAT, nowhere};
 use futures_util::FutureExt;
 use shouyin::{
     domain::{
-        ids::Openid,
+        ids::{Openid, OutTradeNo},
         money::Fen,
         order::{Channel, Source},
     },
@@ -173,6 +173,19 @@ async fn the_second_origin_is_used_when_the_first_cannot_be_connected_to() {
     shop.simulator.pay(&number).unwrap();
     assert_eq!(user.status(&number).await["paid"], true);
     assert_eq!(shop.calls(&number), ["unifiedorder", "orderquery"]);
+}
+
+#[actix_web::test]
+async fn the_right_to_ask_is_given_once_a_while_and_says_how_often_it_was_given_before() {
+    let shop = Shop::open().await;
+    let (_, number) = ordered(&shop).await;
+    let number = OutTradeNo::parse(&number).unwrap();
+    for (wait_ms, given) in [(0, Some(0)), (1999, None), (1, Some(1)), (2000, Some(2)), (0, None)] {
+        shop.clock.advance_ms(wait_ms);
+        let (number, now) = (number.clone(), shop.clock.now());
+        let claimed = shop.app.store.write(move |db| pending::claim(db, &number, now, 2000)).await.unwrap();
+        assert_eq!(claimed, given, "{wait_ms} ms later");
+    }
 }
 
 #[actix_web::test]
