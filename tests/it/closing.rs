@@ -5,7 +5,7 @@ use crate::harness::{Browser, PASSWORD, START, Shop, WECHAT, nowhere};
 use futures_util::{FutureExt, future::join_all};
 use shouyin::{
     domain::{
-        ids::Openid,
+        ids::{Openid, OutTradeNo},
         money::Fen,
         order::{Channel, Source},
     },
@@ -40,6 +40,13 @@ async fn other_phone(shop: &Shop) -> Browser {
     phone
 }
 
+/// What closing wrote into the story of an order.
+async fn closings(shop: &Shop, number: &str) -> Vec<String> {
+    let id = shop.order(number).await.id;
+    let story = shop.app.store.read(move |db| events::of_order(db, id)).await.unwrap();
+    story.into_iter().filter(|event| event.kind == EventKind::Close).map(|event| event.detail).collect()
+}
+
 async fn open_pay_page(user: &Browser, number: &str) -> crate::harness::Answer {
     user.get(&format!("/orders/{number}/pay")).await
 }
@@ -69,6 +76,29 @@ async fn an_open_trade_is_closed_by_query_closeorder_query_in_this_order() {
     assert_eq!(shop.calls(&number), ["unifiedorder", "orderquery", "closeorder", "orderquery"]);
     assert_eq!(shop.simulator.trade(&number).unwrap().state, TradeState::Closed);
     assert!(shop.order(&number).await.closed_at.is_some());
+    let told = [format!("closeorder {number}: SUCCESS"), "closed: not paid in time".to_owned()];
+    assert_eq!(closings(&shop, &number).await, told);
+}
+
+#[actix_web::test]
+async fn a_number_wechat_does_not_know_is_closed_once_a_late_request_could_not_make_it_payable() {
+    let mut shop = Shop::open().await;
+    let user = shop.user("ann").await;
+    shop.cut_off().await;
+    assert_eq!(user.try_top_up("50").await.status, 503, "asked, and nothing arrived");
+    shop.reconnect();
+    let orders = user.get_json("/orders").await.json();
+    let number = orders["orders"][0]["out_trade_no"].as_str().unwrap();
+    let order = shop.order(number).await;
+    shop.clock.advance_ms(TWO_HOURS_MS - 1);
+    let unknown = Closed::Unknown("ORDERNOTEXIST".to_owned());
+    assert_eq!(close::close_order(&shop.app, &order, Source::Sweep).await.unwrap(), unknown);
+    assert_eq!(shop.order(number).await.closed_at, None);
+    shop.clock.advance_ms(1);
+    assert_eq!(close::close_order(&shop.app, &order, Source::Sweep).await.unwrap(), Closed::Closed);
+    assert!(shop.order(number).await.closed_at.is_some());
+    let told = format!("closeorder {number}: ORDERNOTEXIST");
+    assert_eq!(closings(&shop, number).await, [told.as_str(), &told, "closed: not paid in time"]);
 }
 
 #[actix_web::test]
@@ -145,6 +175,19 @@ async fn the_second_origin_is_used_when_the_first_cannot_be_connected_to() {
     shop.simulator.pay(&number).unwrap();
     assert_eq!(user.status(&number).await["paid"], true);
     assert_eq!(shop.calls(&number), ["unifiedorder", "orderquery"]);
+}
+
+#[actix_web::test]
+async fn the_right_to_ask_is_given_once_a_while_and_says_how_often_it_was_given_before() {
+    let shop = Shop::open().await;
+    let (_, number) = ordered(&shop).await;
+    let number = OutTradeNo::parse(&number).unwrap();
+    for (wait_ms, given) in [(0, Some(0)), (1999, None), (1, Some(1)), (2000, Some(2)), (0, None)] {
+        shop.clock.advance_ms(wait_ms);
+        let (number, now) = (number.clone(), shop.clock.now());
+        let claimed = shop.app.store.write(move |db| pending::claim(db, &number, now, 2000)).await.unwrap();
+        assert_eq!(claimed, given, "{wait_ms} ms later");
+    }
 }
 
 #[actix_web::test]

@@ -46,7 +46,10 @@ fn every_target_has_its_binary_and_its_corpus() {
         .map(|file| file.trim_end_matches(".rs").to_owned())
         .collect();
     assert_eq!(binaries, targets);
+    let manifest = fs::read_to_string(corpora().join("../Cargo.toml")).unwrap();
     for target in &targets {
+        let bin = format!("name = \"{target}\"\npath = \"fuzz_targets/{target}.rs\"\n");
+        assert!(manifest.contains(&bin), "{target} is not built");
         let source = fs::read_to_string(corpora().join(format!("../fuzz_targets/{target}.rs"))).unwrap();
         assert!(source.contains(&format!("checks::{target}::check(data)")), "{target}.rs runs other checks");
     }
