@@ -192,6 +192,8 @@ async fn the_right_to_ask_is_given_once_a_while_and_says_how_often_it_was_given_
 async fn the_sweep_keeps_its_timetable_and_ends_when_wechat_has_closed_the_trade() {
     let shop = Shop::open().await;
     let (_, number) = ordered(&shop).await;
+    let first = shop.clock.now().plus_ms(10_000);
+    assert_eq!(shop.app.store.read(pending::backlog).await.unwrap(), (1, Some(first)));
     let mut now = 0;
     for (asked, at) in [10, 30, 60, 120, 300, 600, 1800, 5400, 9000].into_iter().enumerate() {
         shop.clock.advance_ms(at * 1000 - 1 - now);
