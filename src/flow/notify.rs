@@ -254,7 +254,7 @@ async fn reject(
                 notices::insert_rejected(db, &notice)?;
             }
             match number.filter(|_| rejection != Rejection::Malformed) {
-                Some(number) => pending::hurry(db, &number, now, HURRY_GAP_MS).map(|_| ()),
+                Some(number) => pending::hurry(db, &number, now, HURRY_GAP_MS),
                 None => Ok(()),
             }
         })

@@ -127,7 +127,7 @@ impl World {
         let clock = Clock::simulated(START, seed);
         let dice = Dice(clock.clone());
         // An odd seed has no clerks: the worlds of before refunds existed stay what they were.
-        let swarm = Arc::new(Swarm::draw(&dice, seed % 2 == 0));
+        let swarm = Arc::new(Swarm::draw(&dice, seed.is_multiple_of(2)));
         let weather = Arc::new(Weather::default());
         let disk = FaultyDisk { dice: dice.clone(), swarm: swarm.clone(), weather: weather.clone() };
         let store = Store::in_memory(Arc::new(disk))?;

@@ -109,7 +109,7 @@ pub fn ask_at(db: &mut Db, number: &OutTradeNo, next_at: UnixMs) -> Result<(), S
 ///
 /// # Errors
 /// The database.
-pub fn hurry(db: &mut Db, number: &OutTradeNo, now: UnixMs, gap_ms: i64) -> Result<bool, StoreError> {
+pub fn hurry(db: &mut Db, number: &OutTradeNo, now: UnixMs, gap_ms: i64) -> Result<(), StoreError> {
     let calm = pending::table
         .filter(pending::out_trade_no.eq(number.as_str()))
         .filter(pending::next_at.gt(now.0))
@@ -120,7 +120,8 @@ pub fn hurry(db: &mut Db, number: &OutTradeNo, now: UnixMs, gap_ms: i64) -> Resu
                 // Asked in the future: the clock was set back.
                 .or(pending::asked_at.gt(now.0)),
         );
-    Ok(diesel::update(calm).set(pending::next_at.eq(now.0)).execute(db)? == 1)
+    diesel::update(calm).set(pending::next_at.eq(now.0)).execute(db)?;
+    Ok(())
 }
 
 /// No more asking.
