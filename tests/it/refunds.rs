@@ -8,13 +8,17 @@ use shouyin::{
         ids::OutTradeNo,
         ledger::Account,
         money::Fen,
-        order::Provider,
+        order::{Claim, Provider},
         refund::{Refund, RefundState},
     },
     flow::request_refund::{self, Payment, RefundError, Wish},
     jobs,
     simulator::{RefundStatus, Scenario},
-    store::refunds::{self, NewRefund},
+    store::{
+        Db,
+        refunds::{self, NewRefund},
+        work_items::{self, Matter},
+    },
 };
 
 const MINUTE: i64 = 60;
@@ -509,6 +513,53 @@ async fn a_second_payment_goes_back_without_touching_any_balance() {
     assert_eq!(ledger(&shop).await, before);
     assert_eq!(shop.simulator.refunded_total_fen(), 5000);
     assert_eq!(work(&shop).await, Vec::<String>::new());
+}
+
+#[actix_web::test]
+async fn a_payment_told_of_by_two_items_goes_back_once() {
+    let shop = Shop::open_with(|config| config.refund_second_admin_above = Fen::ZERO).await;
+    let first = paid_twice(&shop).await;
+    let (item, now) = (shop.work_items().await.remove(0), shop.clock.now());
+    let open_another = move |db: &mut Db| {
+        let payment = item.payment().unwrap();
+        let claim = Claim {
+            provider: payment.provider,
+            account: &payment.account,
+            environment: payment.environment,
+            transaction_id: &payment.transaction_id,
+            amount: payment.amount,
+            currency: "CNY",
+        };
+        let matter = Matter {
+            kind: "unknown_order",
+            out_trade_no: payment.out_trade_no.as_str(),
+            transaction_id: payment.transaction_id.as_str(),
+            payment: Some(claim),
+            ..Matter::default()
+        };
+        work_items::open_once(db, matter, now)
+    };
+    assert!(shop.app.store.write(open_another).await.unwrap());
+    let second = shop.work_items().await.iter().map(|item| item.id).find(|id| *id != first).unwrap();
+    let ask = |id, intent| shop.ask_refund("boss", Payment::OfWorkItem(id), "50", intent);
+    // It waits for a second administrator, so WeChat has not heard of it.
+    assert_eq!(ask(first, "first-form").await.unwrap().state, RefundState::Waiting);
+    let again = ask(second, "second-form").await;
+    assert!(matches!(again, Err(RefundError::TooMuch(Fen::ZERO))), "{again:?}");
+}
+
+#[actix_web::test]
+async fn a_payment_that_only_a_message_knows_is_not_sent_back_and_the_true_one_credits() {
+    let shop = Shop::open().await;
+    let number = shop.user("ann").await.top_up("50").await;
+    shop.notify(shop.simulator.signed_notify(&number, &[("total_fee", "1")])).await;
+    assert_eq!(work(&shop).await, ["amount_mismatch"]);
+    let item = shop.work_items().await.remove(0).id;
+    let asked = shop.ask_refund("boss", Payment::OfWorkItem(item), "0.01", "first-form").await;
+    assert!(matches!(asked, Err(RefundError::NotConfirmed(_))), "{asked:?}");
+    shop.simulator.pay(&number).unwrap();
+    shop.deliver().await;
+    assert!(shop.order(&number).await.is_paid());
 }
 
 #[actix_web::test]
