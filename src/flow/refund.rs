@@ -19,7 +19,7 @@ use crate::{
 /// One request holds the right to ask this long: its own time limit and a little.
 const CLAIM_MS: i64 = 10_000;
 /// Queries of one refund are at least this far apart, whoever asks.
-pub const QUERY_GAP_MS: i64 = 2_000;
+const QUERY_GAP_MS: i64 = 2_000;
 
 /// Takes the next step with an unfinished refund: asks for it, or asks what became of it.
 ///
