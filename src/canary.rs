@@ -68,6 +68,12 @@ pub fn sings(canary: Canary) -> bool {
     SINGING.get() == Some(canary) || EVERYWHERE.get() == Some(&canary)
 }
 
+/// Whether any wrong version is in force on this thread.
+#[cfg(feature = "canaries")]
+pub fn any_sings() -> bool {
+    SINGING.get().is_some() || EVERYWHERE.get().is_some()
+}
+
 /// Never: the feature `canaries` is off.
 #[cfg(not(feature = "canaries"))]
 pub const fn sings(_: Canary) -> bool {

@@ -20,8 +20,6 @@ pub(super) async fn run(source: &Source) -> Result<(), CliError> {
     }
     match breaches.len() {
         0 => Ok(()),
-        broken => {
-            Err(CliError::Failed(format!("{broken} rules of {} do not hold", database.path().display())))
-        }
+        broken => Err(CliError::Failed(format!("{broken} rules of {} do not hold", database))),
     }
 }

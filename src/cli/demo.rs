@@ -116,7 +116,7 @@ fn bind_near(first: u16) -> Result<TcpListener, CliError> {
 
 /// Deletes the demo's own files and nothing else. A demo that is running is not pulled from under its feet.
 fn reset(folder: &Path, database: &Database) -> Result<(), CliError> {
-    if database.path().exists() {
+    if database.file().is_some_and(Path::exists) {
         drop(Store::open(database)?);
     }
     for name in ["shouyin.db", "shouyin.db-wal", "shouyin.db-shm", "shouyin.db.lock", "keys.json"] {
@@ -153,7 +153,7 @@ fn print_links(app: &App, simulator: &str, setup: Option<&str>) {
     if let Ok(qr) = QRBuilder::new(format!("{shop}/top-up")).build() {
         println!("{}", qr.to_str());
     }
-    println!("  数据 data in {}, 按 Ctrl-C 停止 stops\n", app.config.database.path().display());
+    println!("  数据 data in {}, 按 Ctrl-C 停止 stops\n", app.config.database);
 }
 
 /// Two users and a handful of orders in every state, made through the real flows.

@@ -11,6 +11,6 @@ use crate::{
 pub(super) fn run(source: &Source) -> Result<(), CliError> {
     let database = Config::read_database(source)?;
     Store::open(&database)?;
-    println!("{} is up to date", database.path().display());
+    println!("{} is up to date", database);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The only reader of the environment: every variable typed, checked at start, and refused by name.
 
 mod certificate;
+mod database;
 mod origin;
 mod source;
 mod variables;
@@ -11,15 +12,12 @@ use crate::{
 };
 pub use certificate::ClientCertificate;
 use certificate::Unfit;
+pub use database::{Database, PostgresUrl};
 use ipnet::IpNet;
 pub use origin::PublicUrl;
 use secrecy::{ExposeSecret, SecretString};
 pub use source::Source;
-use std::{
-    fmt,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{fmt, net::SocketAddr, path::PathBuf};
 pub use variables::{LATER, VARIABLES, Variable};
 
 /// What every simulator key begins with. `serve` refuses such keys, so play money stays play money.
@@ -46,12 +44,6 @@ pub struct Config {
     pub top_up: TopUpLimits,
     /// Refunds of one payment that sum to more than this need a second administrator.
     pub refund_second_admin_above: Fen,
-}
-
-/// Where the books are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Database {
-    Sqlite(PathBuf),
 }
 
 /// Where each kind of request goes: origins without a trailing slash, first choice first.
@@ -231,26 +223,6 @@ impl Config {
     /// The address WeChat calls with a refund's result.
     pub fn refund_notify_url(&self) -> String {
         format!("{}/notify/wechat/refund", self.public_url)
-    }
-}
-
-impl Database {
-    /// # Errors
-    /// Anything but `sqlite:PATH`.
-    pub fn parse(url: &str) -> Result<Database, &'static str> {
-        match url.split_once(':') {
-            Some(("sqlite", path)) if !path.is_empty() && !path.starts_with("//") && !path.contains('?') => {
-                Ok(Database::Sqlite(PathBuf::from(path)))
-            }
-            Some(("postgres" | "postgresql", _)) => Err("PostgreSQL is not in this version yet"),
-            _ => Err("not a database this program knows"),
-        }
-    }
-
-    pub fn path(&self) -> &Path {
-        match self {
-            Database::Sqlite(path) => path,
-        }
     }
 }
 

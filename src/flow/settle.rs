@@ -1,12 +1,14 @@
 //! The one door for money: callback, query, sweep and administrator all end here.
 
 use super::FlowError;
+#[cfg(feature = "canaries")]
+use crate::store::settlement;
 use crate::{
     app::App,
     canary::{self, Canary},
     domain::order::{Settled, Source},
     gateway::{Ack, VerifiedPayment},
-    store::{notices::Notice, settlement},
+    store::{notices::Notice, settlement::Settling},
 };
 
 /// The message that brought a payment, as it arrived.
@@ -32,16 +34,19 @@ pub async fn settle(
     let notice = notice(app, &payment, source, evidence)?;
     let acks = Acks::of(app, &payment, source);
     let (now, number) = (app.clock.now(), payment.out_trade_no().clone());
+    let reply = Box::new(move |settled: &Settled| acks.text(settled));
     #[cfg(feature = "canaries")]
-    let apart = (payment.clone(), notice.clone());
-    let settlement = app
-        .store
-        .write(move |db| settlement::settle(db, &payment, source, notice, &|settled| acks.text(settled), now))
-        .await?;
+    let apart = Settling {
+        payment: payment.clone(),
+        source,
+        notice: notice.clone(),
+        reply: Box::new(|_| String::new()),
+        now,
+    };
+    let settlement = app.store.settle(Settling { payment, source, notice, reply, now }).await?;
     #[cfg(feature = "canaries")]
     if canary::sings(Canary::CreditApart) && settlement.settled.credited() {
-        let write = move |db: &mut _| settlement::wrong::credit_apart(db, &apart.0, &apart.1, source, now);
-        app.store.write(write).await?;
+        app.store.write(move |db| settlement::wrong::credit_apart(db, &apart)).await?;
     }
     report(app, &settlement.settled, source, number.as_str());
     if let Some(order) = &settlement.order_number {

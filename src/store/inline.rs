@@ -2,11 +2,12 @@
 //! thread, each write is still a transaction of its own, and a `Disk` may spoil either.
 
 use super::{
-    Db, SQLITE_MIGRATIONS, StoreError, connect, open_error,
-    writer::{begin, finish, roll_back},
+    Db, StoreError, settle_together,
+    settlement::{self, Settlement, Settling},
+    sqlite,
+    writer::{Company, begin, finish, roll_back},
 };
 use diesel::Connection;
-use diesel_migrations::MigrationHarness;
 use futures_util::future::BoxFuture;
 use std::{
     path::Path,
@@ -31,8 +32,8 @@ pub(super) struct Inline {
 impl Inline {
     pub(super) fn open(disk: Arc<dyn Disk>) -> Result<Inline, StoreError> {
         let path = Path::new(":memory:");
-        let mut db = connect(path)?;
-        db.run_pending_migrations(SQLITE_MIGRATIONS).map_err(|error| open_error(path, error))?;
+        let mut db = sqlite::connect(path)?;
+        sqlite::migrate(&mut db, path)?;
         Ok(Inline { db: Arc::new(Mutex::new(db)), disk })
     }
 
@@ -56,6 +57,16 @@ impl Inline {
         result
     }
 
+    pub(super) async fn settle(&self, settling: Settling) -> Result<Settlement, StoreError> {
+        self.disk.before(true).await?;
+        let result = self.at_once(|db| match transaction(db, |db| together(db, &settling))? {
+            Some(settlement) => Ok(settlement),
+            None => transaction(db, |db| settlement::settle(db, &settling)),
+        });
+        self.disk.after(true).await?;
+        result
+    }
+
     /// No time passes and nothing goes wrong.
     pub(super) fn at_once<T>(&self, query: impl FnOnce(&mut Db) -> T) -> T {
         query(&mut self.db.lock().unwrap_or_else(PoisonError::into_inner))
@@ -67,11 +78,15 @@ fn transaction<T>(
     db: &mut Db,
     change: impl FnOnce(&mut Db) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    begin(db)?;
+    begin(db, Company::Nobody)?;
     let done = db.transaction(change);
     if let Err(error) = finish(db) {
         roll_back(db);
         return Err(StoreError::NotCommitted(error.to_string()));
     }
     done
+}
+
+fn together(db: &mut Db, settling: &Settling) -> Result<Option<Settlement>, StoreError> {
+    Ok(settle_together::settle(db, &[settling])?.pop().flatten())
 }

@@ -37,19 +37,31 @@ pub struct Settlement {
     pub order_number: Option<String>,
 }
 
-/// Settles a verified payment. `notice` is the message that brought it, without its verdict and
-/// reply; `reply` makes the answer that belongs to an outcome.
+/// A verified payment on its way into the books.
+pub struct Settling {
+    pub payment: VerifiedPayment,
+    pub source: Source,
+    /// The message that brought it, without its verdict and reply.
+    pub notice: Notice,
+    /// The answer that belongs to an outcome, kept with the message.
+    pub reply: Box<dyn Fn(&Settled) -> String + Send>,
+    pub now: UnixMs,
+}
+
+impl Settling {
+    /// What the story of the order says when it is credited.
+    pub(super) fn step(&self) -> String {
+        format!("+{} {} {}", self.payment.amount(), self.source.as_str(), self.payment.trade_type())
+    }
+}
+
+/// Settles one payment, whatever there is to say about it. `settle_together` is the short way for the plain case.
 ///
 /// # Errors
 /// The database; then nothing was written, the notice neither.
-pub fn settle(
-    db: &mut Db,
-    payment: &VerifiedPayment,
-    source: Source,
-    mut notice: Notice,
-    reply: &dyn Fn(&Settled) -> String,
-    now: UnixMs,
-) -> Result<Settlement, StoreError> {
+pub(super) fn settle(db: &mut Db, settling: &Settling) -> Result<Settlement, StoreError> {
+    let Settling { payment, source, now, .. } = settling;
+    let (source, now, mut notice) = (*source, *now, settling.notice.clone());
     let flipped = flip(db, payment, source, now)?;
     let (settled, order_number) = match &flipped {
         Flip::Done(order) => {
@@ -66,12 +78,12 @@ pub fn settle(
     #[cfg(feature = "canaries")]
     let settled = wrong::told(settled);
     notice.verdict = settled.verdict().to_owned();
-    notice.reply = reply(&settled);
+    notice.reply = (settling.reply)(&settled);
     notices::insert(db, &notice)?;
     if let Flip::Done(order) = &flipped
         && !canary::sings(Canary::CreditApart)
     {
-        credit(db, payment, order, &notice, source, now)?;
+        credit(db, settling, order, &notice)?;
     }
     if settled.needs_work() {
         let credited = settled.credited();
@@ -187,18 +199,12 @@ fn flip(db: &mut Db, payment: &VerifiedPayment, source: Source, now: UnixMs) -> 
     }
 }
 
-fn credit(
-    db: &mut Db,
-    payment: &VerifiedPayment,
-    order: &FlippedOrder,
-    notice: &Notice,
-    source: Source,
-    now: UnixMs,
-) -> Result<(), StoreError> {
+fn credit(db: &mut Db, settling: &Settling, order: &FlippedOrder, notice: &Notice) -> Result<(), StoreError> {
+    let Settling { payment, now, .. } = settling;
+    let now = *now;
     let entry = Entry::top_up(order.id, order.user_id, payment.provider(), payment.amount());
     ledger::insert(db, &entry, Some(&notice.id), now)?;
-    let detail = format!("+{} {} {}", payment.amount(), source.as_str(), payment.trade_type());
-    events::insert(db, order.id, &Event { at: now, kind: EventKind::Credit, detail })?;
+    events::insert(db, order.id, &Event { at: now, kind: EventKind::Credit, detail: settling.step() })?;
     let number = payment.out_trade_no().as_str();
     if work_items::exists(db, REFUNDED_ELSEWHERE, number)? {
         // The money had gone back before we heard that it came: the credit is to be looked at.
@@ -259,20 +265,15 @@ pub mod wrong {
     ///
     /// # Errors
     /// The database.
-    pub fn credit_apart(
-        db: &mut Db,
-        payment: &VerifiedPayment,
-        notice: &Notice,
-        source: Source,
-        now: UnixMs,
-    ) -> Result<(), StoreError> {
-        let Some((_, order)) = attempts::with_order(db, payment.out_trade_no())? else { return Ok(()) };
+    pub fn credit_apart(db: &mut Db, settling: &Settling) -> Result<(), StoreError> {
+        let found = attempts::with_order(db, settling.payment.out_trade_no())?;
+        let Some((_, order)) = found else { return Ok(()) };
         let order = FlippedOrder {
             id: order.id,
             out_trade_no: order.out_trade_no.as_str().to_owned(),
             user_id: order.user_id,
             closed_at: None,
         };
-        credit(db, payment, &order, notice, source, now)
+        credit(db, settling, &order, &settling.notice)
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::{
     time::UnixMs,
     user::{Role, User},
 };
-use diesel::prelude::*;
+use diesel::{Connection, prelude::*};
 
 #[derive(Queryable)]
 pub(super) struct UserRow {
@@ -35,16 +35,16 @@ pub fn insert(
     role: Role,
     now: UnixMs,
 ) -> Result<Option<i64>, StoreError> {
-    let inserted = diesel::insert_into(users::table)
-        .values((
+    // In a savepoint: a name that is taken must not spoil the transaction around it.
+    let inserted: Result<i64, StoreError> = db.transaction(|db| {
+        let inserted = diesel::insert_into(users::table).values((
             users::username.eq(name.as_str()),
             users::password_hash.eq(password_hash),
             users::role.eq(role.as_str()),
             users::created_at.eq(now.0),
-        ))
-        .returning(users::id)
-        .get_result(db)
-        .map_err(StoreError::from);
+        ));
+        Ok(inserted.returning(users::id).get_result(db)?)
+    });
     match inserted {
         Err(error) if error.is_unique_violation() => Ok(None),
         other => other.map(Some),

@@ -1,8 +1,17 @@
-//! The one writer: takes whatever has queued, gives each change a savepoint, commits them as one
-//! durable transaction, and only then answers. It never waits for more to come.
+//! The writer: takes whatever has queued and commits it as a durable transaction, and only then answers. Settlements
+//! go first, as a set; whatever is not plainly 0 → 1, and every other change, gets a savepoint of its own in a second
+//! transaction. It never waits for more to come.
 
-use super::{Db, StoreError};
-use crate::failpoint::{self, Failpoint};
+use super::{
+    Db, StoreError, postgres,
+    queue::{Answer, Batch, Change, Queue, Waiting},
+    settle_together,
+    settlement::{self, Settlement, Settling},
+};
+use crate::{
+    config::PostgresUrl,
+    failpoint::{self, Failpoint},
+};
 use diesel::{
     Connection,
     connection::{AnsiTransactionManager, TransactionManager},
@@ -12,11 +21,7 @@ use std::{
     io,
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -24,34 +29,52 @@ use tokio::sync::{oneshot, watch};
 
 /// WeChat waits 5 s for an answer; after 3 s it is told to come again.
 const DEADLINE: Duration = Duration::from_secs(3);
-const QUEUE: usize = 4096;
-const BATCH: usize = 256;
+/// A server that is gone is looked for so often and so long before a batch is given up: another may take over.
+const RECONNECTS: u32 = 20;
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Told whether the batch was committed; then answers its caller.
-type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-type Job = Box<dyn FnOnce(&mut Db) -> Answer + Send>;
-
-/// The sending end of the queue.
+/// The sending end of the queue. The thread ends when the last clone is dropped.
 #[derive(Clone)]
 pub(super) struct Writer {
-    queue: SyncSender<Job>,
-    waiting: Arc<AtomicUsize>,
+    queue: Arc<Sender>,
     /// Closed when the writing thread ends, however it ends.
     thread: watch::Receiver<()>,
 }
 
+struct Sender(Arc<Queue>);
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Ends the queue with the thread that empties it.
+struct Receiver(Arc<Queue>);
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
 impl Writer {
-    /// Starts the writing thread. It ends when the last `Writer` is dropped, or when the disk fails a COMMIT.
-    pub(super) fn start(db: Db) -> io::Result<Writer> {
-        let (queue, jobs) = sync_channel(QUEUE);
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let counter = waiting.clone();
+    /// Starts the writing thread on `db`; `server` is where to connect again when the connection is lost. It ends
+    /// with the last `Writer`, or when the disk under a file fails a COMMIT.
+    pub(super) fn start(db: Db, server: Option<PostgresUrl>) -> io::Result<Writer> {
+        let queue = Arc::new(Queue::default());
+        let receiver = Receiver(queue.clone());
         let (running, thread) = watch::channel(());
         thread::Builder::new().name("writer".to_owned()).spawn(move || {
             let _running = running;
-            run(db, &jobs, &counter);
+            let mut hand = Hand { db, server };
+            while let Some(batch) = receiver.0.take() {
+                if hand.work(batch).is_break() {
+                    return;
+                }
+            }
         })?;
-        Ok(Writer { queue, waiting, thread })
+        Ok(Writer { queue: Arc::new(Sender(queue)), thread })
     }
 
     /// Waits until the writing thread has ended: nothing can be written any more.
@@ -66,90 +89,204 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&mut Db) -> Result<T, StoreError> + Send + 'static,
     {
-        let (sender, receiver) = oneshot::channel();
-        let job: Job = Box::new(move |db| {
+        let (caller, answer) = oneshot::channel();
+        self.queue.0.change(Box::new(move |db| {
             let done = db.transaction(change);
-            Box::new(move |committed| {
-                // A caller who no longer listens has been told to ask again.
-                let _ = sender.send(committed.and(done));
-            })
-        });
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        if self.queue.try_send(job).is_err() {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(StoreError::Busy);
-        }
-        match tokio::time::timeout(DEADLINE, receiver).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) | Err(_) => Err(StoreError::Busy),
-        }
+            // A caller who no longer listens has been told to ask again.
+            Box::new(move |committed| drop(caller.send(committed.and(done))))
+        }))?;
+        in_time(answer).await
+    }
+
+    pub(super) async fn settle(&self, settling: Settling) -> Result<Settlement, StoreError> {
+        let (caller, answer) = oneshot::channel();
+        self.queue.0.settle(Waiting { settling, caller })?;
+        in_time(answer).await
     }
 
     pub(super) fn queue_percent(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed).saturating_mul(100) / QUEUE
+        self.queue.0.percent()
     }
 }
 
-fn run(mut db: Db, jobs: &Receiver<Job>, waiting: &AtomicUsize) {
-    while let Ok(first) = jobs.recv() {
-        let mut batch = vec![first];
-        batch.extend(jobs.try_iter().take(BATCH.saturating_sub(1)));
-        waiting.fetch_sub(batch.len(), Ordering::Relaxed);
-        if commit_together(&mut db, batch).is_break() {
-            // Whoever still waits in the queue is answered with `Busy`.
-            return;
+async fn in_time<T>(answer: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+    match tokio::time::timeout(DEADLINE, answer).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) | Err(_) => Err(StoreError::Busy),
+    }
+}
+
+/// Who else may change the books of a server during a transaction. A file has one writer anyway.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Company {
+    Nobody,
+    /// Other instances that settle as a set: such transactions read and write nothing but what they lock.
+    Settlements,
+}
+
+/// The writing thread's hold on the books.
+struct Hand {
+    db: Db,
+    server: Option<PostgresUrl>,
+}
+
+impl Hand {
+    /// Breaks when nothing can be written any more.
+    fn work(&mut self, batch: Batch) -> ControlFlow<()> {
+        let rest = if batch.settlements.is_empty() { vec![] } else { self.settle(batch.settlements)? };
+        let changes: Vec<Change> = rest.into_iter().map(one_by_one).chain(batch.changes).collect();
+        if changes.is_empty() { ControlFlow::Continue(()) } else { self.commit_together(changes) }
+    }
+
+    /// Settles what is plainly 0 → 1 and gives back the rest, of which nothing is written yet.
+    fn settle(&mut self, waiting: Vec<Waiting>) -> ControlFlow<(), Vec<Waiting>> {
+        if let Err(error) = self.begin(Company::Settlements) {
+            tracing::error!(%error, "cannot begin to settle: {error}");
+            // Dropping them answers every caller with `Busy`: nothing was written.
+            return ControlFlow::Continue(vec![]);
         }
-    }
-}
-
-/// Breaks when the disk has failed the COMMIT. What it could not sync it may have dropped from memory and
-/// call clean: a second COMMIT would succeed without it. Only a new process, which reads the file anew,
-/// knows again what is there.
-fn commit_together(db: &mut Db, batch: Vec<Job>) -> ControlFlow<()> {
-    if let Err(error) = begin(db) {
-        tracing::error!(%error, "cannot begin a transaction: {error}");
-        // Dropping the jobs answers every caller with `Busy`: nothing was written.
-        return ControlFlow::Continue(());
-    }
-    let mut answers = Vec::with_capacity(batch.len());
-    for job in batch {
-        match catch_unwind(AssertUnwindSafe(|| job(db))) {
-            Ok(answer) if inside_batch(db) => answers.push(answer),
-            Ok(answer) => {
-                // A full disk or a broken one: SQLite has undone the whole batch by itself.
-                answers.push(answer);
+        let settlings: Vec<&Settling> = waiting.iter().map(|waiting| &waiting.settling).collect();
+        let db = &mut self.db;
+        let settled = catch_unwind(AssertUnwindSafe(|| settle_together::settle(db, &settlings)));
+        let mut settled = match settled {
+            Ok(Ok(settled)) if settled.iter().any(Option::is_some) && inside_batch(db) => settled,
+            Ok(Ok(_)) => {
                 roll_back(db);
-                refuse(answers, "the database undid the batch");
-                return ControlFlow::Continue(());
+                return ControlFlow::Continue(waiting);
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a batch of settlements is taken apart: {error}");
+                roll_back(db);
+                return ControlFlow::Continue(waiting);
             }
             Err(_) => {
-                tracing::error!("a change panicked: the whole batch is rolled back");
+                tracing::error!("settling a batch panicked: it is taken apart");
                 roll_back(db);
-                refuse(answers, "a change in the same batch panicked");
-                return ControlFlow::Continue(());
+                return ControlFlow::Continue(waiting);
             }
-        }
-    }
-    failpoint::pass(Failpoint::WriterBeforeCommit);
-    match finish(db) {
-        Ok(()) => {
+        };
+        settled.resize(waiting.len(), None);
+        failpoint::pass(Failpoint::WriterBeforeCommit);
+        let committed = self.commit();
+        if committed.is_ok() {
             failpoint::pass(Failpoint::WriterAfterCommit);
-            answers.into_iter().for_each(|answer| answer(Ok(())));
-            ControlFlow::Continue(())
         }
-        Err(error) => {
-            tracing::error!(%error, "cannot commit: {error}");
-            roll_back(db);
-            refuse(answers, &error.to_string());
-            if disk_failed(&error) {
-                tracing::error!(
-                    "the disk failed a commit: no more is written, the process has to start again"
-                );
-                return ControlFlow::Break(());
+        let mut rest = vec![];
+        for (waiting, settlement) in waiting.into_iter().zip(settled) {
+            match (settlement, &committed) {
+                (Some(settlement), Ok(())) => drop(waiting.caller.send(Ok(settlement))),
+                // Whether it is settled is not known on a server; the row will tell.
+                (Some(_), Err(_)) => drop(waiting),
+                (None, _) => rest.push(waiting),
             }
-            ControlFlow::Continue(())
+        }
+        match committed {
+            Err(Fault::Disk) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(rest),
         }
     }
+
+    /// Makes all changes in one transaction, each in a savepoint.
+    fn commit_together(&mut self, changes: Vec<Change>) -> ControlFlow<()> {
+        if let Err(error) = self.begin(Company::Nobody) {
+            tracing::error!(%error, "cannot begin a transaction: {error}");
+            // Dropping the changes answers every caller with `Busy`: nothing was written.
+            return ControlFlow::Continue(());
+        }
+        let db = &mut self.db;
+        let mut answers = Vec::with_capacity(changes.len());
+        for change in changes {
+            match catch_unwind(AssertUnwindSafe(|| change(db))) {
+                Ok(answer) if inside_batch(db) => answers.push(answer),
+                Ok(answer) => {
+                    // A full or broken disk, or a lost connection: the database has undone the whole batch by itself.
+                    answers.push(answer);
+                    roll_back(db);
+                    refuse(answers, "the database undid the batch");
+                    return ControlFlow::Continue(());
+                }
+                Err(_) => {
+                    tracing::error!("a change panicked: the whole batch is rolled back");
+                    roll_back(db);
+                    refuse(answers, "a change in the same batch panicked");
+                    return ControlFlow::Continue(());
+                }
+            }
+        }
+        failpoint::pass(Failpoint::WriterBeforeCommit);
+        match self.commit() {
+            Ok(()) => {
+                failpoint::pass(Failpoint::WriterAfterCommit);
+                answers.into_iter().for_each(|answer| answer(Ok(())));
+                ControlFlow::Continue(())
+            }
+            Err(Fault::Refused(reason)) => {
+                refuse(answers, &reason);
+                ControlFlow::Continue(())
+            }
+            // Dropping the answers says `Busy`: nobody knows whether it was written.
+            Err(Fault::Unknown) => ControlFlow::Continue(()),
+            Err(Fault::Disk) => {
+                refuse(answers, "the disk failed a commit");
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// Begins a transaction, on a new connection if the old one is no good.
+    fn begin(&mut self, company: Company) -> Result<(), StoreError> {
+        let first = begin(&mut self.db, company);
+        let (Err(error), Some(server)) = (&first, &self.server) else {
+            return Ok(first?);
+        };
+        tracing::warn!(%error, "connecting to the database again: {error}");
+        let mut tries = RECONNECTS;
+        loop {
+            match postgres::connect(server) {
+                Ok(db) => {
+                    self.db = db;
+                    return Ok(begin(&mut self.db, company)?);
+                }
+                Err(error) if tries == 0 => return Err(error),
+                Err(_) => tries = tries.saturating_sub(1),
+            }
+            thread::sleep(RECONNECT_PAUSE);
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), Fault> {
+        let Err(error) = finish(&mut self.db) else { return Ok(()) };
+        tracing::error!(%error, "cannot commit: {error}");
+        roll_back(&mut self.db);
+        if self.server.is_some() {
+            return Err(Fault::Unknown);
+        }
+        if disk_failed(&error) {
+            tracing::error!("the disk failed a commit: no more is written, the process has to start again");
+            return Err(Fault::Disk);
+        }
+        Err(Fault::Refused(error.to_string()))
+    }
+}
+
+/// Why a COMMIT did not succeed.
+enum Fault {
+    /// Nothing was written.
+    Refused(String),
+    /// The server may have committed and could not say so.
+    Unknown,
+    /// What the disk could not sync it may have dropped from memory and call clean: a second COMMIT would
+    /// succeed without it. Only a new process, which reads the file anew, knows again what is there.
+    Disk,
+}
+
+/// A settlement as a change like any other.
+fn one_by_one(waiting: Waiting) -> Change {
+    let Waiting { settling, caller } = waiting;
+    Box::new(move |db| {
+        let done = db.transaction(|db| settlement::settle(db, &settling));
+        Box::new(move |committed| drop(caller.send(committed.and(done))))
+    })
 }
 
 /// SQLite's words for any error of reading, writing or syncing; Diesel passes no number on. A full disk
@@ -170,32 +307,36 @@ fn refuse(answers: Vec<Answer>, reason: &str) {
 
 /// IMMEDIATE takes the write lock at once: a transaction that reads first and writes later could
 /// otherwise fail half-way, and SQLite does not wait in that case.
-pub(super) fn begin(db: &mut Db) -> Result<(), Error> {
+pub(super) fn begin(db: &mut Db, company: Company) -> Result<(), Error> {
     match db {
         Db::Sqlite(sqlite) => AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE"),
+        Db::Postgres(connection) => {
+            AnsiTransactionManager::begin_transaction_sql(connection, postgres::begin(company))
+        }
     }
 }
 
 pub(super) fn finish(db: &mut Db) -> Result<(), Error> {
     match db {
         Db::Sqlite(sqlite) => AnsiTransactionManager::commit_transaction(sqlite),
+        Db::Postgres(connection) => AnsiTransactionManager::commit_transaction(connection),
     }
 }
 
 /// Still in the batch's own transaction, and only there.
 fn inside_batch(db: &mut Db) -> bool {
-    match db {
-        Db::Sqlite(sqlite) => {
-            let status = AnsiTransactionManager::transaction_manager_status_mut(sqlite);
-            matches!(status.transaction_depth(), Ok(Some(depth)) if depth.get() == 1)
-        }
-    }
+    let status = match db {
+        Db::Sqlite(sqlite) => AnsiTransactionManager::transaction_manager_status_mut(sqlite),
+        Db::Postgres(connection) => AnsiTransactionManager::transaction_manager_status_mut(connection),
+    };
+    matches!(status.transaction_depth(), Ok(Some(depth)) if depth.get() == 1)
 }
 
 /// Also after a panic in the middle of a savepoint: every level is undone.
 pub(super) fn roll_back(db: &mut Db) {
     match db {
         Db::Sqlite(sqlite) => while AnsiTransactionManager::rollback_transaction(sqlite).is_ok() {},
+        Db::Postgres(connection) => while AnsiTransactionManager::rollback_transaction(connection).is_ok() {},
     }
 }
 
@@ -213,7 +354,7 @@ mod tests {
     fn writer() -> Writer {
         let mut sqlite = SqliteConnection::establish(":memory:").unwrap();
         sqlite.batch_execute("CREATE TABLE t (n BIGINT NOT NULL UNIQUE)").unwrap();
-        Writer::start(Db::Sqlite(sqlite)).unwrap()
+        Writer::start(Db::Sqlite(sqlite), None).unwrap()
     }
 
     fn insert(n: i64) -> impl FnOnce(&mut Db) -> Result<(), StoreError> + Send {

@@ -45,7 +45,7 @@ impl Books {
     /// Whatever SQLite says about a file that it cannot read.
     pub fn read(folder: &Path) -> Result<Books, String> {
         let mut db = open(folder)?;
-        let Db::Sqlite(sqlite) = &mut db;
+        let Db::Sqlite(sqlite) = &mut db else { panic!("a file") };
         let lines: Vec<Line> =
             sql_query("PRAGMA integrity_check").load(sqlite).map_err(|error| error.to_string())?;
         let mut faults: Vec<String> =
@@ -83,7 +83,7 @@ fn open(folder: &Path) -> Result<Db, String> {
 
 /// Runs SQL on books that nobody has open, and leaves them in one file.
 pub fn edit(folder: &Path, sql: &str) {
-    let Db::Sqlite(mut sqlite) = open(folder).unwrap();
+    let Db::Sqlite(mut sqlite) = open(folder).unwrap() else { panic!("a file") };
     sqlite.batch_execute(sql).unwrap();
     sqlite.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
 }

@@ -1,6 +1,9 @@
 //! The books by themselves: what the database refuses, what it notices, what survives.
 
-use crate::harness::{Browser, PASSWORD, Shop};
+use crate::{
+    database,
+    harness::{Browser, PASSWORD, Shop},
+};
 use diesel::{RunQueryDsl, sql_query};
 use shouyin::{
     clock::Clock,
@@ -29,7 +32,7 @@ impl Files {
     }
 
     pub fn database(&self) -> Database {
-        Database::Sqlite(self.folder.join("books.db"))
+        database::file(&self.folder)
     }
 }
 

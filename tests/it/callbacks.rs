@@ -439,7 +439,15 @@ async fn when_the_books_cannot_commit_in_time_wechat_is_told_to_come_again() {
     let body = shop.simulator.signed_notify(&number, &[]);
     let (release, held) = std::sync::mpsc::channel::<()>();
     let store = shop.app.store.clone();
-    let stuck = tokio::spawn(async move { store.write(move |_| Ok(held.recv().is_ok())).await });
+    let (enter, entered) = tokio::sync::oneshot::channel();
+    let stuck = tokio::spawn(async move {
+        let hold = move |_: &mut _| {
+            enter.send(()).unwrap();
+            Ok(held.recv().is_ok())
+        };
+        store.write(hold).await
+    });
+    entered.await.unwrap();
     let answer = shop.notify(body.clone()).await;
     let words = fail("TRY AGAIN LATER");
     assert_eq!(said(&answer), (503, "text/xml; charset=utf-8", words.as_str()));

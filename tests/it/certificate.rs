@@ -175,7 +175,7 @@ impl Stage {
         let folder = std::env::temp_dir().join(format!("shouyin-certificate-{}-{name}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         // Nobody writes now, so the file and its log are one state.
-        let books = shop.app.config.database.path();
+        let books = shop.app.config.database.file().unwrap();
         fs::copy(books, folder.join("books.db")).unwrap();
         fs::copy(format!("{}-wal", books.display()), folder.join("books.db-wal")).unwrap();
         Stage { shop, refund, folder, authority: Authority::new() }

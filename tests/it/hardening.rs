@@ -442,7 +442,7 @@ async fn no_insert_or_replace_rewrites_what_is_kept_for_ever() {
 async fn only_this_user_can_read_the_database_files() {
     let files = Files::new();
     let database = files.database();
-    let path = database.path().to_owned();
+    let path = database.file().unwrap().to_owned();
     let shop = Shop::open_with(move |config| config.database = database).await;
     shop.user("ann").await;
     let mut seen = Vec::new();

@@ -1,12 +1,13 @@
 //! A shop with its own books, its own WeChat and its own time. When it closes, the books must hold.
 
+use crate::database;
 use reqwest::{Client, Method, redirect::Policy};
 use secrecy::SecretString;
 use serde_json::Value;
 use shouyin::{
     app::App,
     clock::Clock,
-    config::{Config, Database, Origins, SimulatorKeys},
+    config::{Config, Origins, SimulatorKeys},
     domain::{
         ids::OutTradeNo,
         money::Fen,
@@ -81,7 +82,7 @@ impl Shop {
         let simulator_url = format!("http://{simulator_address}");
         let random = || clock.nonce().unwrap();
         let keys = SimulatorKeys::marked([random(), random(), random()]);
-        let database = Database::Sqlite(folder.join("books.db"));
+        let database = database::fresh(&folder);
         let mut config = Config::for_simulator(&keys, database, address, &simulator_url).unwrap();
         change(&mut config);
         let simulator = Simulator::new(
@@ -323,10 +324,13 @@ impl Drop for Shop {
         for handle in &self.handles {
             drop(handle.stop(false));
         }
-        let (store, folder) = (self.app.store.clone(), self.folder.clone());
+        let (store, folder, books) =
+            (self.app.store.clone(), self.folder.clone(), self.app.config.database.clone());
         let checked = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(store.read(books::breaches)).unwrap()
+            let breaches = runtime.block_on(store.read(books::breaches)).unwrap();
+            database::forget(&books);
+            breaches
         })
         .join();
         std::fs::remove_dir_all(folder).ok();

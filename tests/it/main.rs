@@ -8,6 +8,7 @@ mod callbacks;
 mod certificate;
 mod closing;
 mod corpus;
+mod database;
 mod demo;
 mod exceptions;
 mod hammer;

@@ -236,6 +236,9 @@ pub async fn rows(shop: &Shop, table: &'static str) -> Vec<Value> {
 }
 
 fn all(db: &mut Db, table: &str) -> Result<Vec<OneText>, StoreError> {
+    if let Db::Postgres(_) = db {
+        return Ok(sql_query(format!("SELECT to_json(t)::text AS text FROM {table} t")).load(db)?);
+    }
     let columns = format!("SELECT name AS text FROM pragma_table_info('{table}')");
     let columns: Vec<OneText> = sql_query(columns).load(db)?;
     let pairs: Vec<String> = columns.iter().map(|c| format!("'{0}', {0}", c.text)).collect();

@@ -1,0 +1,117 @@
+//! Books in one SQLite file: the lock that keeps a second process out, and what makes a commit durable.
+
+use super::{
+    Db, StoreError,
+    writer::{Company, begin, roll_back},
+};
+use diesel::{
+    Connection, RunQueryDsl, SqliteConnection, connection::SimpleConnection, sql_query, sql_types::Integer,
+};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+/// Opens the file for writing, makes it if need be, brings it to this version. The lock is held until it is dropped.
+pub(super) fn open(path: &Path) -> Result<(Db, File), StoreError> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(|error| open_error(path, error))?;
+    }
+    let lock = lock(path)?;
+    // Made before SQLite would, so that its permissions are ours; WAL and index inherit them.
+    private_file(path).map_err(|error| open_error(path, error))?;
+    let mut db = connect(path)?;
+    migrate(&mut db, path)?;
+    settle_on_disk(&mut db, path)?;
+    Ok((db, lock))
+}
+
+pub(super) fn migrate(db: &mut Db, path: &Path) -> Result<(), StoreError> {
+    db.run_pending_migrations(MIGRATIONS).map_err(|error| open_error(path, error))?;
+    Ok(())
+}
+
+pub(super) fn connect(path: &Path) -> Result<Db, StoreError> {
+    let name = path.to_str().ok_or_else(|| open_error(path, "the path is not UTF-8"))?;
+    let mut sqlite = SqliteConnection::establish(name).map_err(|error| open_error(path, error))?;
+    // FULL: in WAL mode, NORMAL may lose an acknowledged credit when the power goes.
+    sqlite
+        .batch_execute(
+            "PRAGMA busy_timeout = 2000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+             PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;",
+        )
+        .map_err(|error| open_error(path, error))?;
+    Ok(Db::Sqlite(sqlite))
+}
+
+/// A connection that cannot write, to a file that exists.
+pub(super) fn connect_to_read(path: &Path) -> Result<Db, StoreError> {
+    if !path.exists() {
+        return Err(open_error(path, "there is no such file"));
+    }
+    let mut db = connect(path)?;
+    db.batch_execute("PRAGMA query_only = ON").map_err(|error| open_error(path, error))?;
+    Ok(db)
+}
+
+pub(super) fn open_error(path: &Path, reason: impl ToString) -> StoreError {
+    StoreError::Open { database: path.display().to_string(), reason: reason.to_string() }
+}
+
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let file = private_file(&beside(path, ".lock")).map_err(|error| open_error(path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(open_error(path, error)),
+    }
+}
+
+/// The file that belongs to the books and is named like them with something behind.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// Opens or makes a file that only this user can read: the books hold openids and password hashes.
+fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Makes sure that what this process is going to build on is on the disk. If a sync of the last one failed,
+/// its last commits may be in the system's memory only, where they look as real as any other and no sync
+/// would save them: written once more, they are saved. Only then may they be copied into the file, because
+/// a copy that is broken off is mended from the log.
+fn settle_on_disk(db: &mut Db, path: &Path) -> Result<(), StoreError> {
+    #[derive(diesel::QueryableByName)]
+    struct Checkpoint {
+        #[diesel(sql_type = Integer)]
+        busy: i32,
+    }
+    // Nobody else can change the log meanwhile. SQLite's locks are not on this file, so opening it ends none.
+    begin(db, Company::Nobody)?;
+    let rewritten = fs::canonicalize(path).and_then(|real| rewrite(&beside(&real, "-wal")));
+    roll_back(db);
+    rewritten.map_err(|error| open_error(path, error))?;
+    let checkpoint: Checkpoint = sql_query("PRAGMA wal_checkpoint(FULL)").get_result(db)?;
+    if checkpoint.busy != 0 {
+        tracing::warn!(
+            "somebody reads old books: the write-ahead log could not be copied into the file at start"
+        );
+    }
+    Ok(())
+}
+
+/// Writes a file over with its own bytes and syncs it.
+fn rewrite(path: &Path) -> io::Result<()> {
+    let bytes = fs::read(path)?;
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.write_all_at(&bytes, 0)?;
+    file.sync_all()
+}
