@@ -196,6 +196,13 @@ impl Waiting {
         self.closed.load(Ordering::SeqCst)
     }
 
+    /// The orders that pages wait for.
+    pub fn orders(&self) -> Vec<String> {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.retain(|_, page| Arc::strong_count(page) > 1);
+        pages.keys().cloned().collect()
+    }
+
     /// Wakes every page that waits for this order.
     pub fn wake(&self, out_trade_no: &str) {
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);

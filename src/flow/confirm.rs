@@ -92,6 +92,20 @@ pub async fn status(app: &App, order: Order, wait_secs: u64) -> Result<Order, Fl
     }
 }
 
+/// Wakes the pages here whose order another instance has settled or closed; how many orders that were.
+///
+/// # Errors
+/// The books.
+pub async fn hear_of_others(app: &App) -> Result<usize, FlowError> {
+    let numbers = app.waiting.orders();
+    if numbers.is_empty() {
+        return Ok(0);
+    }
+    let decided = app.store.read(move |db| orders::decided_among(db, &numbers)).await?;
+    decided.iter().for_each(|number| app.waiting.wake(number));
+    Ok(decided.len())
+}
+
 async fn look(app: &App, id: i64, fallback: &Order) -> Result<Order, FlowError> {
     let reload = move |db: &mut crate::store::Db| {
         Ok((orders::by_id(db, id)?, attempts::of_order(db, id)?.into_iter().rfind(|a| a.closed_at.is_none())))

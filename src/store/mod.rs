@@ -63,6 +63,7 @@ struct Threads {
     settlements: Writer,
     changes: Writer,
     readers: r2d2::Pool<Readers>,
+    shared: bool,
     /// Of a file, held until the last clone goes: a second process on it refuses to start.
     _lock: Option<Arc<File>>,
 }
@@ -135,7 +136,8 @@ impl Store {
         lock: Option<Arc<File>>,
     ) -> Result<Store, StoreError> {
         let readers = readers(database)?;
-        Ok(Store(Kind::Threads(Threads { settlements, changes, readers, _lock: lock })))
+        let shared = matches!(database, Database::Postgres(_));
+        Ok(Store(Kind::Threads(Threads { settlements, changes, readers, shared, _lock: lock })))
     }
 
     /// Empty books in memory that live as long as their last clone, without threads. For `prove`.
@@ -207,6 +209,14 @@ impl Store {
         match &self.0 {
             Kind::Threads(threads) => threads.changes.ended().await,
             Kind::Inline(_) => std::future::pending().await,
+        }
+    }
+
+    /// Whether other processes may change these books at the same time.
+    pub fn is_shared(&self) -> bool {
+        match &self.0 {
+            Kind::Threads(threads) => threads.shared,
+            Kind::Inline(_) => false,
         }
     }
 

@@ -159,6 +159,18 @@ pub fn count_open(db: &mut Db, user_id: i64, now: UnixMs) -> Result<i64, StoreEr
         .get_result(db)?)
 }
 
+/// Those of these orders that nobody need wait for any more.
+///
+/// # Errors
+/// The database.
+pub fn decided_among(db: &mut Db, numbers: &[String]) -> Result<Vec<String>, StoreError> {
+    Ok(orders::table
+        .filter(orders::out_trade_no.eq_any(numbers.to_vec()))
+        .filter(orders::paid_at.is_not_null().or(orders::closed_at.is_not_null()))
+        .select(orders::out_trade_no)
+        .load(db)?)
+}
+
 /// Newest first; `before` is the id of the last order already shown.
 ///
 /// # Errors

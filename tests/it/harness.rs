@@ -108,6 +108,23 @@ impl Shop {
         Shop { app, web, simulator, url: format!("http://{address}"), simulator_url, clock, folder, handles }
     }
 
+    /// A second instance of the program with connections of its own on the same books, behind the same address as far as its users know.
+    /// `None` where the books are a file, which one process has for itself.
+    pub fn server_beside(&self) -> Option<Instance> {
+        let config = self.app.config.clone();
+        if config.database.file().is_some() {
+            eprintln!("skipped: SHOUYIN_TEST_POSTGRES names no server for a second instance");
+            return None;
+        }
+        let (listener, address) = listen();
+        let store = Store::open(&config.database).unwrap();
+        let app = App::new(config, store, self.clock.clone()).unwrap();
+        let serving = server::serve(Web::new(app.clone(), None, Box::new(|| true)), listener, 1).unwrap();
+        let handle = serving.handle();
+        tokio::spawn(serving);
+        Some(Instance { app, url: format!("http://{address}"), handle })
+    }
+
     /// A browser nobody is signed in with.
     pub fn browser(&self) -> Browser {
         Browser::new(self.url.clone(), "Mozilla/5.0 (X11; Linux x86_64)")
@@ -319,6 +336,19 @@ pub fn admin_called(name: &str) -> User {
 }
 
 /// After every test: every rule of the books holds.
+/// See `Shop::server_beside`.
+pub struct Instance {
+    pub app: Arc<App>,
+    pub url: String,
+    handle: actix_web::dev::ServerHandle,
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        drop(self.handle.stop(false));
+    }
+}
+
 impl Drop for Shop {
     fn drop(&mut self) {
         for handle in &self.handles {

@@ -14,6 +14,7 @@ mod exceptions;
 mod hammer;
 mod hardening;
 mod harness;
+mod instances;
 mod oauth;
 mod pay_page;
 mod prove;

@@ -143,7 +143,7 @@ impl Filter {
         };
         let search = self.q.trim();
         Ok(Filtered {
-            search: (!search.is_empty()).then(|| search.chars().take(64).collect()),
+            search: (!search.is_empty()).then(|| search.chars().filter(|c| *c != '\0').take(64).collect()),
             state: match self.state.as_str() {
                 "" | "all" => None,
                 "paid" => Some(StateFilter::Paid),

@@ -257,7 +257,8 @@ async fn wrong_state(world: &mut World) -> Outcome {
     world.expect(again.status == 400, again.status);
     let by_bob = bob.get(&hers).await;
     let sessions = rows(&shop, "sessions").await;
-    let whose: Vec<_> = sessions.iter().map(|session| session["user_id"].as_i64().unwrap()).collect();
+    let mut whose: Vec<_> = sessions.iter().map(|session| session["user_id"].as_i64().unwrap()).collect();
+    whose.sort_unstable();
     let nobody = stranger.get("/orders").await.status == 303 && by_bob.status == 400;
     world.holds("no session for another user", nobody && whose == [1, 2], format!("{whose:?}"));
     Ok(())

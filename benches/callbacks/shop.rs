@@ -1,31 +1,25 @@
-//! How long a payment callback takes, over HTTP with durable commits, against the fsync of the same
-//! disk in the same run. `cargo bench --bench callbacks`
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    reason = "a measurement may panic"
-)]
+//! The product under load: a running server on empty books, orders in them, and a genuine callback for each.
 
 use shouyin::{
     app::App,
     clock::Clock,
     config::{Config, Database, SimulatorKeys},
     domain::{
-        ids::{Openid, Username},
+        ids::{Openid, OutTradeNo, Username},
         money::Fen,
-        order::{Attempt, Channel, Environment},
+        order::{Attempt, Channel, Environment, Source},
         user::Role,
     },
-    gateway::wechat_v2::{Account, sign, xml::Fields},
+    flow::settle::{self, Evidence},
+    gateway::{
+        Gateway, Notified, Notify,
+        wechat_v2::{Account, WechatV2, sign, xml::Fields},
+    },
     store::{Store, attempts, books, orders, pending, users},
     web::{Web, server},
 };
 use std::{
-    fs::{self, File},
-    io::Write,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -34,106 +28,93 @@ use tokio::{
     net::TcpStream,
 };
 
-const ORDERS: usize = 6_400;
-const ROUNDS: usize = 5;
-
-fn main() {
-    actix_web::rt::System::new().block_on(async {
-        let folder = PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/bench-callbacks"));
-        println!(
-            "callbacks over HTTP, SQLite, WAL, synchronous=FULL; {ORDERS} orders a round, {ROUNDS} rounds"
-        );
-        println!(
-            "{:>11} {:>10} {:>9} {:>9} {:>9} {:>12} {:>12}",
-            "connections", "per second", "p50 ms", "p99 ms", "fsync ms", "p50 / fsync", "p99 / fsync"
-        );
-        for connections in [1, 16, 64] {
-            let mut rounds: Vec<Round> = Vec::new();
-            for _ in 0..ROUNDS {
-                rounds.push(round(&folder, connections).await);
-            }
-            let median = |of: &dyn Fn(&Round) -> f64| {
-                let mut values: Vec<f64> = rounds.iter().map(of).collect();
-                values.sort_by(f64::total_cmp);
-                values[values.len() / 2]
-            };
-            println!(
-                "{connections:>11} {:>10.0} {:>9.2} {:>9.2} {:>9.3} {:>12.1} {:>12.1}",
-                median(&|r| r.per_second),
-                median(&|r| r.p50),
-                median(&|r| r.p99),
-                median(&|r| r.fsync),
-                median(&|r| r.p50 / r.fsync),
-                median(&|r| r.p99 / r.fsync),
-            );
-        }
-        fs::remove_dir_all(&folder).ok();
-    });
+/// Of order number n; sixteen bytes in digits, so that every client can say it.
+pub fn number(n: usize) -> String {
+    format!("{n:032}")
 }
 
-/// Milliseconds, but for the rate.
-struct Round {
-    per_second: f64,
-    p50: f64,
-    p99: f64,
-    fsync: f64,
+pub fn transaction(n: usize) -> String {
+    format!("4200{n:024}")
 }
 
-async fn round(folder: &Path, connections: usize) -> Round {
-    fs::remove_dir_all(folder).ok();
-    fs::create_dir_all(folder).unwrap();
-    let fsync = fsync_ms(folder);
+/// An app on these books, without a server.
+pub fn open(database: Database) -> Arc<App> {
     let clock = Clock::system();
     let random = || clock.nonce().unwrap();
     let keys = SimulatorKeys::marked([random(), random(), random()]);
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    let database = Database::Sqlite(folder.join("books.db"));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
     let config = Config::for_simulator(&keys, database, address, "http://127.0.0.1:9").unwrap();
     let store = Store::open(&config.database).unwrap();
-    let app = App::new(config, store, clock).unwrap();
-    let orders = if connections == 1 { ORDERS / 8 } else { ORDERS };
-    let requests = Arc::new(prepare(&app, orders).await);
+    App::new(config, store, clock).unwrap()
+}
+
+/// Callbacks a second over HTTP, each once, and the time of each.
+pub async fn over_http(database: Database, orders: usize, connections: usize) -> (f64, Vec<Duration>) {
+    let app = open(database);
+    let bodies = prepare(&app, orders).await;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let requests: Arc<Vec<Vec<u8>>> = Arc::new(bodies.iter().map(|body| request(body)).collect());
     let serving = server::serve(Web::new(app.clone(), None, Box::new(|| true)), listener, 2).unwrap();
     let handle = serving.handle();
     tokio::spawn(serving);
     let started = Instant::now();
-    let mut clients = Vec::new();
-    for client in 0..connections {
-        clients.push(tokio::spawn(replay(address, requests.clone(), client, connections)));
-    }
+    let clients: Vec<_> = (0..connections)
+        .map(|client| tokio::spawn(replay(address, requests.clone(), client, connections)))
+        .collect();
     let mut times = Vec::new();
     for client in clients {
         times.extend(client.await.unwrap());
     }
     let took = started.elapsed();
     handle.stop(false).await;
+    all_credited(&app, orders).await;
+    times.sort_unstable();
+    (orders as f64 / took.as_secs_f64(), times)
+}
+
+/// Settlements a second inside the process, by so many callers.
+pub async fn inside(database: Database, orders: usize, callers: usize) -> f64 {
+    let app = open(database);
+    let bodies = Arc::new(prepare(&app, orders).await);
+    let started = Instant::now();
+    let callers: Vec<_> = (0..callers)
+        .map(|caller| {
+            let (app, bodies, step) = (app.clone(), bodies.clone(), callers);
+            tokio::spawn(async move {
+                let wechat = WechatV2 { account: app.config.wechat.clone() };
+                for body in bodies.iter().skip(caller).step_by(step) {
+                    let Notified::Paid(payment) = wechat.notified(Notify { body: body.as_bytes() }) else {
+                        panic!("a genuine callback");
+                    };
+                    let evidence = Evidence { body: body.clone().into_bytes(), ..Evidence::default() };
+                    settle::settle(&app, payment, Source::Notify, evidence).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let took = started.elapsed();
+    all_credited(&app, orders).await;
+    orders as f64 / took.as_secs_f64()
+}
+
+async fn all_credited(app: &Arc<App>, orders: usize) {
     let broken = app.store.read(books::breaches).await.unwrap();
     assert!(broken.is_empty(), "{broken:?}");
     let totals = app.store.read(|db| orders::totals(db, &orders::Filter::default())).await.unwrap();
     assert_eq!(usize::try_from(totals.paid).unwrap(), orders, "every callback credits its order");
-    times.sort_unstable();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
-    Round { per_second: orders as f64 / took.as_secs_f64(), p50: at(0.5), p99: at(0.99), fsync }
 }
 
-/// Median of 200 appends of 4 KiB, each with fdatasync, on the disk of the books.
-fn fsync_ms(folder: &Path) -> f64 {
-    let mut file = File::create(folder.join("fsync")).unwrap();
-    let mut times: Vec<Duration> = (0..200)
-        .map(|_| {
-            file.write_all(&[7; 4096]).unwrap();
-            let started = Instant::now();
-            file.sync_data().unwrap();
-            started.elapsed()
-        })
-        .collect();
-    times.sort_unstable();
-    times[100].as_secs_f64() * 1000.0
+fn request(body: &str) -> Vec<u8> {
+    let head = "POST /notify/wechat HTTP/1.1\r\nhost: bench\r\ncontent-type: text/xml";
+    format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
 /// Orders of 100 users in the books, and a genuine callback for each.
-async fn prepare(app: &Arc<App>, count: usize) -> Vec<Vec<u8>> {
+pub async fn prepare(app: &Arc<App>, count: usize) -> Vec<String> {
     let now = app.clock.now();
     let user_ids = app
         .store
@@ -147,7 +128,7 @@ async fn prepare(app: &Arc<App>, count: usize) -> Vec<Vec<u8>> {
         })
         .await
         .unwrap();
-    let numbers: Vec<_> = (0..count).map(|_| app.clock.out_trade_no().unwrap()).collect();
+    let numbers: Vec<_> = (0..count).map(|n| OutTradeNo::parse(&number(n)).unwrap()).collect();
     for chunk in numbers.chunks(400) {
         let (chunk, user_ids, notify_url) = (chunk.to_vec(), user_ids.clone(), app.config.notify_url());
         let account = app.config.wechat.name();
@@ -196,8 +177,8 @@ async fn prepare(app: &Arc<App>, count: usize) -> Vec<Vec<u8>> {
     numbers.iter().enumerate().map(|(n, number)| callback(&app.config.wechat, number.as_str(), n)).collect()
 }
 
-fn callback(account: &Account, number: &str, n: usize) -> Vec<u8> {
-    let transaction_id = format!("4200{n:024}");
+fn callback(account: &Account, number: &str, n: usize) -> String {
+    let transaction_id = transaction(n);
     let mut fields: Fields = [
         ("appid", account.appid.as_str()),
         ("mch_id", account.mch_id.as_str()),
@@ -219,12 +200,7 @@ fn callback(account: &Account, number: &str, n: usize) -> Vec<u8> {
     .collect();
     let sign = sign::sign(&fields, &account.key, account.sign_type);
     fields.set("sign", &sign);
-    let body = fields.to_xml();
-    format!(
-        "POST /notify/wechat HTTP/1.1\r\nhost: bench\r\ncontent-type: text/xml\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
+    fields.to_xml()
 }
 
 /// One keep-alive connection sends its share, each callback once, and times every answer.
