@@ -4,9 +4,13 @@ use super::FlowError;
 use crate::{
     app::App,
     canary::{self, Canary},
-    domain::order::{Settled, Source},
+    domain::order::{Refusal, Settled, Source, explain},
     gateway::{Ack, VerifiedPayment},
-    store::{notices::Notice, settlement},
+    store::{
+        Db, StoreError, attempts,
+        notices::{self, Notice},
+        settlement::{self, Settlement},
+    },
 };
 
 /// The message that brought a payment, as it arrived.
@@ -19,7 +23,9 @@ pub struct Evidence {
     pub remote_ip: String,
 }
 
-/// Settles a verified payment and answers after the commit is durable; then wakes the pages that wait.
+/// Settles a verified payment and answers after the commit is durable; then wakes the pages that wait. What an earlier
+/// answer to a query has brought already, and the books have refused for good, is only told again: its work item and
+/// its evidence are there, and the same every minute would bury them.
 ///
 /// # Errors
 /// The books could not take it: nothing was written, and the gateway must be told to come again.
@@ -34,10 +40,21 @@ pub async fn settle(
     let (now, number) = (app.clock.now(), payment.out_trade_no().clone());
     #[cfg(feature = "canaries")]
     let apart = (payment.clone(), notice.clone());
-    let settlement = app
+    let (settlement, known) = app
         .store
-        .write(move |db| settlement::settle(db, &payment, source, notice, &|settled| acks.text(settled), now))
+        .write(move |db| {
+            if source != Source::Notify
+                && let Some(settled) = refused_before(db, &payment)?
+            {
+                return Ok((Settlement { settled, order_number: None }, true));
+            }
+            let reply = |settled: &Settled| acks.text(settled);
+            Ok((settlement::settle(db, &payment, source, notice, &reply, now)?, false))
+        })
         .await?;
+    if known {
+        return Ok(settlement.settled);
+    }
     #[cfg(feature = "canaries")]
     if canary::sings(Canary::CreditApart) && settlement.settled.credited() {
         let write = move |db: &mut _| settlement::wrong::credit_apart(db, &apart.0, &apart.1, source, now);
@@ -48,6 +65,22 @@ pub async fn settle(
         app.waiting.wake(order);
     }
     Ok(settlement.settled)
+}
+
+/// Why this payment credits nobody, if that can never change and an answer of the gateway that says so is kept.
+fn refused_before(db: &mut Db, payment: &VerifiedPayment) -> Result<Option<Settled>, StoreError> {
+    let (number, transaction_id) = (payment.out_trade_no(), payment.transaction_id());
+    let Some((attempt, order)) = attempts::with_order(db, number)? else { return Ok(None) };
+    let settled = explain(payment.claim(), Some((&attempt, &order)));
+    let for_good = match settled {
+        // Everything fits: the books take it, unless it has credited somebody already.
+        Settled::Refused(Refusal::TransactionReused) => settlement::is_credited(db, transaction_id)?,
+        // By facts of the order and of the payment, which stay.
+        Settled::Refused(_) | Settled::SecondPayment => true,
+        Settled::Now | Settled::Already | Settled::Late => false,
+    };
+    let kept = for_good && notices::answer_is_kept(db, number, transaction_id, settled.verdict())?;
+    Ok(kept.then_some(settled))
 }
 
 /// What the gateway is told: received when the message is recorded and nothing can be healed by its coming again.
@@ -92,7 +125,7 @@ impl Acks {
             return Acks { received: String::new(), refused: String::new() };
         }
         let gateway = app.gateway(payment.provider());
-        let refused = ack(&Settled::Refused(crate::domain::order::Refusal::UnknownOrder));
+        let refused = ack(&Settled::Refused(Refusal::UnknownOrder));
         Acks { received: gateway.ack(Ack::Received).body, refused: gateway.ack(refused).body }
     }
 

@@ -9,6 +9,7 @@ mod certificate;
 mod closing;
 mod corpus;
 mod demo;
+mod endings;
 mod exceptions;
 mod hammer;
 mod hardening;
