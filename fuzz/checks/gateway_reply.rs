@@ -13,7 +13,8 @@ use shouyin::{
         time::UnixMs,
     },
     gateway::{
-        Closing, Gateway, Prepaid, Response, Trade, Untrusted, wechat_v2::WechatV2, wechat_v2::xml::Fields,
+        Closing, Gateway, Prepaid, RefundedPayment, Response, Trade, Untrusted, wechat_v2::WechatV2,
+        wechat_v2::xml::Fields,
     },
 };
 
@@ -117,7 +118,16 @@ fn the_trade_is_what_was_said(read: &Message, done: bool, trade: Result<Trade, U
         Ok(Trade::Closed { state: named }) => {
             assert!(state == Some(named.as_str()) && ["CLOSED", "REVOKED"].contains(&named.as_str()));
         }
-        Ok(Trade::Refunded) => assert_eq!(state, Some("REFUND")),
+        Ok(Trade::Refunded { payment }) => {
+            assert_eq!(state, Some("REFUND"));
+            let told = payment.as_ref().map(RefundedPayment::claim);
+            let told = told.map(|paid| (paid.transaction_id.as_str(), paid.amount.get(), paid.currency));
+            let said = read.payment();
+            assert_eq!(
+                told,
+                said.as_ref().map(|p| (p.transaction_id.as_str(), p.amount, p.currency.as_str()))
+            );
+        }
         Ok(Trade::NotFound) => assert!(!done && read.says("err_code", "ORDERNOTEXIST")),
         Ok(Trade::Pending { .. }) => {
             let plain = ["SUCCESS", "REFUND", "CLOSED", "REVOKED"];

@@ -19,7 +19,10 @@ const fn secret(name: &'static str, form: &'static str) -> Variable {
 }
 
 pub const VARIABLES: &[Variable] = &[
-    secret("DATABASE_URL", "sqlite:PATH, such as sqlite:data/shouyin.db, or postgres://USER:PASSWORD@HOST/DATABASE"),
+    secret(
+        "DATABASE_URL",
+        "sqlite:PATH, such as sqlite:data/shouyin.db, or postgres://USER:PASSWORD@HOST/DATABASE",
+    ),
     plain("LISTEN", "an address and port, such as 127.0.0.1:8080"),
     plain(
         "PUBLIC_URL",

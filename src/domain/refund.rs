@@ -13,6 +13,8 @@ pub const MOST_PER_PAYMENT: i32 = 50;
 pub const PACE_MS: i64 = 60_000;
 /// The gateway refunds within a year of the payment, in ms; a day is left for the clocks.
 pub const WINDOW_MS: i64 = 364 * 24 * 3_600_000;
+/// A gateway that was asked too often is left alone this long, in ms (the same page).
+pub const THROTTLED_MS: i64 = 60_000;
 /// "No such refund" proves nothing while a request of ours may still be on its way, in ms.
 pub const SETTLE_DOWN_MS: i64 = 5 * 60_000;
 

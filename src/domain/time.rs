@@ -7,6 +7,12 @@ use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset, format_description::Bor
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMs(pub i64);
 
+/// Nothing is ever put off farther than this, in ms: an hour and a little.
+pub const FARTHEST_MS: i64 = 65 * 60_000;
+/// What lies farther ahead than this was done before the clock was set back, in ms. What lies nearer was done by a
+/// clock that is a little ahead, or by somebody who asked later and was served first.
+pub const SET_BACK_MS: i64 = 60_000;
+
 const COMPACT: &[BorrowedFormatItem<'_>] =
     macros::format_description!("[year][month][day][hour][minute][second]");
 const READABLE: &[BorrowedFormatItem<'_>] =

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     app::App,
     canary::{self, Canary},
-    domain::order::{Attempt, HOUR_MS, Order, Source},
+    domain::order::{Attempt, HOUR_MS, Order, Settled, Source},
     failpoint::{self, Failpoint},
     gateway::Closing,
     store::{
@@ -16,9 +16,6 @@ use crate::{
         orders, pending,
     },
 };
-
-/// An order refunded elsewhere is looked at again after this, in ms: it waits for a person.
-const REFUNDED_RETRY_MS: i64 = 24 * HOUR_MS;
 
 /// Our clock may be so far ahead of the gateway's, in ms: what has expired here may live there.
 const CLOCKS_DIFFER_MS: i64 = 10 * 60_000;
@@ -29,9 +26,9 @@ pub enum Closed {
     Closed,
     /// It was paid and is settled now.
     Paid,
-    /// It was paid and the money went back by another way than ours: neither unpaid nor to be credited
-    /// by us alone. Its work item says so; the order stays as it is.
-    Refunded,
+    /// It was paid, and the payment credits nobody: it was refused, or money of it has gone back. A work item
+    /// says so. Nobody can pay this number again, so it stands in the way of closing its order no longer.
+    Spent,
     /// Made for another account of ours: it stays open until that account is back.
     Foreign,
     /// The gateway did not say plainly: it stays open and is tried again.
@@ -45,11 +42,15 @@ pub enum Closed {
 pub async fn close_order(app: &App, order: &Order, source: Source) -> Result<Closed, FlowError> {
     let id = order.id;
     let open = app.store.read(move |db| attempts::of_order(db, id)).await?;
+    let mut detail = "closed: not paid in time";
     for attempt in open.iter().filter(|attempt| attempt.closed_at.is_none()) {
         match close_attempt(app, attempt, source).await? {
             Closed::Closed => {}
+            Closed::Spent => {
+                detail = "closed: what was paid credited nobody";
+                closed_here(app, attempt).await?;
+            }
             Closed::Paid => return Ok(Closed::Paid),
-            Closed::Refunded => return put_off(app, id, REFUNDED_RETRY_MS, Closed::Refunded).await,
             Closed::Foreign => return put_off(app, id, HOUR_MS, Closed::Foreign).await,
             unknown @ Closed::Unknown(_) => return Ok(unknown),
         }
@@ -60,7 +61,7 @@ pub async fn close_order(app: &App, order: &Order, source: Source) -> Result<Clo
         .write(move |db| {
             let closed = orders::close(db, id, now)?;
             if closed {
-                let detail = "closed: not paid in time".to_owned();
+                let detail = detail.to_owned();
                 events::insert(db, id, &Event { at: now, kind: EventKind::Close, detail })?;
             }
             Ok(closed)
@@ -72,9 +73,13 @@ pub async fn close_order(app: &App, order: &Order, source: Source) -> Result<Clo
         app.waiting.wake(number.as_str());
         return Ok(Closed::Closed);
     }
-    // Somebody paid or closed it between our question and our answer.
+    // Somebody paid or closed it between our question and our answer, or has opened another attempt.
     let order = app.store.read(move |db| orders::by_id(db, id)).await?;
-    Ok(if order.is_some_and(|order| order.is_paid()) { Closed::Paid } else { Closed::Closed })
+    Ok(match order {
+        Some(order) if order.is_paid() => Closed::Paid,
+        Some(order) if order.closed_at.is_none() => Closed::Unknown("another attempt is open".to_owned()),
+        _ => Closed::Closed,
+    })
 }
 
 async fn put_off(app: &App, id: i64, pause_ms: i64, closed: Closed) -> Result<Closed, FlowError> {
@@ -103,10 +108,10 @@ pub async fn close_attempt(app: &App, attempt: &Attempt, source: Source) -> Resu
         Asked::Pending(_) if canary::sings(Canary::NotPaidIsFinal) => {
             return closed_here(app, attempt).await;
         }
+        Asked::Paid(Settled::Refused(_)) | Asked::Refunded(_) => return Ok(Closed::Spent),
         Asked::Paid(_) => return Ok(Closed::Paid),
         Asked::Closed => return Ok(Closed::Closed),
         Asked::Unknown(reason) => return Ok(Closed::Unknown(reason)),
-        Asked::Refunded => return Ok(Closed::Refunded),
         Asked::Foreign => return Ok(Closed::Foreign),
         Asked::Pending(_) | Asked::NotFound => {}
     }
@@ -127,10 +132,10 @@ pub async fn close_attempt(app: &App, attempt: &Attempt, source: Source) -> Resu
 
 async fn confirm(app: &App, attempt: &Attempt, source: Source) -> Result<Closed, FlowError> {
     match query::ask(app, attempt, source).await? {
+        Asked::Paid(Settled::Refused(_)) | Asked::Refunded(_) => Ok(Closed::Spent),
         Asked::Paid(_) => Ok(Closed::Paid),
         Asked::Closed => Ok(Closed::Closed),
         Asked::NotFound => closed_here(app, attempt).await,
-        Asked::Refunded => Ok(Closed::Refunded),
         Asked::Foreign => Ok(Closed::Foreign),
         Asked::Pending(state) => Ok(Closed::Unknown(state)),
         Asked::Unknown(reason) => Ok(Closed::Unknown(reason)),

@@ -12,7 +12,7 @@ use crate::{
         time::UnixMs,
     },
     failpoint::{self, Failpoint},
-    gateway::{Trade, VerifiedPayment},
+    gateway::{RefundedPayment, Trade, VerifiedPayment},
     store::{
         Db, StoreError, attempts,
         events::{self, Event, EventKind},
@@ -37,8 +37,8 @@ pub enum Asked {
     /// Closed at the gateway, unpaid.
     Closed,
     NotFound,
-    /// Paid, and sent back wholly or in part, by us or by another way.
-    Refunded,
+    /// Paid, and sent back wholly or in part, by us or by another way: the payment, if the answer names it.
+    Refunded(Option<RefundedPayment>),
     /// Made for another account of ours: it is not asked about, because "not found" would prove nothing.
     Foreign,
     /// No usable answer. Nothing is known, nothing is changed.
@@ -112,7 +112,7 @@ async fn hear(app: &App, attempt: &Attempt, source: Source) -> Result<Asked, Flo
             Ok(Trade::Pending { state }) => (Asked::Pending(state), "pending"),
             Ok(Trade::Closed { .. }) => (Asked::Closed, "closed"),
             Ok(Trade::NotFound) => (Asked::NotFound, "not_found"),
-            Ok(Trade::Refunded) => (Asked::Refunded, "refunded"),
+            Ok(Trade::Refunded { payment }) => (Asked::Refunded(payment), "refunded"),
         },
     };
     app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
@@ -146,10 +146,16 @@ async fn remember(
                     pending::finish(db, number)
                 }
                 // A refund of our own is followed by its own queries.
-                Asked::Refunded if refunds::any_sent(db, number)? => pending::finish(db, number),
-                Asked::Refunded => {
-                    let out_trade_no = number.as_str();
-                    let matter = Matter { kind: REFUNDED_ELSEWHERE, out_trade_no, ..Matter::default() };
+                Asked::Refunded(_) if refunds::any_sent(db, number)? => pending::finish(db, number),
+                Asked::Refunded(payment) => {
+                    let payment = payment.as_ref().map(RefundedPayment::claim);
+                    let matter = Matter {
+                        kind: REFUNDED_ELSEWHERE,
+                        out_trade_no: number.as_str(),
+                        transaction_id: payment.map_or("", |payment| payment.transaction_id.as_str()),
+                        payment,
+                        ..Matter::default()
+                    };
                     work_items::open_once(db, matter, now)?;
                     pending::finish(db, number)
                 }
@@ -217,7 +223,7 @@ pub fn described(asked: &Asked) -> String {
         Asked::Pending(state) => state.clone(),
         Asked::Closed => "CLOSED".to_owned(),
         Asked::NotFound => "ORDERNOTEXIST".to_owned(),
-        Asked::Refunded => "REFUND".to_owned(),
+        Asked::Refunded(_) => "REFUND".to_owned(),
         Asked::Foreign => "not asked, made for another merchant account".to_owned(),
         Asked::Unknown(reason) => format!("no usable answer, {reason}"),
     }
@@ -242,7 +248,7 @@ pub async fn confirm(
             Ok(Trade::Pending { state }) => (Err(state), "pending"),
             Ok(Trade::Closed { state }) => (Err(state), "closed"),
             Ok(Trade::NotFound) => (Err("ORDERNOTEXIST".to_owned()), "not_found"),
-            Ok(Trade::Refunded) => (Err("REFUND".to_owned()), "refunded"),
+            Ok(Trade::Refunded { .. }) => (Err("REFUND".to_owned()), "refunded"),
         },
     };
     app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();

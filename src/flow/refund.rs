@@ -4,8 +4,8 @@ use super::FlowError;
 use crate::{
     app::App,
     domain::{
-        refund::{PACE_MS, Refund, RefundState, SETTLE_DOWN_MS, next_look, next_try},
-        time::UnixMs,
+        refund::{PACE_MS, Refund, RefundState, SETTLE_DOWN_MS, THROTTLED_MS, next_look, next_try},
+        time::{SET_BACK_MS, UnixMs},
     },
     gateway::{RefundAsked, RefundNews, VerifiedRefund},
     store::{
@@ -102,13 +102,14 @@ async fn remember(app: &App, refund: &Refund, asked: RefundAsked) -> Result<(), 
                     refund_settlement::report(db, &refund, refund_settlement::NOT_ENOUGH, "", now)?;
                     ("NOTENOUGH", None)
                 }
-                RefundAsked::Unknown { code } => (code.as_str(), None),
+                RefundAsked::Unknown { code } | RefundAsked::Throttled { code } => (code.as_str(), None),
                 RefundAsked::Refused { code } => (code.as_str(), Some(now)),
             };
             if refund.last_answer.as_deref() != Some(word) {
                 refund_settlement::tell(db, &refund, word, now)?;
             }
-            let next_at = next_try(asked_now, now);
+            let pause = if matches!(asked, RefundAsked::Throttled { .. }) { THROTTLED_MS } else { 0 };
+            let next_at = next_try(asked_now, now).max(now.plus_ms(pause));
             refunds::answered(db, refund.id, Answer { word, next_at, refused_at })
         })
         .await?;
@@ -189,16 +190,15 @@ async fn settle(
 /// it; otherwise the same request goes out again.
 async fn not_found(app: &App, refund: &Refund) -> Result<(), FlowError> {
     let now = app.clock.now();
-    let asked_at = refund.asked_at.unwrap_or(now);
-    // A negative age is a clock that was set back.
-    let old = !(0..SETTLE_DOWN_MS).contains(&now.since(asked_at));
-    if refund.refused_at.is_none() {
+    let Some(refused_at) = refund.refused_at else {
         return ask(app, refund).await;
-    }
-    if !old {
+    };
+    // Refused in the future: the clock was set back, and the quiet is measured anew.
+    let since = if refused_at.since(now) > SET_BACK_MS { now } else { refused_at };
+    if now.since(since) < SETTLE_DOWN_MS {
         let word = refund.last_answer.clone().unwrap_or_default();
-        let (id, refused_at) = (refund.id, refund.refused_at);
-        let next_at = asked_at.plus_ms(SETTLE_DOWN_MS);
+        let (id, refused_at) = (refund.id, Some(since));
+        let next_at = since.plus_ms(SETTLE_DOWN_MS);
         let answer =
             move |db: &mut Db| refunds::answered(db, id, Answer { word: &word, next_at, refused_at });
         return Ok(app.store.write(answer).await?);

@@ -6,7 +6,7 @@ use crate::store::settlement;
 use crate::{
     app::App,
     canary::{self, Canary},
-    domain::order::{Settled, Source},
+    domain::order::{Refusal, Settled, Source},
     gateway::{Ack, VerifiedPayment},
     store::{notices::Notice, settlement::Settling},
 };
@@ -21,7 +21,9 @@ pub struct Evidence {
     pub remote_ip: String,
 }
 
-/// Settles a verified payment and answers after the commit is durable; then wakes the pages that wait.
+/// Settles a verified payment and answers after the commit is durable; then wakes the pages that wait. What an earlier
+/// answer to a query has brought already, and the books have refused for good, is only told again: its work item and
+/// its evidence are there, and the same every minute would bury them.
 ///
 /// # Errors
 /// The books could not take it: nothing was written, and the gateway must be told to come again.
@@ -47,6 +49,9 @@ pub async fn settle(
     #[cfg(feature = "canaries")]
     if canary::sings(Canary::CreditApart) && settlement.settled.credited() {
         app.store.write(move |db| settlement::wrong::credit_apart(db, &apart)).await?;
+    }
+    if settlement.known {
+        return Ok(settlement.settled);
     }
     report(app, &settlement.settled, source, number.as_str());
     if let Some(order) = &settlement.order_number {
@@ -97,7 +102,7 @@ impl Acks {
             return Acks { received: String::new(), refused: String::new() };
         }
         let gateway = app.gateway(payment.provider());
-        let refused = ack(&Settled::Refused(crate::domain::order::Refusal::UnknownOrder));
+        let refused = ack(&Settled::Refused(Refusal::UnknownOrder));
         Acks { received: gateway.ack(Ack::Received).body, refused: gateway.ack(refused).body }
     }
 

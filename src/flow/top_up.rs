@@ -186,7 +186,7 @@ pub async fn checkout(
                 match close::close_attempt(app, &attempt, Source::Query).await? {
                     Closed::Closed => continue,
                     Closed::Paid => return Ok(Pay::Paid),
-                    Closed::Refunded | Closed::Foreign | Closed::Unknown(_) => return Ok(Pay::Busy),
+                    Closed::Spent | Closed::Foreign | Closed::Unknown(_) => return Ok(Pay::Busy),
                 }
             }
             Some(attempt) => attempt,
@@ -224,8 +224,8 @@ async fn current(app: &App, order_id: i64) -> Result<(Order, Option<Attempt>), F
     Ok(found)
 }
 
-/// Writes a new attempt and its first query, unless somebody else just has. The first carries the
-/// order's number. `false` when the order has used up its attempts.
+/// Writes a new attempt and its first query, unless somebody else just has, or has closed the order. The first
+/// carries the order's number. `false` when the order has used up its attempts.
 async fn open_attempt(
     app: &App,
     order: &Order,
@@ -256,7 +256,10 @@ async fn open_attempt(
     app.store
         .write(move |db| {
             let others = attempts::of_order(db, attempt.order_id)?;
-            if others.iter().any(|other| other.closed_at.is_none()) {
+            // What was read before may be old: another clock, or another request, can have closed the order.
+            let order = orders::by_id(db, attempt.order_id)?.ok_or(StoreError::Unreadable("order"))?;
+            let over = order.is_paid() || order.closed_at.is_some();
+            if over || others.iter().any(|other| other.closed_at.is_none()) {
                 return Ok(true);
             }
             if others.len() >= MOST_ATTEMPTS {
@@ -329,7 +332,7 @@ async fn prepay(app: &App, attempt: &Attempt) -> Result<Step, FlowError> {
         Prepaid::NumberUsed => Ok(match close::close_attempt(app, attempt, Source::Query).await? {
             Closed::Paid => Step::Done(Pay::Paid),
             Closed::Closed => Step::Again,
-            Closed::Refunded | Closed::Foreign | Closed::Unknown(_) => Step::Done(Pay::Busy),
+            Closed::Spent | Closed::Foreign | Closed::Unknown(_) => Step::Done(Pay::Busy),
         }),
         Prepaid::Unknown { .. } => Ok(Step::Done(Pay::Busy)),
         Prepaid::Refused { code } => {

@@ -98,8 +98,11 @@ pub enum Trade {
     },
     /// The gateway has no such number. No proof of anything while a prepay is in flight.
     NotFound,
-    /// It was paid and the money has gone back by another way than ours.
-    Refunded,
+    /// It was paid, and a refund was started: of all or of a part, by us or by another way, and nobody says here
+    /// how it ended. The payment, when the reply names it whole.
+    Refunded {
+        payment: Option<RefundedPayment>,
+    },
 }
 
 /// What the gateway made of a request to close.
@@ -123,6 +126,8 @@ pub enum RefundAsked {
     NotEnough,
     /// Perhaps done, perhaps not, or not now: query, and then the same number again.
     Unknown { code: String },
+    /// Asked too often: the same, after a minute.
+    Throttled { code: String },
     /// Not done, and asking again cannot help. Believed once a query knows no such refund.
     Refused { code: String },
 }
@@ -312,6 +317,17 @@ impl VerifiedPayment {
             amount: self.amount,
             currency: &self.currency,
         }
+    }
+}
+
+/// A payment of which an unknown part has gone back. Not a `VerifiedPayment`, so that nothing can settle it: it is
+/// for a person to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefundedPayment(VerifiedPayment);
+
+impl RefundedPayment {
+    pub fn claim(&self) -> Claim<'_> {
+        self.0.claim()
     }
 }
 

@@ -233,7 +233,7 @@ impl Oracle {
         let Some(Ok((books, items, told))) = found else { return self.report("the books cannot be read") };
         let calls: BTreeSet<String> = world.simulator.calls().into_iter().collect();
         for (order, attempts) in &books.orders {
-            self.judge_order(world, &items, order, attempts, healed_at);
+            self.judge_order(world, order, attempts, healed_at);
             let sent = attempts.iter().filter(|attempt| attempt.asked_at.is_some());
             for number in sent.map(|attempt| attempt.out_trade_no.as_str()) {
                 let known = world.simulator.trade(number).is_some();
@@ -259,23 +259,8 @@ impl Oracle {
         }
     }
 
-    /// Paid or closed in time, unless it waits for a person.
-    fn judge_order(
-        &self,
-        world: &World,
-        items: &[WorkItem],
-        order: &Order,
-        attempts: &[Attempt],
-        healed_at: UnixMs,
-    ) {
-        // Paid and sent back by another way than ours.
-        let refunded = |number: &OutTradeNo| {
-            let mut all = items.iter().filter(|item| item.kind == REFUNDED_ELSEWHERE);
-            all.any(|item| item.out_trade_no == number.as_str())
-        };
-        if attempts.iter().any(|attempt| refunded(&attempt.out_trade_no)) {
-            return;
-        }
+    /// Paid or closed in time.
+    fn judge_order(&self, world: &World, order: &Order, attempts: &[Attempt], healed_at: UnixMs) {
         let ends = attempts.iter().map(|attempt| attempt.expires_at).fold(order.expires_at, UnixMs::max);
         let by = unhindered(world, ends, healed_at).plus_ms(DONE_MS);
         match locked(&self.seen).done.get(&order.id) {
@@ -308,7 +293,7 @@ impl Oracle {
         }
         let item = |kind: &str| items.iter().any(|item| item.kind == kind && item.out_trade_no == *number);
         let paid_by = order.transaction_id.as_ref().map(|id| id.as_str());
-        let refunded = trade.state == TradeState::Refund && item("refunded_elsewhere");
+        let refunded = trade.state == TradeState::Refund && item(REFUNDED_ELSEWHERE);
         if paid_by != trade.transaction_id.as_deref() {
             if !refunded && !item("second_payment") {
                 self.report(&format!("{number} was paid and is neither credited nor a work item"));

@@ -9,7 +9,7 @@ use crate::domain::{
     ids::{Openid, OutTradeNo},
     money::Fen,
     order::{Attempt, Channel, Environment, Order},
-    time::UnixMs,
+    time::{SET_BACK_MS, UnixMs},
 };
 use diesel::prelude::*;
 
@@ -133,8 +133,8 @@ pub fn claim_prepay(
             attempts::asked_at
                 .is_null()
                 .or(attempts::asked_at.le(now.plus_ms(patience_ms.saturating_neg()).0))
-                // Claimed in the future: the clock was set back, and nobody waits for it to come again.
-                .or(attempts::asked_at.gt(now.0)),
+                // Claimed far in the future: the clock was set back, and nobody waits for it to come again.
+                .or(attempts::asked_at.gt(now.plus_ms(SET_BACK_MS).0)),
         );
     Ok(diesel::update(free).set(attempts::asked_at.eq(now.0)).execute(db)? == 1)
 }

@@ -5,7 +5,11 @@ use super::{
     Db, StoreError,
     schema::{notices, rejected_notices},
 };
-use crate::domain::{ids::OutTradeNo, time::UnixMs};
+use crate::domain::{
+    ids::{OutTradeNo, TransactionId},
+    order::Source,
+    time::UnixMs,
+};
 use diesel::prelude::*;
 
 /// How many rejected messages are kept.
@@ -133,6 +137,24 @@ pub fn of_attempts(db: &mut Db, numbers: &[OutTradeNo]) -> Result<Vec<Notice>, S
     all.extend(rejected);
     all.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(all)
+}
+
+/// Whether an answer to a query of ours with this verdict about this payment is kept.
+///
+/// # Errors
+/// The database.
+pub fn answer_is_kept(
+    db: &mut Db,
+    number: &OutTradeNo,
+    payment: &TransactionId,
+    verdict: &str,
+) -> Result<bool, StoreError> {
+    let kept = notices::table
+        .filter(notices::out_trade_no.eq(number.as_str()))
+        .filter(notices::transaction_id.eq(payment.as_str()))
+        .filter(notices::verdict.eq(verdict))
+        .filter(notices::source.ne(Source::Notify.as_str()));
+    Ok(diesel::select(diesel::dsl::exists(kept)).get_result(db)?)
 }
 
 /// When the newest authentic callback came.

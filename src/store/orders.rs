@@ -10,7 +10,7 @@ use crate::{
         ids::{OutTradeNo, TransactionId},
         money::Fen,
         order::{Environment, Order, Source, Status},
-        time::UnixMs,
+        time::{FARTHEST_MS, UnixMs},
     },
 };
 use diesel::{dsl::sql, prelude::*, sql_types};
@@ -185,18 +185,25 @@ pub fn of_user(db: &mut Db, user_id: i64, before: Option<i64>, limit: i64) -> Re
     rows.into_iter().map(OrderRow::order).collect()
 }
 
+/// Whether it is time to close an order, said once for the look and for the claim. An order whose time is over and
+/// that is put off for hours is no plan of ours: the clock was set back.
+macro_rules! closing_is_due {
+    ($now:expr) => {
+        orders::status.eq(Status::Created.number()).and(orders::closed_at.is_null()).and(
+            orders::close_after
+                .le($now.0)
+                .or(orders::expires_at.le($now.0).and(orders::close_after.gt($now.plus_ms(FARTHEST_MS).0))),
+        )
+    };
+}
+
 /// Unpaid and not closed, with their closing due.
 ///
 /// # Errors
 /// The database.
 pub fn due_to_close(db: &mut Db, now: UnixMs, limit: i64) -> Result<Vec<Order>, StoreError> {
-    let rows: Vec<OrderRow> = orders::table
-        .filter(orders::status.eq(Status::Created.number()))
-        .filter(orders::closed_at.is_null())
-        .filter(orders::close_after.le(now.0))
-        .order(orders::close_after.asc())
-        .limit(limit)
-        .load(db)?;
+    let rows: Vec<OrderRow> =
+        orders::table.filter(closing_is_due!(now)).order(orders::close_after.asc()).limit(limit).load(db)?;
     rows.into_iter().map(OrderRow::order).collect()
 }
 
@@ -205,11 +212,7 @@ pub fn due_to_close(db: &mut Db, now: UnixMs, limit: i64) -> Result<Vec<Order>, 
 /// # Errors
 /// The database.
 pub fn claim_close(db: &mut Db, id: i64, now: UnixMs, until: UnixMs) -> Result<bool, StoreError> {
-    let due = orders::table
-        .filter(orders::id.eq(id))
-        .filter(orders::status.eq(Status::Created.number()))
-        .filter(orders::closed_at.is_null())
-        .filter(orders::close_after.le(now.0));
+    let due = orders::table.filter(orders::id.eq(id)).filter(closing_is_due!(now));
     Ok(diesel::update(due).set(orders::close_after.eq(until.0)).execute(db)? == 1)
 }
 
@@ -222,15 +225,18 @@ pub fn close_later(db: &mut Db, id: i64, after: UnixMs) -> Result<(), StoreError
     Ok(())
 }
 
-/// Closes an order that is still unpaid. `false` when it was paid or closed before.
+/// Closes an order that is still unpaid and has no open attempt. `false` when it was paid or closed before, or
+/// when an attempt was opened since somebody looked: that one can be paid, and closing comes back for it.
 ///
 /// # Errors
 /// The database.
 pub fn close(db: &mut Db, id: i64, now: UnixMs) -> Result<bool, StoreError> {
+    let payable = attempts::table.filter(attempts::order_id.eq(id)).filter(attempts::closed_at.is_null());
     let open = orders::table
         .filter(orders::id.eq(id))
         .filter(orders::status.eq(Status::Created.number()))
-        .filter(orders::closed_at.is_null());
+        .filter(orders::closed_at.is_null())
+        .filter(diesel::dsl::not(diesel::dsl::exists(payable)));
     Ok(diesel::update(open).set(orders::closed_at.eq(now.0)).execute(db)? == 1)
 }
 

@@ -3,12 +3,13 @@
 use super::{Db, StoreError, schema::pending_queries as pending};
 use crate::{
     canary::{self, Canary},
-    domain::{ids::OutTradeNo, time::UnixMs},
+    domain::{
+        ids::OutTradeNo,
+        time::{FARTHEST_MS, SET_BACK_MS, UnixMs},
+    },
 };
 use diesel::prelude::*;
 
-/// Nothing is ever put off farther than this, in ms: an hour and a little.
-const FARTHEST_MS: i64 = 65 * 60_000;
 /// Whoever asks has so long, in ms, for two origins and for writing down what was heard; if nothing comes
 /// of it, the sweep asks again.
 const LEASE_MS: i64 = 15_000;
@@ -48,7 +49,7 @@ pub enum Turn {
 /// # Errors
 /// The database.
 pub fn claim(db: &mut Db, number: &OutTradeNo, now: UnixMs, turn: Turn) -> Result<Option<Lease>, StoreError> {
-    // The clock was set back when something lies hours ahead, or was asked in the future.
+    // The clock was set back when something is due hours ahead, or was asked a minute ahead.
     let (due_by, ahead, asked_by) = match turn {
         Turn::Due => (now.0, now.plus_ms(FARTHEST_MS).0, i64::MAX),
         Turn::Unasked { gap_ms } => (i64::MAX, i64::MAX, now.plus_ms(gap_ms.saturating_neg()).0),
@@ -58,7 +59,10 @@ pub fn claim(db: &mut Db, number: &OutTradeNo, now: UnixMs, turn: Turn) -> Resul
         .filter(pending::out_trade_no.eq(number.as_str()))
         .filter(pending::next_at.le(due_by).or(pending::next_at.gt(ahead)))
         .filter(
-            pending::asked_at.is_null().or(pending::asked_at.le(asked_by)).or(pending::asked_at.gt(now.0)),
+            pending::asked_at
+                .is_null()
+                .or(pending::asked_at.le(asked_by))
+                .or(pending::asked_at.gt(now.plus_ms(SET_BACK_MS).0)),
         );
     let until = if canary::sings(Canary::NoLease) { now } else { now.plus_ms(LEASE_MS) };
     let taken = diesel::update(free)
@@ -117,8 +121,8 @@ pub fn hurry(db: &mut Db, number: &OutTradeNo, now: UnixMs, gap_ms: i64) -> Resu
             pending::asked_at
                 .is_null()
                 .or(pending::asked_at.le(now.plus_ms(gap_ms.saturating_neg()).0))
-                // Asked in the future: the clock was set back.
-                .or(pending::asked_at.gt(now.0)),
+                // Asked far in the future: the clock was set back.
+                .or(pending::asked_at.gt(now.plus_ms(SET_BACK_MS).0)),
         );
     diesel::update(calm).set(pending::next_at.eq(now.0)).execute(db)?;
     Ok(())

@@ -11,7 +11,7 @@ use crate::domain::{
     money::Fen,
     order::{Environment, Provider},
     refund::{MOST_PER_PAYMENT, Refund, RefundState},
-    time::UnixMs,
+    time::{FARTHEST_MS, SET_BACK_MS, UnixMs},
 };
 use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
 
@@ -355,13 +355,14 @@ pub fn last_request(
     Ok(asked.map(UnixMs))
 }
 
-/// Unfinished refunds whose time has come, the longest waiting first.
+/// Unfinished refunds whose time has come, the longest waiting first. What is due hours ahead is no plan of ours:
+/// the clock was set back.
 ///
 /// # Errors
 /// The database.
 pub fn due(db: &mut Db, now: UnixMs, limit: i64) -> Result<Vec<Refund>, StoreError> {
     let rows: Vec<RefundRow> = refunds::table
-        .filter(refunds::next_at.le(now.0))
+        .filter(refunds::next_at.le(now.0).or(refunds::next_at.gt(now.plus_ms(FARTHEST_MS).0)))
         .order(refunds::next_at.asc())
         .limit(limit)
         .load(db)?;
@@ -380,8 +381,8 @@ pub fn claim_request(db: &mut Db, id: i64, now: UnixMs, gap_ms: i64) -> Result<b
             refunds::asked_at
                 .is_null()
                 .or(refunds::asked_at.le(now.plus_ms(gap_ms.saturating_neg()).0))
-                // Asked in the future: the clock was set back.
-                .or(refunds::asked_at.gt(now.0)),
+                // Asked far in the future: the clock was set back.
+                .or(refunds::asked_at.gt(now.plus_ms(SET_BACK_MS).0)),
         );
     let claimed = diesel::update(free)
         .set((
@@ -406,7 +407,7 @@ pub fn claim_query(db: &mut Db, id: i64, now: UnixMs, gap_ms: i64) -> Result<boo
             refunds::queried_at
                 .is_null()
                 .or(refunds::queried_at.le(now.plus_ms(gap_ms.saturating_neg()).0))
-                .or(refunds::queried_at.gt(now.0)),
+                .or(refunds::queried_at.gt(now.plus_ms(SET_BACK_MS).0)),
         );
     Ok(diesel::update(free).set(refunds::queried_at.eq(now.0)).execute(db)? == 1)
 }
@@ -416,8 +417,8 @@ pub fn claim_query(db: &mut Db, id: i64, now: UnixMs, gap_ms: i64) -> Result<boo
 /// # Errors
 /// The database.
 pub fn hurry(db: &mut Db, refund: &Refund, now: UnixMs, gap_ms: i64) -> Result<(), StoreError> {
-    // A query in the future is a clock that was set back.
-    let last = refund.queried_at.filter(|last| *last <= now);
+    // A query far in the future is a clock that was set back.
+    let last = refund.queried_at.filter(|last| last.since(now) <= SET_BACK_MS);
     let soon = last.map_or(now, |last| last.plus_ms(gap_ms).max(now));
     let unhurried = refunds::table
         .filter(refunds::id.eq(refund.id))

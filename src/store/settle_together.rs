@@ -37,7 +37,7 @@ pub(super) fn settle(db: &mut Db, settlings: &[&Settling]) -> Result<Vec<Option<
     for Paid { nth, order_number } in paid {
         let place = usize::try_from(nth).ok().and_then(|nth| settled.get_mut(nth));
         *place.ok_or(StoreError::Unreadable("settlement"))? =
-            Some(Settlement { settled: Settled::Now, order_number: Some(order_number) });
+            Some(Settlement { settled: Settled::Now, order_number: Some(order_number), known: false });
     }
     Ok(settled)
 }

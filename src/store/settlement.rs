@@ -35,6 +35,8 @@ pub struct Settlement {
     pub settled: Settled,
     /// The order's own number, under which its pages wait.
     pub order_number: Option<String>,
+    /// An answer of the gateway that says so is kept already: nothing was written.
+    pub known: bool,
 }
 
 /// A verified payment on its way into the books.
@@ -62,6 +64,11 @@ impl Settling {
 pub(super) fn settle(db: &mut Db, settling: &Settling) -> Result<Settlement, StoreError> {
     let Settling { payment, source, now, .. } = settling;
     let (source, now, mut notice) = (*source, *now, settling.notice.clone());
+    if source != Source::Notify
+        && let Some(settled) = refused_before(db, payment)?
+    {
+        return Ok(Settlement { settled, order_number: None, known: true });
+    }
     let flipped = flip(db, payment, source, now)?;
     let (settled, order_number) = match &flipped {
         Flip::Done(order) => {
@@ -97,7 +104,23 @@ pub(super) fn settle(db: &mut Db, settling: &Settling) -> Result<Settlement, Sto
         };
         work_items::open_once(db, matter, now)?;
     }
-    Ok(Settlement { settled, order_number })
+    Ok(Settlement { settled, order_number, known: false })
+}
+
+/// Why this payment credits nobody, if that can never change and an answer of the gateway that says so is kept.
+fn refused_before(db: &mut Db, payment: &VerifiedPayment) -> Result<Option<Settled>, StoreError> {
+    let (number, transaction_id) = (payment.out_trade_no(), payment.transaction_id());
+    let Some((attempt, order)) = attempts::with_order(db, number)? else { return Ok(None) };
+    let settled = explain(payment.claim(), Some((&attempt, &order)));
+    let for_good = match settled {
+        // Everything fits: the books take it, unless it has credited somebody already.
+        Settled::Refused(Refusal::TransactionReused) => is_credited(db, transaction_id)?,
+        // By facts of the order and of the payment, which stay.
+        Settled::Refused(_) | Settled::SecondPayment => true,
+        Settled::Now | Settled::Already | Settled::Late => false,
+    };
+    let kept = for_good && notices::answer_is_kept(db, number, transaction_id, settled.verdict())?;
+    Ok(kept.then_some(settled))
 }
 
 /// The attempt an order was paid by; `None` for an unpaid order.

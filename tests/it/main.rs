@@ -10,6 +10,7 @@ mod closing;
 mod corpus;
 mod database;
 mod demo;
+mod endings;
 mod exceptions;
 mod hammer;
 mod hardening;

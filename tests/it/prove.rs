@@ -9,6 +9,8 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (73, "two phones: an attempt was closed while another request was sending it"),
     (278, "a refund of a payment that only a forged message knew held up the true one"),
     (143, "closed as unknown to WeChat by a clock that was ahead, before a late request made it known"),
+    (313866, "an order was closed over an attempt that another phone had just opened"),
+    (317818, "an attempt was opened for an order that another clock had just closed"),
 ];
 
 fn holds(seed: u64) {

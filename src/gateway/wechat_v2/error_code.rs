@@ -53,6 +53,8 @@ pub enum RefundMeaning {
     NotEnough,
     /// Perhaps done, or not now: query, then the same number again.
     UnknownOutcome,
+    /// Not now: the same number again, after a minute at least.
+    Throttled,
     /// Not done; the same again cannot help.
     Refused,
 }
@@ -62,6 +64,7 @@ pub enum RefundMeaning {
 pub fn refund_meaning(err_code: &str) -> RefundMeaning {
     match err_code {
         "NOTENOUGH" => RefundMeaning::NotEnough,
+        "FREQUENCY_LIMITED" | "RATELIMIT_EXCEEDED" | "INVALID_REQ_TOO_MUCH" => RefundMeaning::Throttled,
         "TRADE_OVERDUE"
         | "USER_ACCOUNT_ABNORMAL"
         | "INVALID_TRANSACTIONID"

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::ids::{OutTradeNo, TransactionId},
-    gateway::{Request, Response, Stamp, Trade, Untrusted},
+    gateway::{RefundedPayment, Request, Response, Stamp, Trade, Untrusted},
 };
 
 pub fn request(account: &Account, out_trade_no: &OutTradeNo, stamp: &Stamp) -> Request {
@@ -40,7 +40,10 @@ pub fn read(account: &Account, answer: &Response, asked: &OutTradeNo) -> Result<
     let state = fields.get("trade_state").ok_or(Untrusted::Incomplete("trade_state"))?;
     match state {
         "SUCCESS" => notify::payment(account, &fields).map(Trade::Paid).map_err(Untrusted::Incomplete),
-        "REFUND" => Ok(Trade::Refunded),
+        // Beside any state but SUCCESS the payment's own fields may be missing (orderquery page).
+        "REFUND" => {
+            Ok(Trade::Refunded { payment: notify::payment(account, &fields).ok().map(RefundedPayment) })
+        }
         "CLOSED" | "REVOKED" => Ok(Trade::Closed { state: state.to_owned() }),
         // PAYERROR ends one try of the payer; the order can still be paid until it is closed.
         _ => Ok(Trade::Pending { state: state.to_owned() }),

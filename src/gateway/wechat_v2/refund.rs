@@ -39,6 +39,7 @@ pub fn read(account: &Account, answer: &Response, refund: &Refund) -> Result<Ref
         Reply::Failed { err_code, .. } => {
             return Ok(match error_code::refund_meaning(&err_code) {
                 RefundMeaning::NotEnough => RefundAsked::NotEnough,
+                RefundMeaning::Throttled => RefundAsked::Throttled { code: err_code },
                 RefundMeaning::UnknownOutcome => RefundAsked::Unknown { code: err_code },
                 RefundMeaning::Refused => RefundAsked::Refused { code: err_code },
             });

@@ -227,7 +227,7 @@ fn outcome(answers: &[Asked]) -> &'static str {
         Some(Asked::Pending(_)) => "not_paid",
         Some(Asked::Closed) => "closed",
         Some(Asked::NotFound) => "not_found",
-        Some(Asked::Refunded) => "refunded",
+        Some(Asked::Refunded(_)) => "refunded",
         Some(Asked::Foreign | Asked::Unknown(_)) | None => "no_answer",
     }
 }

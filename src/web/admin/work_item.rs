@@ -140,7 +140,10 @@ pub async fn show(
         flash: flash_zh(&flash.refund).or_else(|| did_zh(&flash.did)),
         order_url: known_order.then(|| format!("/admin/orders/{}", item.out_trade_no)),
         ours,
-        can_refund: free && payment.as_ref().is_some_and(|paid| paid.amount > paid.reserved),
+        // What is left of a payment that was refunded elsewhere, only the platform knows.
+        can_refund: free
+            && item.kind != settlement::REFUNDED_ELSEWHERE
+            && payment.as_ref().is_some_and(|paid| paid.amount > paid.reserved),
         theirs: payment.map(|paid| paid.amount.yuan()),
         notice_id: raw.is_some().then(|| item.notice_id.clone()),
         raw,
