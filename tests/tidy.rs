@@ -81,7 +81,11 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ("process::abort", &["failpoint.rs"], "only a test ends the process like that"),
     ("Status::Paid.number()", &["store/settlement.rs"], "one door for money"),
     ("Entry::top_up", &["domain/ledger.rs", "store/settlement.rs"], "one door for money"),
-    ("Entry::of_refund", &["store/refunds.rs", "store/refund_settlement.rs"], "one door for refunds"),
+    (
+        "Entry::refund_",
+        &["domain/ledger.rs", "store/refunds.rs", "store/refund_settlement.rs"],
+        "one door for refunds",
+    ),
     ("Entry::correction", &["domain/ledger.rs", "store/corrections.rs"], "one door for credits by hand"),
     ("corrections::insert(", &["flow/credit_by_hand.rs"], "one door for credits by hand"),
     ("refund_settlement::conclude(", &["flow/refund.rs"], "one door for refunds"),

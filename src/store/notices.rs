@@ -5,7 +5,7 @@ use super::{
     Db, StoreError,
     schema::{notices, rejected_notices},
 };
-use crate::domain::{ids::OutTradeNo, time::UnixMs};
+use crate::domain::{ids::OutTradeNo, order::Source, time::UnixMs};
 use diesel::prelude::*;
 
 /// How many rejected messages are kept.
@@ -140,7 +140,11 @@ pub fn of_attempts(db: &mut Db, numbers: &[OutTradeNo]) -> Result<Vec<Notice>, S
 /// # Errors
 /// The database.
 pub fn last_authentic(db: &mut Db) -> Result<Option<UnixMs>, StoreError> {
-    let at: Option<i64> =
-        notices::table.order(notices::id.desc()).select(notices::received_at).first(db).optional()?;
+    let at: Option<i64> = notices::table
+        .filter(notices::source.eq(Source::Notify.as_str()))
+        .order(notices::id.desc())
+        .select(notices::received_at)
+        .first(db)
+        .optional()?;
     Ok(at.map(UnixMs))
 }

@@ -250,15 +250,41 @@ async fn the_books_notice_every_way_they_can_be_wrong() {
         (
             "a refund given back",
             format!(
-                "{credited}UPDATE orders SET refunds = 1;{}{hold}{}",
+                "{credited}UPDATE orders SET refunds = 1;{}UPDATE refunds SET asked = 1, refused_at = 1;{hold}{}",
                 refund("T1", "failed", "1"),
                 moved("refund_release", "refunds", "user:1", 40, "NULL")
             ),
             0,
         ),
         (
+            "a refund nobody refused and nobody gave up",
+            format!(
+                "{credited}{}{hold}{}",
+                refund("T1", "failed", "1"),
+                moved("refund_release", "refunds", "user:1", 40, "NULL")
+            ),
+            1,
+        ),
+        (
+            "a refund that was never sent and counts",
+            format!(
+                "{credited}UPDATE orders SET refunds = 1;{}{hold}{}",
+                refund("T1", "rejected", "1"),
+                moved("refund_release", "refunds", "user:1", 40, "NULL")
+            ),
+            1,
+        ),
+        (
             "a refund that reserved nothing",
             format!("{credited}{}{hold}", refund("T1", "processing", "NULL")),
+            1,
+        ),
+        (
+            "a refund that reserved less than it returns",
+            format!(
+                "{credited}UPDATE orders SET refund_fen = 30, refunds = 1;{}{hold}",
+                refund("T1", "processing", "NULL")
+            ),
             1,
         ),
         (

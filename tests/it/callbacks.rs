@@ -459,7 +459,7 @@ async fn a_kept_callback_can_be_replayed_and_never_credits_twice() {
     shop.simulator.pay(&number).unwrap();
     shop.deliver().await;
     let id = shop.all_notices().await.remove(0).id;
-    let replayed = notify::replay(shop.app.clone(), &id).await.unwrap().unwrap();
+    let replayed = notify::replay(shop.app.clone(), "cli", &id).await.unwrap();
     assert_eq!(replayed.body, OK);
     assert_eq!(shop.verdicts().await, ["ok", "duplicate"]);
     assert_eq!(shop.books(&number).await.balance, 5000);

@@ -16,6 +16,7 @@ mod harness;
 mod oauth;
 mod pay_page;
 mod prove;
+mod refund_ends;
 mod refund_pages;
 mod refunds;
 mod scenarios;
