@@ -85,7 +85,11 @@ const HOMES: &[(&str, &[&str], &str)] = &[
         &["domain/ledger.rs", "store/settlement.rs", "store/settle_together.rs"],
         "one door for money",
     ),
-    ("Entry::of_refund", &["store/refunds.rs", "store/refund_settlement.rs"], "one door for refunds"),
+    (
+        "Entry::refund_",
+        &["domain/ledger.rs", "store/refunds.rs", "store/refund_settlement.rs"],
+        "one door for refunds",
+    ),
     ("Entry::correction", &["domain/ledger.rs", "store/corrections.rs"], "one door for credits by hand"),
     ("corrections::insert(", &["flow/credit_by_hand.rs"], "one door for credits by hand"),
     ("refund_settlement::conclude(", &["flow/refund.rs"], "one door for refunds"),

@@ -5,8 +5,11 @@ use crate::{
     app::App,
     clock::Clock,
     config::{Config, Source},
-    domain::time::UnixMs,
-    flow::{notify, timeline::masked_body},
+    domain::{time::UnixMs, user::BY_COMMAND},
+    flow::{
+        notify::{self, ReplayError},
+        timeline::masked_body,
+    },
     store::{Store, notices},
 };
 use clap::Subcommand;
@@ -60,7 +63,10 @@ pub(super) async fn run(source: &Source, action: Action) -> Result<(), CliError>
         Action::Replay { id } => {
             let store = Store::open(&config.database)?;
             let app = App::new(config, store, Clock::system())?;
-            let reply = notify::replay(app, &id).await?.ok_or_else(|| unknown(&id))?;
+            let reply = notify::replay(app, BY_COMMAND, &id).await.map_err(|refused| match refused {
+                ReplayError::Flow(error) => error.into(),
+                refused => CliError::Failed(format!("{id} is not replayed: {refused}")),
+            })?;
             println!("{}", reply.body);
         }
     }

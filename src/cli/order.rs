@@ -5,9 +5,9 @@ use crate::{
     app::App,
     clock::Clock,
     config::{Config, Source},
-    domain::{ids::OutTradeNo, order::Order},
+    domain::{ids::OutTradeNo, order::Order, user::BY_COMMAND},
     flow::{
-        query,
+        ask_order, query,
         timeline::{self, What},
     },
     store::{Store, attempts, orders},
@@ -63,10 +63,7 @@ async fn find(app: &Arc<App>, number: &str) -> Result<Order, CliError> {
 }
 
 async fn ask(app: &Arc<App>, order: &Order) -> Result<(), CliError> {
-    let id = order.id;
-    let sent = app.store.read(move |db| attempts::of_order(db, id)).await?;
-    for attempt in sent.iter().filter(|attempt| attempt.asked_at.is_some()) {
-        let asked = query::ask(app, attempt, crate::domain::order::Source::Admin).await?;
+    for (attempt, asked) in ask_order::ask(app, BY_COMMAND, order).await? {
         println!("{}: {}", attempt.out_trade_no, query::described(&asked));
         if matches!(asked, query::Asked::Foreign | query::Asked::Unknown(_)) {
             let told = query::described(&asked);

@@ -71,16 +71,19 @@ impl Entry {
         Entry { kind: Kind::TopUp, source_id: order_id, order_id: Some(order_id), legs }
     }
 
-    /// The three entries of a refund: one when it is made, one when it ends.
-    pub fn of_refund(
-        kind: Kind,
-        id: i64,
-        order_id: Option<i64>,
-        accounts: [Account; 2],
-        amount: Fen,
-    ) -> Entry {
-        let [from, to] = accounts;
-        Entry { kind, source_id: id, order_id, legs: moved(from, to, amount) }
+    pub fn refund_hold(id: i64, order_id: Option<i64>, user_id: i64, amount: Fen) -> Entry {
+        let legs = moved(Account::User(user_id), Account::Refunds, amount);
+        Entry { kind: Kind::RefundHold, source_id: id, order_id, legs }
+    }
+
+    pub fn refund_paid(id: i64, order_id: Option<i64>, provider: Provider, amount: Fen) -> Entry {
+        let legs = moved(Account::Refunds, Account::Gateway(provider), amount);
+        Entry { kind: Kind::Refund, source_id: id, order_id, legs }
+    }
+
+    pub fn refund_released(id: i64, order_id: Option<i64>, user_id: i64, amount: Fen) -> Entry {
+        let legs = moved(Account::Refunds, Account::User(user_id), amount);
+        Entry { kind: Kind::RefundRelease, source_id: id, order_id, legs }
     }
 
     pub fn correction(id: i64, user_id: i64, provider: Provider, amount: Fen) -> Entry {
@@ -99,9 +102,16 @@ mod tests {
 
     #[test]
     fn the_legs_of_an_entry_sum_to_zero() {
-        for fen in [0, 1, 5000, Fen::MAX] {
-            let entry = Entry::top_up(1, 7, Provider::Wechat, Fen::new(fen).unwrap());
-            assert_eq!(entry.legs.iter().map(|leg| leg.fen).sum::<i64>(), 0);
+        for fen in [0, 1, 5000, Fen::MAX].map(|fen| Fen::new(fen).unwrap()) {
+            for entry in [
+                Entry::top_up(1, 7, Provider::Wechat, fen),
+                Entry::refund_hold(1, Some(1), 7, fen),
+                Entry::refund_paid(1, Some(1), Provider::Wechat, fen),
+                Entry::refund_released(1, Some(1), 7, fen),
+                Entry::correction(1, 7, Provider::Wechat, fen),
+            ] {
+                assert_eq!(entry.legs.iter().map(|leg| leg.fen).sum::<i64>(), 0, "{entry:?}");
+            }
         }
     }
 

@@ -140,9 +140,7 @@ pub struct Order {
     /// Paid after it was closed here.
     pub late: bool,
     /// Reserved for refunds or gone back.
-    pub refund: Fen,
-    /// How often a refund of it was asked for, also in vain.
-    pub refunds: i32,
+    pub reserved: Fen,
 }
 
 impl Order {
@@ -152,7 +150,7 @@ impl Order {
 
     /// What may still be refunded.
     pub fn refundable(&self) -> Fen {
-        let left = self.amount.get().saturating_sub(self.refund.get());
+        let left = self.amount.get().saturating_sub(self.reserved.get());
         if self.is_paid() { Fen::new(left).unwrap_or_default() } else { Fen::ZERO }
     }
 
@@ -372,8 +370,7 @@ mod tests {
             transaction_id: TransactionId::parse("T1"),
             settled_by: None,
             late: false,
-            refund: Fen::ZERO,
-            refunds: 0,
+            reserved: Fen::ZERO,
         }
     }
 

@@ -34,9 +34,9 @@ pub enum RefundState {
     Abnormal,
     /// Closed by the gateway before money moved.
     Closed,
-    /// Refused by the gateway, and it has no such refund.
+    /// The gateway has no such refund: it refused the request, or an administrator gave it up.
     Failed,
-    /// The second administrator said no.
+    /// The second administrator said no, or who asked for it took it back.
     Rejected,
 }
 
@@ -112,7 +112,7 @@ pub struct Refund {
     pub state: RefundState,
     /// The gateway's number.
     pub refund_id: Option<String>,
-    /// What the gateway said last, in its own word.
+    /// What the gateway said last, in its own words.
     pub last_answer: Option<String>,
     /// How often it was requested.
     pub asked: i32,
@@ -132,6 +132,22 @@ impl Refund {
             && self.transaction_id == hint.transaction_id
             && self.amount == hint.amount
             && self.total == hint.total
+    }
+
+    /// Whether no request of ours can be on its way: never sent, or long enough ago. A clock that was set back
+    /// proves nothing.
+    pub fn is_quiet(&self, now: UnixMs) -> bool {
+        self.asked == 0 || self.asked_at.is_some_and(|at| now.since(at) >= SETTLE_DOWN_MS)
+    }
+
+    /// An administrator gave it up.
+    pub fn is_given_up(&self) -> bool {
+        self.state == RefundState::Failed && self.refused_at.is_none()
+    }
+
+    /// Who asked for it has taken it back.
+    pub fn is_withdrawn(&self) -> bool {
+        self.state == RefundState::Rejected && self.decided_by.is_none()
     }
 }
 

@@ -1,5 +1,17 @@
 //! Who may do what.
 
+use super::ids::Username;
+
+/// Under this name the books themselves act.
+pub const BY_THE_BOOKS: &str = "shouyin";
+/// Under this name commands at the machine act.
+pub const BY_COMMAND: &str = "cli";
+
+/// Names that mean nobody in particular: no account has them.
+pub fn is_reserved(name: &Username) -> bool {
+    [BY_THE_BOOKS, BY_COMMAND].contains(&name.as_str())
+}
+
 /// Rights of an account. Issue of rights is a person's act; no form field sets them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

@@ -1,6 +1,9 @@
 //! Crediting by hand a payment that fits no order: only after the gateway, asked again, says it was made.
 
-use super::{FlowError, query};
+use super::{
+    FlowError,
+    query::{self, Confirmed},
+};
 use crate::{
     app::App,
     domain::{
@@ -65,9 +68,9 @@ pub enum CreditError {
     HasOrder,
     #[error("the payment was made to another merchant account or environment")]
     OtherAccount,
-    /// What the gateway said instead.
-    #[error("the gateway does not confirm this payment: {0}")]
-    NotConfirmed(String),
+    /// What the gateway said instead, if it gave a usable answer.
+    #[error("the gateway does not confirm this payment: {0:?}")]
+    NotConfirmed(Option<String>),
     #[error(transparent)]
     Flow(#[from] FlowError),
 }
@@ -84,7 +87,9 @@ impl From<NotCredited> for CreditError {
             NotCredited::Closed => CreditError::Closed,
             NotCredited::Credited => CreditError::Credited,
             NotCredited::Refunding => CreditError::Refunding,
-            NotCredited::Different => CreditError::NotConfirmed("another payment".to_owned()),
+            NotCredited::Different => {
+                CreditError::NotConfirmed(Some("SUCCESS（金额或单号与这件事不同）".to_owned()))
+            }
         }
     }
 }
@@ -110,10 +115,14 @@ pub async fn credit(app: &App, actor: &User, wish: Wish) -> Result<String, Credi
     let name = Username::parse(&wish.username);
     let (payment, owner) = app.store.read(move |db| prepare(db, id, name.as_ref())).await??;
     let gateway = app.gateway(payment.provider);
-    if gateway.account() != payment.account || gateway.environment() != payment.environment {
+    if !gateway.is_ours(&payment.account, payment.environment) {
         return Err(CreditError::OtherAccount);
     }
-    let (verified, body) = query::confirm(app, &payment).await?.map_err(CreditError::NotConfirmed)?;
+    let (verified, body) = match query::confirm(app, &payment).await? {
+        Confirmed::Paid(verified, body) => (verified, body),
+        Confirmed::Said(said) => return Err(CreditError::NotConfirmed(Some(said))),
+        Confirmed::NoAnswer => return Err(CreditError::NotConfirmed(None)),
+    };
     let notice = Notice {
         id: app.clock.ordered_id().map_err(FlowError::from)?,
         received_at: app.clock.now().0,

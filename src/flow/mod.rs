@@ -1,9 +1,11 @@
 //! The stories: one file each, read from top to bottom.
 
+pub mod ask_order;
 pub mod bind_openid;
 pub mod close;
 pub mod confirm;
 pub mod credit_by_hand;
+pub mod decide_refund;
 pub mod log_in;
 pub mod notify;
 pub mod password;

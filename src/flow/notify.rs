@@ -12,15 +12,14 @@ use crate::{
         order::{Provider, Source},
         refund::RefundHint,
         time::UnixMs,
-        user::User,
     },
     gateway::{Ack, AckReply, Notified, Notify, RefundNotified, Rejection},
     store::{
-        Db, StoreError, attempts,
+        Db, StoreError,
         audit_log::{self, Act},
         notices::{self, Notice},
         pending, refund_settlement, refunds,
-        settlement::REFUNDED_ELSEWHERE,
+        settlement::{self, REFUNDED_ELSEWHERE},
         work_items::{self, Matter},
     },
 };
@@ -72,35 +71,36 @@ pub async fn receive(app: Arc<App>, incoming: Incoming) -> Result<AckReply, Flow
     Ok(gateway.ack(ack))
 }
 
-/// Sends a kept callback through the same door again. It can never credit twice.
-///
-/// # Errors
-/// No such notice, or it was a reply to a query; the books.
-pub async fn replay(app: Arc<App>, id: &str) -> Result<Option<AckReply>, FlowError> {
-    let id = id.to_owned();
-    let Some(notice) = app.store.read(move |db| notices::by_id(db, &id)).await? else {
-        return Ok(None);
-    };
-    let evidence =
-        Evidence { body: notice.body, headers: "replayed: 1\n".to_owned(), remote_ip: "replay".to_owned() };
-    let incoming = Incoming { provider: Provider::Wechat, evidence };
-    match notice.source.as_str() {
-        source if source == Source::Notify.as_str() => receive(app, incoming).await.map(Some),
-        REFUND_NOTIFY => receive_refund(app, incoming).await.map(Some),
-        _ => Ok(None),
-    }
+/// Why a message is not sent through its door again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    #[error("there is no such message")]
+    NotFound,
+    #[error("it is a reply to a query of ours and no callback: ask again instead")]
+    NoCallback,
+    #[error("it was longer than 16 KiB and nobody vouched for it, so only its beginning is kept")]
+    Cut,
+    #[error(transparent)]
+    Flow(#[from] FlowError),
 }
 
-/// `replay` by a named person, who is written down before it happens.
+/// Sends a kept callback through the same door again, by a named person, who is written down before it happens. It
+/// can never credit twice.
 ///
 /// # Errors
-/// As `replay`.
-pub async fn replay_by(app: Arc<App>, actor: &User, id: &str) -> Result<Option<AckReply>, FlowError> {
-    let (name, target, now) = (actor.username.clone(), id.to_owned(), app.clock.now());
-    let known = app
+/// Why it is not; the books.
+pub async fn replay(app: Arc<App>, actor: &str, id: &str) -> Result<AckReply, ReplayError> {
+    let (name, target, now) = (actor.to_owned(), id.to_owned(), app.clock.now());
+    let written = app
         .store
         .write(move |db| {
-            let Some(notice) = notices::by_id(db, &target)? else { return Ok(false) };
+            let Some(notice) = notices::by_id(db, &target)? else { return Ok(Err(ReplayError::NotFound)) };
+            if !can_replay(&notice.source) {
+                return Ok(Err(ReplayError::NoCallback));
+            }
+            if notice.body.len() == notices::REJECTED_BODY {
+                return Ok(Err(ReplayError::Cut));
+            }
             let act = Act {
                 actor: &name,
                 action: "notice_replayed",
@@ -109,10 +109,22 @@ pub async fn replay_by(app: Arc<App>, actor: &User, id: &str) -> Result<Option<A
                 ..Act::default()
             };
             audit_log::insert(db, act, now)?;
-            Ok(true)
+            Ok(Ok(notice))
         })
-        .await?;
-    if known { replay(app, id).await } else { Ok(None) }
+        .await;
+    let notice = written.map_err(FlowError::from)??;
+    let evidence =
+        Evidence { body: notice.body, headers: "replayed: 1\n".to_owned(), remote_ip: "replay".to_owned() };
+    let incoming = Incoming { provider: Provider::Wechat, evidence };
+    Ok(match notice.source.as_str() {
+        REFUND_NOTIFY => receive_refund(app, incoming).await?,
+        _ => receive(app, incoming).await?,
+    })
+}
+
+/// Whether messages from there came in by a door of ours.
+pub fn can_replay(source: &str) -> bool {
+    source == Source::Notify.as_str() || source == REFUND_NOTIFY
 }
 
 /// Takes one callback about a refund. It is unsigned, so it changes nothing by itself: one that fits a refund of
@@ -133,7 +145,12 @@ pub async fn receive_refund(app: Arc<App>, incoming: Incoming) -> Result<AckRepl
             let mut notice = notice(&app, &incoming, "refund_hint", Some(&hint.out_trade_no), Ack::Received)?;
             notice.transaction_id = Some(hint.transaction_id.as_str().to_owned());
             let refused = gateway.ack(Ack::Refused(REFUND_REFUSED)).body;
-            app.store.write(move |db| take_hint(db, &hint, notice, refused, now)).await?
+            let (ack, verdict, contradicts) =
+                app.store.write(move |db| take_hint(db, &hint, notice, refused, now)).await?;
+            if contradicts {
+                app.metrics.alerts.with_label_values(&[refund_settlement::CONTRADICTED]).inc();
+            }
+            (ack, verdict)
         }
         RefundNotified::Rejected(rejection) => {
             let verdict = rejection.verdict();
@@ -155,18 +172,22 @@ pub async fn receive_refund(app: Arc<App>, incoming: Incoming) -> Result<AckRepl
 /// One word for every refused refund callback: different ones would help to decrypt.
 const REFUND_REFUSED: &str = "MESSAGE NOT ACCEPTED";
 
+/// Its answer, its verdict, and whether it says that a refund which came to nothing here was paid out, which was
+/// not known before.
 fn take_hint(
     db: &mut Db,
     hint: &RefundHint,
     mut notice: Notice,
     refused: String,
     now: UnixMs,
-) -> Result<(Ack, &'static str), StoreError> {
+) -> Result<(Ack, &'static str, bool), StoreError> {
+    let mut contradicts = false;
     let (ack, verdict) = match refunds::by_number(db, &hint.out_refund_no)? {
         Some(refund) if refund.is_named_by(hint) => {
             refunds::hurry(db, &refund, now, REFUND_HURRY_GAP_MS)?;
             if refund.state.is_final() && !refund.state.is_reserved() && hint.status == "SUCCESS" {
-                refund_settlement::report(db, &refund, refund_settlement::CONTRADICTED, "", now)?;
+                contradicts =
+                    refund_settlement::report(db, &refund, refund_settlement::CONTRADICTED, "", now)?;
             }
             (Ack::Received, "refund_hint")
         }
@@ -183,14 +204,13 @@ fn take_hint(
     notice.source = REFUND_NOTIFY.to_owned();
     notice.body.truncate(notices::REJECTED_BODY);
     notices::insert_rejected(db, &notice)?;
-    Ok((ack, verdict))
+    Ok((ack, verdict, contradicts))
 }
 
 /// Somebody refunds a payment of ours at the gateway's own pages: a person must look.
 fn unknown_refund(db: &mut Db, hint: &RefundHint, now: UnixMs) -> Result<(), StoreError> {
     let number = &hint.out_trade_no;
-    let ours = attempts::with_order(db, number)?;
-    if ours.is_some_and(|(_, order)| order.transaction_id.as_ref() == Some(&hint.transaction_id)) {
+    if settlement::is_credited(db, &hint.transaction_id)? {
         let matter = Matter {
             kind: REFUNDED_ELSEWHERE,
             out_trade_no: number.as_str(),

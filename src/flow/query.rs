@@ -229,28 +229,35 @@ pub fn described(asked: &Asked) -> String {
     }
 }
 
-/// Asks about a payment that credited nobody: the gateway's verified word that it was made, with the reply it came
-/// in, or what it said instead.
+/// What the gateway says of a payment that credited nobody.
+#[derive(Clone, Debug)]
+pub enum Confirmed {
+    /// Its verified word that it was made, with the reply it came in.
+    Paid(VerifiedPayment, Vec<u8>),
+    /// What it said instead.
+    Said(String),
+    /// No usable answer. Nothing is known.
+    NoAnswer,
+}
+
+/// Asks about a payment that credited nobody.
 ///
 /// # Errors
 /// No random bytes.
-pub async fn confirm(
-    app: &App,
-    payment: &UncreditedPayment,
-) -> Result<Result<(VerifiedPayment, Vec<u8>), String>, FlowError> {
+pub async fn confirm(app: &App, payment: &UncreditedPayment) -> Result<Confirmed, FlowError> {
     let gateway = app.gateway(payment.provider);
     let request = gateway.query_payment(&payment.transaction_id, &app.clock.stamp()?);
-    let (said, outcome) = match app.http.send(&request).await {
-        Err(error) => (Err(error.to_string()), "no_answer"),
+    let (confirmed, outcome) = match app.http.send(&request).await {
+        Err(_) => (Confirmed::NoAnswer, "no_answer"),
         Ok(answer) => match gateway.payment(&answer, &payment.out_trade_no) {
-            Err(untrusted) => (Err(untrusted.to_string()), "untrusted"),
-            Ok(Trade::Paid(verified)) => (Ok((verified, answer.body)), "paid"),
-            Ok(Trade::Pending { state }) => (Err(state), "pending"),
-            Ok(Trade::Closed { state }) => (Err(state), "closed"),
-            Ok(Trade::NotFound) => (Err("ORDERNOTEXIST".to_owned()), "not_found"),
-            Ok(Trade::Refunded { .. }) => (Err("REFUND".to_owned()), "refunded"),
+            Err(_) => (Confirmed::NoAnswer, "untrusted"),
+            Ok(Trade::Paid(verified)) => (Confirmed::Paid(verified, answer.body), "paid"),
+            Ok(Trade::Pending { state }) => (Confirmed::Said(state), "pending"),
+            Ok(Trade::Closed { state }) => (Confirmed::Said(state), "closed"),
+            Ok(Trade::NotFound) => (Confirmed::Said("ORDERNOTEXIST".to_owned()), "not_found"),
+            Ok(Trade::Refunded { .. }) => (Confirmed::Said("REFUND".to_owned()), "refunded"),
         },
     };
     app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
-    Ok(said)
+    Ok(confirmed)
 }

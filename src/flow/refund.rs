@@ -7,19 +7,39 @@ use crate::{
         refund::{PACE_MS, Refund, RefundState, SETTLE_DOWN_MS, THROTTLED_MS, next_look, next_try},
         time::{SET_BACK_MS, UnixMs},
     },
-    gateway::{RefundAsked, RefundNews, VerifiedRefund},
+    gateway::{RefundAsked, RefundNews, Untrusted, VerifiedRefund},
     store::{
         Db, StoreError,
         notices::Notice,
-        refund_settlement,
+        refund_settlement::{self, Concluded},
         refunds::{self, Answer},
     },
 };
 
 /// One request holds the right to ask this long: its own time limit and a little.
 const CLAIM_MS: i64 = 10_000;
+/// The alert for a signed answer that speaks of another refund than the one it was asked about.
+const REFUND_MISMATCH: &str = "refund_mismatch";
 /// Queries of one refund are at least this far apart, whoever asks.
 const QUERY_GAP_MS: i64 = 2_000;
+
+/// Takes the first step with a refund that was just written, or agreed to. It stays written whatever comes of that: the
+/// job takes the next one.
+pub(super) async fn first_step(app: &App, written: Refund) -> Refund {
+    let id = written.id;
+    let stepped = async {
+        look(app, &written).await?;
+        Ok::<_, FlowError>(app.store.read(move |db| refunds::by_id(db, id)).await?)
+    };
+    match stepped.await {
+        Ok(refund) => refund.unwrap_or(written),
+        Err(error) => {
+            let number = &written.out_refund_no;
+            tracing::warn!(out_refund_no = %number, "refund {number} is written, and its first step failed: {error}");
+            written
+        }
+    }
+}
 
 /// Takes the next step with an unfinished refund: asks for it, or asks what became of it.
 ///
@@ -27,13 +47,16 @@ const QUERY_GAP_MS: i64 = 2_000;
 /// The books.
 pub async fn look(app: &App, refund: &Refund) -> Result<(), FlowError> {
     match refund.state {
-        state if !state.is_final() && is_foreign(app, refund) => {
+        state if state.is_final() && is_foreign(app, refund) => Ok(()),
+        _ if is_foreign(app, refund) => {
             // Another account's gateway does not know it: "not found" or "refused" there would prove nothing.
             app.metrics.alerts.with_label_values(&["foreign_account"]).inc();
             later(app, refund, "made for another merchant account".to_owned()).await
         }
         RefundState::Asking if refund.asked == 0 => ask(app, refund).await,
         RefundState::Asking | RefundState::Processing | RefundState::Abnormal => query(app, refund).await,
+        // It came to nothing here. Whoever asks nevertheless hears whether the gateway knows better.
+        RefundState::Closed | RefundState::Failed if refund.asked > 0 => query(app, refund).await,
         RefundState::Waiting
         | RefundState::Success
         | RefundState::Closed
@@ -42,9 +65,23 @@ pub async fn look(app: &App, refund: &Refund) -> Result<(), FlowError> {
     }
 }
 
-fn is_foreign(app: &App, refund: &Refund) -> bool {
-    let gateway = app.gateway(refund.provider);
-    refund.account != gateway.account() || refund.environment != gateway.environment()
+/// Whether the gateway, asked just now, knows no such refund. What else it says is followed as ever.
+///
+/// # Errors
+/// The books.
+pub async fn is_unknown_there(app: &App, refund: &Refund) -> Result<bool, FlowError> {
+    match hear(app, refund).await? {
+        Some((RefundNews::NotFound, _)) => Ok(true),
+        Some((RefundNews::Found(verified), body)) => {
+            conclude(app, refund, verified, body).await.map(|()| false)
+        }
+        Some((RefundNews::Unknown { code }, _)) => later(app, refund, code).await.map(|()| false),
+        None => Ok(false),
+    }
+}
+
+pub(super) fn is_foreign(app: &App, refund: &Refund) -> bool {
+    !app.gateway(refund.provider).is_ours(&refund.account, refund.environment)
 }
 
 /// Sends the request, always with the same number and amounts.
@@ -118,23 +155,9 @@ async fn remember(app: &App, refund: &Refund, asked: RefundAsked) -> Result<(), 
 
 /// Asks what became of it; a verified answer moves it, and "unknown there" lets the same request go out again.
 async fn query(app: &App, refund: &Refund) -> Result<(), FlowError> {
-    let (id, now) = (refund.id, app.clock.now());
-    if !app.store.write(move |db| refunds::claim_query(db, id, now, QUERY_GAP_MS)).await? {
-        return Ok(());
-    }
-    let gateway = app.gateway(refund.provider);
-    let request = gateway.refund_query(refund, &app.clock.stamp()?);
-    let (news, outcome, body) = match app.http.send(&request).await {
-        Err(error) => (RefundNews::Unknown { code: error.to_string() }, "no_answer", Vec::new()),
-        Ok(answer) => match gateway.refund_news(&answer, refund) {
-            Err(untrusted) => (RefundNews::Unknown { code: untrusted.to_string() }, "untrusted", Vec::new()),
-            Ok(RefundNews::NotFound) => (RefundNews::NotFound, "not_found", Vec::new()),
-            Ok(news) => (news, "answered", answer.body),
-        },
-    };
-    app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
+    let Some((news, body)) = hear(app, refund).await? else { return Ok(()) };
     match news {
-        RefundNews::Found(verified) => settle(app, refund, verified, body).await,
+        RefundNews::Found(verified) => conclude(app, refund, verified, body).await,
         RefundNews::NotFound if refund.state == RefundState::Asking => not_found(app, refund).await,
         // Accepted once, and unknown now: nothing is concluded from it.
         RefundNews::NotFound => later(app, refund, "REFUNDNOTEXIST".to_owned()).await,
@@ -142,7 +165,34 @@ async fn query(app: &App, refund: &Refund) -> Result<(), FlowError> {
     }
 }
 
-async fn settle(
+/// One query, and the reply it was read from; `None` when somebody has asked just now.
+async fn hear(app: &App, refund: &Refund) -> Result<Option<(RefundNews, Vec<u8>)>, FlowError> {
+    let (id, now) = (refund.id, app.clock.now());
+    if !app.store.write(move |db| refunds::claim_query(db, id, now, QUERY_GAP_MS)).await? {
+        return Ok(None);
+    }
+    let gateway = app.gateway(refund.provider);
+    let request = gateway.refund_query(refund, &app.clock.stamp()?);
+    let (news, outcome, body) = match app.http.send(&request).await {
+        Err(error) => (RefundNews::Unknown { code: error.to_string() }, "no_answer", Vec::new()),
+        Ok(answer) => match gateway.refund_news(&answer, refund) {
+            Err(untrusted) => {
+                if matches!(untrusted, Untrusted::Identity(_)) {
+                    app.metrics.alerts.with_label_values(&[REFUND_MISMATCH]).inc();
+                    let number = &refund.out_refund_no;
+                    tracing::error!(out_refund_no = %number, "asked about refund {number}: {untrusted}");
+                }
+                (RefundNews::Unknown { code: untrusted.to_string() }, "untrusted", Vec::new())
+            }
+            Ok(RefundNews::NotFound) => (RefundNews::NotFound, "not_found", Vec::new()),
+            Ok(news) => (news, "answered", answer.body),
+        },
+    };
+    app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
+    Ok(Some((news, body)))
+}
+
+async fn conclude(
     app: &App,
     refund: &Refund,
     verified: VerifiedRefund,
@@ -165,24 +215,27 @@ async fn settle(
     };
     let number = refund.out_refund_no.clone();
     let next_at = next_look(refund.asked_at.unwrap_or(refund.requested_at), now);
-    let ended = app
+    let concluded = app
         .store
         .write(move |db| refund_settlement::conclude(db, &refund, &verified, &notice, next_at, now))
         .await?;
-    if ended == refund_settlement::Ended::Moved {
-        let word = state.as_str();
-        tracing::info!(out_refund_no = %number, "refund {number} is {word}");
-        if matches!(state, RefundState::Abnormal | RefundState::Closed) {
-            app.metrics
-                .alerts
-                .with_label_values(&[if state.is_final() {
-                    refund_settlement::FAILED
-                } else {
-                    refund_settlement::ABNORMAL
-                }])
-                .inc();
+    let word = state.as_str();
+    let alert = match (concluded, state) {
+        (Concluded::Already, _) => return Ok(()),
+        (Concluded::Contradicted, _) => {
+            tracing::error!(out_refund_no = %number, "refund {number} came to nothing here and is {word} at the gateway");
+            refund_settlement::CONTRADICTED
         }
-    }
+        (Concluded::Moved, state) => {
+            tracing::info!(out_refund_no = %number, "refund {number} is {word}");
+            match state {
+                RefundState::Abnormal => refund_settlement::ABNORMAL,
+                RefundState::Closed => refund_settlement::FAILED,
+                _ => return Ok(()),
+            }
+        }
+    };
+    app.metrics.alerts.with_label_values(&[alert]).inc();
     Ok(())
 }
 

@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{
     app::App,
-    domain::{ids::Username, user::Role},
+    domain::{
+        ids::Username,
+        user::{self, Role},
+    },
     store::{
         audit_log::{self, Act},
         users,
@@ -45,6 +48,9 @@ pub(super) async fn account(
     role: Role,
 ) -> Result<i64, RegisterError> {
     let name = Username::parse(username).ok_or(RegisterError::BadName)?;
+    if user::is_reserved(&name) {
+        return Err(RegisterError::NameTaken);
+    }
     password::check(&password, name.as_str()).map_err(RegisterError::Weak)?;
     let hash = password::hash(app, password).await?;
     let now = app.clock.now();

@@ -1,7 +1,11 @@
 //! Asking for a refund: its amount is reserved and everything written down before the gateway hears of it, and a
 //! large one waits for a second administrator.
 
-use super::{FlowError, query, refund::look};
+use super::{
+    FlowError,
+    query::{self, Confirmed},
+    refund::first_step,
+};
 use crate::{
     app::App,
     canary::{self, Canary},
@@ -9,7 +13,7 @@ use crate::{
         ids::{OutRefundNo, OutTradeNo, TransactionId},
         ledger::Account,
         money::Fen,
-        order::{Environment, Order, Provider},
+        order::{Environment, Provider},
         refund::{MOST_PER_PAYMENT, Refund, RefundState, WINDOW_MS},
         time::UnixMs,
         user::User,
@@ -20,13 +24,45 @@ use crate::{
         ledger, orders, refund_settlement,
         refunds::{self, NewRefund},
         settlement, users,
-        work_items::{self, WorkItem},
+        work_items::{self, UncreditedPayment},
     },
 };
 
 /// What the payer reads is at most this long, in bytes of UTF-8, the safe reading of `refund_desc` String(80) on
 /// page 4011984092: 26 Chinese characters.
-pub const LONGEST_REASON: usize = 80;
+const LONGEST_REASON: usize = 80;
+
+/// Why a payment goes back, as the payer reads it: 1 to 80 bytes, no control characters, none of four bytes, which the
+/// gateway refuses or mangles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason(String);
+
+/// Why a text is no reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadReason {
+    Empty,
+    TooLong,
+    /// An emoji, a rare character or a line break.
+    Unreadable,
+}
+
+impl Reason {
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Reason, BadReason> {
+        let text = text.trim();
+        match text {
+            "" => Err(BadReason::Empty),
+            text if text.chars().any(|c| c.is_control() || c.len_utf8() == 4) => Err(BadReason::Unreadable),
+            text if text.len() > LONGEST_REASON => Err(BadReason::TooLong),
+            text => Ok(Reason(text.to_owned())),
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// Which payment to return.
 #[derive(Clone, Debug)]
@@ -42,10 +78,21 @@ pub enum Payment {
 pub struct Wish {
     pub payment: Payment,
     pub amount: Fen,
-    /// The payer reads it: 1 to 80 bytes, no emoji.
+    /// See `Reason`.
     pub reason: String,
     /// A random id of the form: the same twice is the same refund.
     pub intent: String,
+}
+
+/// Why a refund goes on although an administrator would give it up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// The gateway has taken it on, or it has ended, or nobody has agreed yet.
+    NotAsking,
+    /// A request may still be on its way.
+    TooSoon,
+    /// The gateway did not say that it knows no such refund.
+    NotDenied,
 }
 
 /// Why there is no refund. Nothing was written.
@@ -55,18 +102,20 @@ pub enum RefundError {
     NotFound,
     #[error("not paid")]
     NotPaid,
+    #[error("the work item was closed")]
+    Closed,
     #[error("the amount must be at least one fen")]
     NoAmount,
     #[error("only {0} of this payment is left to refund")]
     TooMuch(Fen),
-    #[error("this payment had 50 refunds, which is all the gateway makes")]
+    #[error("50 refunds of this payment were sent, which is all the gateway makes")]
     TooMany,
     #[error("the gateway refunds within a year of the payment only")]
     TooOld,
     #[error("the user's balance does not hold this amount any more")]
     Spent,
-    #[error("a reason of 1 to 80 bytes without emoji is needed")]
-    BadReason,
+    #[error("the reason cannot be used: {0:?}")]
+    BadReason(BadReason),
     #[error("the form carries no usable intent")]
     BadIntent,
     #[error("this form was already used for another refund")]
@@ -75,13 +124,17 @@ pub enum RefundError {
     OtherAccount,
     #[error("this payment was credited to a user")]
     Credited,
-    /// What the gateway said instead.
-    #[error("the gateway does not confirm this payment: {0}")]
-    NotConfirmed(String),
+    /// What the gateway said instead, if it gave a usable answer.
+    #[error("the gateway does not confirm this payment: {0:?}")]
+    NotConfirmed(Option<String>),
     #[error("no client certificate is configured: WECHAT_CERT_PEM and WECHAT_KEY_PEM")]
     NoCertificate,
-    #[error("the one who asks for a refund cannot approve it, and it is decided once")]
-    NotYours,
+    #[error("the one who asks for a refund cannot approve it")]
+    OwnRequest,
+    #[error("it was decided before")]
+    DecidedBefore,
+    #[error("it is not given up: {0:?}")]
+    NotGivenUp(Kept),
     #[error(transparent)]
     Flow(#[from] FlowError),
 }
@@ -92,343 +145,337 @@ impl From<StoreError> for RefundError {
     }
 }
 
-/// The facts of a payment that its refunds share.
-struct Paid {
+/// A payment of which something may go back: how much, whose it is and what the rules say.
+#[derive(Clone, Debug)]
+pub struct Standing {
     order_id: Option<i64>,
     work_item_id: Option<i64>,
-    user_id: Option<i64>,
     provider: Provider,
     account: String,
     environment: Environment,
-    out_trade_no: OutTradeNo,
-    transaction_id: TransactionId,
-    total: Fen,
-    /// Reserved for refunds or gone back.
-    reserved: Fen,
-    refunds: i32,
+    pub out_trade_no: OutTradeNo,
+    pub transaction_id: TransactionId,
+    pub total: Fen,
+    /// Reserved for refunds or gone back, by whatever order or work item.
+    pub reserved: Fen,
+    /// How many refunds of it were sent or still may be.
+    count: i64,
     at: UnixMs,
+    /// Whom it was credited to.
+    pub owner: Option<Owner>,
+    second_admin_above: Fen,
+}
+
+/// Who was credited with a payment.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    id: i64,
+    pub name: String,
+    /// In fen; less than nothing never.
+    pub balance: i64,
+}
+
+impl Standing {
+    /// What may still go back.
+    pub fn left(&self) -> Fen {
+        Fen::new(self.total.get().saturating_sub(self.reserved.get())).unwrap_or_default()
+    }
+
+    /// The limit above which a second administrator has to agree, if this much more goes above it. By the sum, so that
+    /// a large refund is not split into small ones.
+    pub fn second_admin_above(&self, amount: Fen) -> Option<Fen> {
+        let sum = self.reserved.get().saturating_add(amount.get());
+        Some(self.second_admin_above).filter(|limit| sum > limit.get())
+    }
+
+    /// # Errors
+    /// Not even a fen, more than is left, or more than the user has.
+    pub fn allows(&self, amount: Fen) -> Result<(), RefundError> {
+        if amount == Fen::ZERO {
+            return Err(RefundError::NoAmount);
+        }
+        if amount > self.left() {
+            return Err(RefundError::TooMuch(self.left()));
+        }
+        match &self.owner {
+            Some(owner) if owner.balance < amount.get() => Err(RefundError::Spent),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How a payment stands; what a form shows before anybody asks.
+///
+/// # Errors
+/// Why no refund of it can be asked for; the books.
+pub async fn standing(app: &App, payment: &Payment) -> Result<Standing, RefundError> {
+    let (rules, payment) = (Rules::of(app), payment.clone());
+    app.store.read(move |db| rules.standing(db, &payment)).await?
+}
+
+/// What a payment is measured against.
+#[derive(Clone, Debug)]
+struct Rules {
+    now: UnixMs,
+    environment: Environment,
+    accounts: Vec<(Provider, String)>,
+    has_certificate: bool,
+    second_admin_above: Fen,
+}
+
+impl Rules {
+    fn of(app: &App) -> Rules {
+        Rules {
+            now: app.clock.now(),
+            environment: app.environment(),
+            accounts: Provider::ALL.map(|provider| (provider, app.gateway(provider).account())).to_vec(),
+            has_certificate: app.http.can_show_certificate(),
+            second_admin_above: app.config.refund_second_admin_above,
+        }
+    }
+
+    fn standing(&self, db: &mut Db, payment: &Payment) -> Result<Result<Standing, RefundError>, StoreError> {
+        let found = match payment {
+            Payment::OfOrder(number) => self.of_order(db, number)?,
+            Payment::OfWorkItem(id) => self.of_work_item(db, *id)?,
+        };
+        Ok(found.and_then(|standing| self.check(&standing).map(|()| standing)))
+    }
+
+    fn check(&self, standing: &Standing) -> Result<(), RefundError> {
+        let ours = self.accounts.contains(&(standing.provider, standing.account.clone()));
+        if !ours || standing.environment != self.environment {
+            return Err(RefundError::OtherAccount);
+        }
+        if standing.count >= i64::from(MOST_PER_PAYMENT) {
+            return Err(RefundError::TooMany);
+        }
+        if self.now.since(standing.at) > WINDOW_MS {
+            return Err(RefundError::TooOld);
+        }
+        if standing.left() == Fen::ZERO {
+            return Err(RefundError::TooMuch(Fen::ZERO));
+        }
+        if self.has_certificate { Ok(()) } else { Err(RefundError::NoCertificate) }
+    }
+
+    fn of_order(
+        &self,
+        db: &mut Db,
+        number: &OutTradeNo,
+    ) -> Result<Result<Standing, RefundError>, StoreError> {
+        let Some(order) = orders::by_number(db, number)? else { return Ok(Err(RefundError::NotFound)) };
+        let attempt = settlement::paid_attempt(db, order.id)?;
+        let (Some(transaction_id), Some(at), Some(attempt)) = (order.transaction_id, order.paid_at, attempt)
+        else {
+            return Ok(Err(RefundError::NotPaid));
+        };
+        let owner = users::by_id(db, order.user_id)?.ok_or(StoreError::Unreadable("user"))?;
+        Ok(Ok(Standing {
+            order_id: Some(order.id),
+            work_item_id: None,
+            provider: attempt.channel.provider(),
+            account: attempt.account,
+            environment: order.environment,
+            out_trade_no: attempt.out_trade_no,
+            total: order.amount,
+            reserved: order.reserved,
+            count: refunds::count_of_payment(db, &transaction_id)?,
+            transaction_id,
+            at,
+            owner: Some(Owner {
+                id: owner.id,
+                name: owner.username,
+                balance: ledger::balance(db, &Account::User(owner.id))?,
+            }),
+            second_admin_above: self.second_admin_above,
+        }))
+    }
+
+    fn of_work_item(&self, db: &mut Db, id: i64) -> Result<Result<Standing, RefundError>, StoreError> {
+        let item = work_items::by_id(db, id)?;
+        let Some((item, payment)) = item.and_then(|item| item.payment().map(|payment| (item, payment)))
+        else {
+            return Ok(Err(RefundError::NotFound));
+        };
+        if item.closed_at.is_some() {
+            return Ok(Err(RefundError::Closed));
+        }
+        if settlement::is_credited(db, &payment.transaction_id)? {
+            return Ok(Err(RefundError::Credited));
+        }
+        // One payment can be told of by two items: what goes back of it is counted once.
+        let reserved = refunds::reserved_of_payment(db, &payment.transaction_id)?;
+        Ok(Ok(Standing {
+            order_id: None,
+            work_item_id: Some(item.id),
+            provider: payment.provider,
+            account: payment.account,
+            environment: payment.environment,
+            out_trade_no: payment.out_trade_no,
+            total: payment.amount,
+            reserved: Fen::new(reserved).ok_or(StoreError::Unreadable("amount"))?,
+            count: refunds::count_of_payment(db, &payment.transaction_id)?,
+            transaction_id: payment.transaction_id,
+            at: UnixMs(item.opened_at),
+            owner: None,
+            second_admin_above: self.second_admin_above,
+        }))
+    }
 }
 
 /// Reserves and writes a refund, then asks the gateway unless a second administrator has to agree first. The same
 /// intent gives the same refund.
 ///
 /// # Errors
-/// Why nothing was written; the books.
+/// Why nothing was written; the books, which may have written it nevertheless.
 pub async fn request(app: &App, actor: &User, wish: Wish) -> Result<Refund, RefundError> {
-    let reason = wish.reason.trim();
-    // Characters of four bytes are refused or mangled by the gateway.
-    let readable = |c: char| !c.is_control() && c.len_utf8() < 4;
-    if !(1..=LONGEST_REASON).contains(&reason.len()) || !reason.chars().all(readable) {
-        return Err(RefundError::BadReason);
-    }
+    let reason = Reason::parse(&wish.reason).map_err(RefundError::BadReason)?;
     if !(8..=64).contains(&wish.intent.len())
         || !wish.intent.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     {
         return Err(RefundError::BadIntent);
     }
-    if wish.amount == Fen::ZERO {
-        return Err(RefundError::NoAmount);
-    }
-    if !app.http.can_show_certificate() {
-        return Err(RefundError::NoCertificate);
-    }
-    if let Payment::OfWorkItem(id) = wish.payment {
-        confirm(app, id).await?;
-    }
-    let number = app.clock.out_refund_no().map_err(FlowError::NoEntropy)?;
     let desk = Desk {
+        rules: Rules::of(app),
         actor: actor.username.clone(),
-        number,
-        reason: reason.to_owned(),
-        now: app.clock.now(),
+        number: app.clock.out_refund_no().map_err(FlowError::NoEntropy)?,
+        reason,
         notify_url: app.config.refund_notify_url(),
-        second_admin_above: app.config.refund_second_admin_above,
-        environment: app.environment(),
-        accounts: Provider::ALL.map(|provider| (provider, app.gateway(provider).account())).to_vec(),
     };
+    if let Payment::OfWorkItem(_) = wish.payment {
+        confirm(app, &desk, &wish).await?;
+    }
     let written = app.store.write(move |db| desk.write(db, &wish)).await??;
-    look(app, &written).await?;
-    let id = written.id;
-    let refund = app.store.read(move |db| refunds::by_id(db, id)).await?;
-    Ok(refund.unwrap_or(written))
+    Ok(first_step(app, written).await)
 }
 
 /// A message said that this payment was made; before money is sent back for it, the gateway itself is asked. Once
 /// a part of it is being refunded it answers REFUND, and was asked before.
-async fn confirm(app: &App, work_item_id: i64) -> Result<(), RefundError> {
-    let item = app.store.read(move |db| work_items::by_id(db, work_item_id)).await?;
-    let Some((item, payment)) = item.and_then(|item| item.payment().map(|payment| (item, payment))) else {
-        return Err(RefundError::NotFound);
-    };
-    let gateway = app.gateway(payment.provider);
-    if gateway.account() != payment.account || gateway.environment() != payment.environment {
-        return Err(RefundError::OtherAccount);
-    }
-    if item.refunds > 0 {
+async fn confirm(app: &App, desk: &Desk, wish: &Wish) -> Result<(), RefundError> {
+    let (desk, wish, amount) = (desk.clone(), wish.clone(), wish.amount);
+    let found = app.store.read(move |db| match desk.known(db, &wish)? {
+        Some(known) => Ok(known.map(|_| None)),
+        None => Ok(desk.rules.standing(db, &wish.payment)?.map(Some)),
+    });
+    let Some(standing) = found.await?? else { return Ok(()) };
+    standing.allows(amount)?;
+    if standing.count > 0 {
         return Ok(());
     }
-    let (verified, _) = query::confirm(app, &payment).await?.map_err(RefundError::NotConfirmed)?;
+    let payment = UncreditedPayment {
+        provider: standing.provider,
+        account: standing.account,
+        environment: standing.environment,
+        out_trade_no: standing.out_trade_no,
+        transaction_id: standing.transaction_id,
+        amount: standing.total,
+        reserved: standing.reserved,
+    };
+    let verified = match query::confirm(app, &payment).await? {
+        Confirmed::Paid(verified, _) => verified,
+        Confirmed::Said(said) => return Err(RefundError::NotConfirmed(Some(said))),
+        Confirmed::NoAnswer => return Err(RefundError::NotConfirmed(None)),
+    };
     if *verified.transaction_id() != payment.transaction_id || verified.amount() != payment.amount {
-        return Err(RefundError::NotConfirmed(format!("a payment of {}", verified.amount())));
+        let said = format!("SUCCESS {} {}", verified.transaction_id(), verified.amount());
+        return Err(RefundError::NotConfirmed(Some(said)));
     }
     Ok(())
 }
 
 /// Everything about a request but the wish, so that one transaction can decide.
+#[derive(Clone, Debug)]
 struct Desk {
+    rules: Rules,
     actor: String,
     number: OutRefundNo,
-    reason: String,
-    now: UnixMs,
+    reason: Reason,
     notify_url: String,
-    second_admin_above: Fen,
-    environment: Environment,
-    accounts: Vec<(Provider, String)>,
 }
 
 impl Desk {
     /// One transaction: known intent, facts, reservation, hold, refund, audit.
     fn write(&self, db: &mut Db, wish: &Wish) -> Result<Result<Refund, RefundError>, StoreError> {
-        if let Some(known) = refunds::by_intent(db, &self.actor, &wish.intent)? {
-            let same = known.amount == wish.amount && self.names(db, &known, &wish.payment)?;
-            return Ok(if same { Ok(known) } else { Err(RefundError::IntentReused) });
+        if let Some(known) = self.known(db, wish)? {
+            return Ok(known);
         }
-        let paid = match self.find(db, &wish.payment)? {
-            Ok(paid) => paid,
+        let standing = match self.rules.standing(db, &wish.payment)? {
+            Ok(standing) => standing,
             Err(refused) => return Ok(Err(refused)),
         };
-        if let Err(refused) = self.check(db, &paid, wish.amount)? {
+        if let Err(refused) = standing.allows(wish.amount) {
             return Ok(Err(refused));
         }
-        if !reserve(db, &paid, wish.amount)? {
-            return Ok(Err(RefundError::TooMuch(left(&paid))));
+        if !reserve(db, &standing, wish.amount)? {
+            return Ok(Err(RefundError::TooMuch(standing.left())));
         }
-        let new = self.refund(&paid, wish);
-        let id = refunds::insert(db, &new)?;
+        let id = refunds::insert(db, &self.refund(&standing, wish))?;
         let refund = refunds::by_id(db, id)?.ok_or(StoreError::Unreadable("refund"))?;
-        self.record(db, &paid, &refund)?;
+        self.record(db, &standing, &refund)?;
         Ok(Ok(refund))
     }
 
-    fn names(&self, db: &mut Db, known: &Refund, payment: &Payment) -> Result<bool, StoreError> {
-        Ok(match payment {
+    /// The refund this form has made before, if it was for the same.
+    fn known(&self, db: &mut Db, wish: &Wish) -> Result<Option<Result<Refund, RefundError>>, StoreError> {
+        let Some(known) = refunds::by_intent(db, &self.actor, &wish.intent)? else { return Ok(None) };
+        let same_payment = match &wish.payment {
             Payment::OfOrder(number) => {
                 orders::by_number(db, number)?.is_some_and(|order| known.order_id == Some(order.id))
             }
             Payment::OfWorkItem(id) => known.work_item_id == Some(*id),
-        })
+        };
+        let same = same_payment && known.amount == wish.amount;
+        Ok(Some(if same { Ok(known) } else { Err(RefundError::IntentReused) }))
     }
 
-    fn find(&self, db: &mut Db, payment: &Payment) -> Result<Result<Paid, RefundError>, StoreError> {
-        match payment {
-            Payment::OfOrder(number) => match orders::by_number(db, number)? {
-                Some(order) => of_order(db, order),
-                None => Ok(Err(RefundError::NotFound)),
-            },
-            Payment::OfWorkItem(id) => match work_items::by_id(db, *id)? {
-                Some(item) if item.closed_at.is_none() => of_work_item(db, &item),
-                _ => Ok(Err(RefundError::NotFound)),
-            },
-        }
-    }
-
-    fn check(&self, db: &mut Db, paid: &Paid, amount: Fen) -> Result<Result<(), RefundError>, StoreError> {
-        let ours = self.accounts.contains(&(paid.provider, paid.account.clone()));
-        if !ours || paid.environment != self.environment {
-            return Ok(Err(RefundError::OtherAccount));
-        }
-        if paid.refunds >= MOST_PER_PAYMENT {
-            return Ok(Err(RefundError::TooMany));
-        }
-        if self.now.since(paid.at) > WINDOW_MS {
-            return Ok(Err(RefundError::TooOld));
-        }
-        if amount > left(paid) {
-            return Ok(Err(RefundError::TooMuch(left(paid))));
-        }
-        if let Some(user_id) = paid.user_id
-            && ledger::balance(db, &Account::User(user_id))? < amount.get()
-        {
-            return Ok(Err(RefundError::Spent));
-        }
-        Ok(Ok(()))
-    }
-
-    fn refund(&self, paid: &Paid, wish: &Wish) -> NewRefund {
-        // By the sum, so that a large refund is not split into small ones.
-        let sum = paid.reserved.get().saturating_add(wish.amount.get());
-        let waiting = sum > self.second_admin_above.get();
+    fn refund(&self, standing: &Standing, wish: &Wish) -> NewRefund {
+        let (now, waiting) = (self.rules.now, standing.second_admin_above(wish.amount).is_some());
         NewRefund {
             out_refund_no: self.number.clone(),
             intent: wish.intent.clone(),
-            order_id: paid.order_id,
-            work_item_id: paid.work_item_id,
-            user_id: paid.user_id,
-            provider: paid.provider,
-            account: paid.account.clone(),
-            environment: paid.environment,
-            out_trade_no: paid.out_trade_no.clone(),
-            transaction_id: paid.transaction_id.clone(),
-            total: paid.total,
+            order_id: standing.order_id,
+            work_item_id: standing.work_item_id,
+            user_id: standing.owner.as_ref().map(|owner| owner.id),
+            provider: standing.provider,
+            account: standing.account.clone(),
+            environment: standing.environment,
+            out_trade_no: standing.out_trade_no.clone(),
+            transaction_id: standing.transaction_id.clone(),
+            total: standing.total,
             amount: wish.amount,
-            reason: self.reason.clone(),
+            reason: self.reason.as_str().to_owned(),
             notify_url: self.notify_url.clone(),
             requested_by: self.actor.clone(),
-            requested_at: self.now,
+            requested_at: now,
             state: if waiting { RefundState::Waiting } else { RefundState::Asking },
-            next_at: (!waiting).then_some(self.now),
+            next_at: (!waiting).then_some(now),
         }
     }
 
-    fn record(&self, db: &mut Db, paid: &Paid, refund: &Refund) -> Result<(), StoreError> {
-        let after = left(paid).get().saturating_sub(refund.amount.get());
+    fn record(&self, db: &mut Db, standing: &Standing, refund: &Refund) -> Result<(), StoreError> {
+        let left = standing.left();
+        let after = Fen::new(left.get().saturating_sub(refund.amount.get())).unwrap_or_default();
         let act = Act {
             actor: &self.actor,
             action: "refund_requested",
             target: refund.out_refund_no.as_str(),
-            detail: &format!("{} of {}: {}", refund.amount, paid.out_trade_no, self.reason),
-            was: &format!("refundable {}", left(paid)),
-            became: &format!("refundable {}, {}", Fen::new(after).unwrap_or_default(), refund.state.as_str()),
+            detail: &format!("{} of {}: {}", refund.amount, standing.out_trade_no, refund.reason),
+            was: &format!("refundable {left}"),
+            became: &format!("refundable {after}, {}", refund.state.as_str()),
         };
-        audit_log::insert(db, act, self.now)?;
-        refund_settlement::tell(db, refund, refund.state.as_str(), self.now)
+        audit_log::insert(db, act, self.rules.now)?;
+        refund_settlement::tell(db, refund, refund.state.as_str(), self.rules.now)
     }
 }
 
-fn left(paid: &Paid) -> Fen {
-    Fen::new(paid.total.get().saturating_sub(paid.reserved.get())).unwrap_or_default()
-}
-
-fn reserve(db: &mut Db, paid: &Paid, amount: Fen) -> Result<bool, StoreError> {
+fn reserve(db: &mut Db, standing: &Standing, amount: Fen) -> Result<bool, StoreError> {
     if canary::sings(Canary::RefundUnlocked) {
         return Ok(true);
     }
-    match (paid.order_id, paid.work_item_id) {
+    match (standing.order_id, standing.work_item_id) {
         (Some(id), _) => refunds::reserve_of_order(db, id, amount),
         (None, Some(id)) => refunds::reserve_of_work_item(db, id, amount),
         (None, None) => Ok(false),
     }
-}
-
-fn of_order(db: &mut Db, order: Order) -> Result<Result<Paid, RefundError>, StoreError> {
-    let (Some(transaction_id), Some(at)) = (order.transaction_id.clone(), order.paid_at) else {
-        return Ok(Err(RefundError::NotPaid));
-    };
-    let Some(attempt) = settlement::paid_attempt(db, order.id)? else {
-        return Ok(Err(RefundError::NotPaid));
-    };
-    Ok(Ok(Paid {
-        order_id: Some(order.id),
-        work_item_id: None,
-        user_id: Some(order.user_id),
-        provider: attempt.channel.provider(),
-        account: attempt.account,
-        environment: order.environment,
-        out_trade_no: attempt.out_trade_no,
-        transaction_id,
-        total: order.amount,
-        reserved: order.refund,
-        refunds: order.refunds,
-        at,
-    }))
-}
-
-fn of_work_item(db: &mut Db, item: &WorkItem) -> Result<Result<Paid, RefundError>, StoreError> {
-    let facts = item.payment();
-    let Some(payment) = facts else { return Ok(Err(RefundError::NotFound)) };
-    if settlement::is_credited(db, &payment.transaction_id)? {
-        return Ok(Err(RefundError::Credited));
-    }
-    // One payment can be told of by two items: what goes back of it is counted once.
-    let reserved = refunds::reserved_of_payment(db, &payment.transaction_id)?;
-    Ok(Ok(Paid {
-        order_id: None,
-        work_item_id: Some(item.id),
-        user_id: None,
-        provider: payment.provider,
-        account: payment.account,
-        environment: payment.environment,
-        out_trade_no: payment.out_trade_no,
-        transaction_id: payment.transaction_id,
-        total: payment.amount,
-        reserved: Fen::new(reserved).ok_or(StoreError::Unreadable("amount"))?,
-        refunds: item.refunds,
-        at: UnixMs(item.opened_at),
-    }))
-}
-
-/// A second administrator agrees, and the gateway is asked; or says no, and everything is as before. Who asked
-/// for it may take it back while it waits.
-///
-/// # Errors
-/// No such refund; the one who asked decides about it, or it was decided before; the books.
-pub async fn decide(
-    app: &App,
-    actor: &User,
-    number: &OutRefundNo,
-    agreed: bool,
-    note: String,
-) -> Result<Refund, RefundError> {
-    let (name, number, now) = (actor.username.clone(), number.clone(), app.clock.now());
-    let decided = app
-        .store
-        .write(move |db| {
-            let Some(refund) = refunds::by_number(db, &number)? else {
-                return Ok(Err(RefundError::NotFound));
-            };
-            if !refund_settlement::decide(db, &refund, &name, agreed, now)? {
-                return Ok(Err(RefundError::NotYours));
-            }
-            let act = Act {
-                actor: &name,
-                action: if agreed { "refund_approved" } else { "refund_rejected" },
-                target: number.as_str(),
-                detail: &note,
-                was: refund.state.as_str(),
-                became: if agreed { "asking" } else { "rejected" },
-            };
-            audit_log::insert(db, act, now)?;
-            Ok(Ok(refunds::by_id(db, refund.id)?.unwrap_or(refund)))
-        })
-        .await??;
-    look(app, &decided).await?;
-    let id = decided.id;
-    Ok(app.store.read(move |db| refunds::by_id(db, id)).await?.unwrap_or(decided))
-}
-
-/// An administrator wants to know now: queries, and asks again if the gateway knows nothing of it.
-///
-/// # Errors
-/// The books.
-pub async fn look_now(app: &App, actor: &User, refund: &Refund) -> Result<Refund, RefundError> {
-    let (name, number, now) = (actor.username.clone(), refund.out_refund_no.clone(), app.clock.now());
-    let was = refund.state;
-    look(app, refund).await?;
-    let id = refund.id;
-    let after = app
-        .store
-        .write(move |db| {
-            let after = refunds::by_id(db, id)?.ok_or(StoreError::Unreadable("refund"))?;
-            let act = Act {
-                actor: &name,
-                action: "refund_queried",
-                target: number.as_str(),
-                detail: after.last_answer.as_deref().unwrap_or_default(),
-                was: was.as_str(),
-                became: after.state.as_str(),
-            };
-            audit_log::insert(db, act, now)?;
-            Ok(after)
-        })
-        .await?;
-    Ok(after)
-}
-
-/// Who else could agree to a refund above the limit.
-///
-/// # Errors
-/// The books.
-pub async fn has_second_admin(app: &App, actor: &User) -> Result<bool, FlowError> {
-    let id = actor.id;
-    Ok(app.store.read(move |db| users::another_admin(db, id)).await?)
 }

@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{
     app::App,
-    domain::{ids::Username, user::Role},
+    domain::{
+        ids::Username,
+        user::{self, BY_COMMAND, Role},
+    },
     store::{
         audit_log::{self, Act},
         openids, sessions, tickets, users,
@@ -56,6 +59,9 @@ pub async fn first_admin(
         return Ok(None);
     }
     let name = Username::parse(username).ok_or(RegisterError::BadName)?;
+    if user::is_reserved(&name) {
+        return Err(RegisterError::NameTaken);
+    }
     password::check(&password, name.as_str()).map_err(RegisterError::Weak)?;
     let hash = password::hash(app, password).await?;
     let (link, now) = (token::hash(secret), app.clock.now());
@@ -103,7 +109,7 @@ pub async fn reset_password(app: &App, username: &str, password: String) -> Resu
             if let Some((user, _)) = users::by_name(db, &name)? {
                 sessions::delete_of_user(db, user.id)?;
                 openids::delete_of_user(db, user.id)?;
-                let (actor, target) = ("command line", name.as_str());
+                let (actor, target) = (BY_COMMAND, name.as_str());
                 let act = Act { actor, action: "password_reset", target, ..Act::default() };
                 audit_log::insert(db, act, now)?;
             }

@@ -7,7 +7,8 @@ use crate::{
     store::{
         attempts,
         audit_log::{self, Act},
-        refunds, work_items,
+        refunds,
+        work_items::{self, Closed},
     },
 };
 
@@ -19,7 +20,7 @@ pub const UNKNOWN_REFUND_MS: i64 = 24 * 3_600_000;
 const NAMED: i64 = 20;
 
 /// The acts that work items know, as the audit log names them.
-pub const ACTS: [&str; 3] = ["work_item_noted", "work_item_closed", "payment_credited"];
+pub const ACTS: [&str; 4] = ["work_item_noted", "work_item_closed", "work_item_reopened", "payment_credited"];
 
 /// Writes a note and leaves the item as it is. `false` when there is none.
 ///
@@ -43,17 +44,17 @@ pub async fn note(app: &App, actor: &User, id: i64, note: String) -> Result<bool
     Ok(noted)
 }
 
-/// Closes an item. `false` when it was closed before or never existed.
+/// Closes an item, unless its payment is on its way back.
 ///
 /// # Errors
 /// The books.
-pub async fn close(app: &App, actor: &User, id: i64, note: String) -> Result<bool, FlowError> {
+pub async fn close(app: &App, actor: &User, id: i64, note: String) -> Result<Closed, FlowError> {
     let (name, now) = (actor.username.clone(), app.clock.now());
     let closed = app
         .store
         .write(move |db| {
             let closed = work_items::close(db, id, &name, &note, now)?;
-            if closed {
+            if closed == Closed::Done {
                 let act = Act {
                     actor: &name,
                     action: "work_item_closed",

@@ -124,7 +124,7 @@ pub enum RefundAsked {
     Accepted { refund_id: String },
     /// The merchant's account at the gateway does not hold enough: the same number again, later.
     NotEnough,
-    /// Perhaps done, perhaps not, or not now: query, and then the same number again.
+    /// Perhaps done, perhaps not, or not now: query, and then the same number again. `code` with its text.
     Unknown { code: String },
     /// Asked too often: the same, after a minute.
     Throttled { code: String },
@@ -254,9 +254,10 @@ pub enum Ack {
     Refused(&'static str),
 }
 
-/// Bytes to answer a callback with.
+/// Bytes to answer a callback with, and what they say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AckReply {
+    pub ack: Ack,
     pub content_type: &'static str,
     pub body: String,
 }
@@ -366,6 +367,11 @@ pub trait Gateway: Send + Sync {
     /// Which account at the gateway this is, in one word: kept with every attempt.
     fn account(&self) -> String;
     fn environment(&self) -> Environment;
+    /// Whether what was made for this account can be asked about here: at another one "not found" and "refused" prove
+    /// nothing.
+    fn is_ours(&self, account: &str, environment: Environment) -> bool {
+        self.account() == account && self.environment() == environment
+    }
 
     /// Asks the gateway to prepare the attempt. The same attempt always asks with the same parameters.
     fn prepay(&self, attempt: &Attempt, stamp: &Stamp) -> Request;

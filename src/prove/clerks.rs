@@ -9,7 +9,10 @@ use crate::{
         refund::{Refund, RefundState},
         user::User,
     },
-    flow::request_refund::{self, Payment, RefundError, Wish},
+    flow::{
+        decide_refund,
+        request_refund::{self, Payment, RefundError, Wish},
+    },
     store::{Db, StoreError, orders, refunds, work_items},
 };
 use futures_util::future::join;
@@ -98,9 +101,7 @@ async fn decide(world: &Arc<World>, me: &User) {
     let (agreed, own) = (world.dice.permille(700), refund.requested_by == me.username);
     let (me, number) = (me.clone(), refund.out_refund_no.clone());
     let decided = world
-        .ask(
-            move |app| async move { request_refund::decide(&app, &me, &number, agreed, String::new()).await },
-        )
+        .ask(move |app| async move { decide_refund::decide(&app, &me, &number, agreed, String::new()).await })
         .await;
     if let Some(Ok(_)) = decided {
         world.note(|| format!("refund {} is decided: {agreed}", refund.out_refund_no));
@@ -116,7 +117,7 @@ async fn look_now(world: &Arc<World>, me: &User) {
     let me = me.clone();
     // Whatever comes of it is in the books.
     let _ = world
-        .ask(move |app| async move { request_refund::look_now(&app, &me, &refund).await.map(|_| ()) })
+        .ask(move |app| async move { decide_refund::look_now(&app, &me, &refund).await.map(|_| ()) })
         .await;
 }
 

@@ -43,19 +43,20 @@ pub struct Done {
     pub at: i64,
     pub actor: String,
     pub action: String,
+    pub target: String,
     pub detail: String,
 }
 
-/// What was done to one thing, oldest first; `actions` names the kind of thing, as numbers of different things
+/// What was done to these things, oldest first; `actions` names the kind of thing, as numbers of different things
 /// may be alike.
 ///
 /// # Errors
 /// The database.
-pub fn of_target(db: &mut Db, target: &str, actions: &[&str]) -> Result<Vec<Done>, StoreError> {
+pub fn of_targets(db: &mut Db, targets: &[&str], actions: &[&str]) -> Result<Vec<Done>, StoreError> {
     Ok(audit_log::table
-        .filter(audit_log::target.eq(target))
+        .filter(audit_log::target.eq_any(targets))
         .filter(audit_log::action.eq_any(actions))
         .order(audit_log::id.asc())
-        .select((audit_log::at, audit_log::actor, audit_log::action, audit_log::detail))
+        .select((audit_log::at, audit_log::actor, audit_log::action, audit_log::target, audit_log::detail))
         .load(db)?)
 }

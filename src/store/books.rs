@@ -50,7 +50,25 @@ const RULES: &[(&str, &str)] = &[
             + (SELECT COUNT(*) FROM work_items w WHERE (w.refund_fen <> 0 OR w.refunds <> 0)
                 AND w.refund_fen <> (SELECT COALESCE(SUM(r.amount_fen), 0) FROM refunds r WHERE r.work_item_id = w.id
                     AND r.state NOT IN ('closed', 'failed', 'rejected')))
-            + (SELECT COUNT(*) FROM refunds r JOIN orders o ON o.id = r.order_id WHERE o.refunds = 0) AS BIGINT) AS breaches",
+            AS BIGINT) AS breaches",
+    ),
+    (
+        "what counts among the refunds of a payment is what was sent or still may be",
+        "SELECT CAST((SELECT COUNT(*) FROM orders o WHERE o.refunds <> 0 AND o.refunds <>
+                (SELECT COUNT(*) FROM refunds r WHERE r.order_id = o.id
+                    AND (r.asked > 0 OR r.state NOT IN ('closed', 'failed', 'rejected'))))
+            + (SELECT COUNT(*) FROM work_items w WHERE w.refunds <> 0 AND w.refunds <>
+                (SELECT COUNT(*) FROM refunds r WHERE r.work_item_id = w.id
+                    AND (r.asked > 0 OR r.state NOT IN ('closed', 'failed', 'rejected'))))
+            + (SELECT COUNT(*) FROM refunds r LEFT JOIN orders o ON o.id = r.order_id LEFT JOIN work_items w ON w.id = r.work_item_id
+                WHERE COALESCE(o.refunds, w.refunds) = 0 AND (r.asked > 0 OR r.state NOT IN ('closed', 'failed', 'rejected')))
+            AS BIGINT) AS breaches",
+    ),
+    (
+        "a refund that failed was refused by the gateway or given up by a named person",
+        "SELECT CAST(COUNT(*) AS BIGINT) AS breaches FROM refunds r WHERE r.state = 'failed' AND r.refused_at IS NULL
+            AND NOT EXISTS (SELECT 1 FROM audit_log a WHERE a.action = 'refund_given_up' AND a.target = r.out_refund_no
+                AND a.actor <> '' AND a.detail <> '')",
     ),
     (
         "a refund returns a part of a payment that was credited, or of one that was not",

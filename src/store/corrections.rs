@@ -49,7 +49,7 @@ pub fn check(db: &mut Db, item: &WorkItem) -> Result<Result<(), NotCredited>, St
     if settlement::is_credited(db, &payment.transaction_id)? {
         return Ok(Err(NotCredited::Credited));
     }
-    if payment.reserved != Fen::ZERO || refunds::any_reserved(db, &payment.transaction_id)? {
+    if payment.reserved != Fen::ZERO || refunds::reserved_of_payment(db, &payment.transaction_id)? != 0 {
         return Ok(Err(NotCredited::Refunding));
     }
     Ok(Ok(()))

@@ -162,7 +162,11 @@ pub fn answer_is_kept(
 /// # Errors
 /// The database.
 pub fn last_authentic(db: &mut Db) -> Result<Option<UnixMs>, StoreError> {
-    let at: Option<i64> =
-        notices::table.order(notices::id.desc()).select(notices::received_at).first(db).optional()?;
+    let at: Option<i64> = notices::table
+        .filter(notices::source.eq(Source::Notify.as_str()))
+        .order(notices::id.desc())
+        .select(notices::received_at)
+        .first(db)
+        .optional()?;
     Ok(at.map(UnixMs))
 }

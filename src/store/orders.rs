@@ -47,7 +47,7 @@ pub(super) struct OrderRow {
     settled_by: Option<String>,
     late: i32,
     refund_fen: i64,
-    refunds: i32,
+    _refunds: i32,
 }
 
 impl OrderRow {
@@ -74,8 +74,7 @@ impl OrderRow {
             transaction_id: self.transaction_id.as_deref().and_then(TransactionId::parse),
             settled_by: self.settled_by.as_deref().and_then(Source::parse),
             late: self.late == 1,
-            refund: Fen::new(self.refund_fen).ok_or(StoreError::Unreadable("amount"))?,
-            refunds: self.refunds,
+            reserved: Fen::new(self.refund_fen).ok_or(StoreError::Unreadable("amount"))?,
         })
     }
 }

@@ -6,14 +6,14 @@ use super::{
     events::{self, Event, EventKind},
     ledger,
     notices::{self, Notice},
-    refunds::{Answer, answered},
+    refunds::{Answer, answered, by_id},
     schema::{orders, refunds, work_items as items},
     work_items::{self, Matter},
 };
 use crate::{
     domain::{
-        ledger::{Account, Entry, Kind},
-        refund::{Refund, RefundState},
+        ledger::Entry,
+        refund::{Refund, RefundState, SETTLE_DOWN_MS},
         time::UnixMs,
     },
     gateway::{RefundStanding, VerifiedRefund},
@@ -28,6 +28,11 @@ pub const ABNORMAL: &str = "refund_abnormal";
 pub const CONTRADICTED: &str = "refund_contradicted";
 /// The work item of a refund that came to nothing.
 pub const FAILED: &str = "refund_failed";
+/// What is over when the refund is.
+const UNTIL_THE_END: [&str; 2] = [NOT_ENOUGH, ABNORMAL];
+
+/// The last answer of a refund that the gateway has taken on: no money has moved.
+pub const ACCEPTED: &str = "ACCEPTED";
 
 /// The gateway has taken the request on.
 ///
@@ -47,19 +52,29 @@ pub fn accepted(
         .set((
             refunds::state.eq(RefundState::Processing.as_str()),
             refunds::refund_id.eq(refund_id),
-            refunds::last_answer.eq("SUCCESS"),
+            refunds::last_answer.eq(ACCEPTED),
             refunds::next_at.eq(next_at.0),
         ))
         .execute(db)?;
     if moved == 1 {
         tell(db, refund, "accepted", now)?;
-        work_items::close_of_refund(db, NOT_ENOUGH, refund.out_refund_no.as_str(), "accepted", now)?;
+        work_items::close_of_refund(db, &[NOT_ENOUGH], refund.out_refund_no.as_str(), "accepted", now)?;
     }
     Ok(())
 }
 
-/// A second administrator says yes (`Asking`) or no (`Rejected`); who asked for it may only say no. `false` when
-/// it was decided before.
+/// What came of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decided {
+    Done,
+    /// Somebody decided before.
+    Before,
+    /// Nobody agrees to a request of their own.
+    OwnRequest,
+}
+
+/// A second administrator says yes (`Asking`) or no (`Rejected`); who asked for it may only say no, and has then
+/// taken it back.
 ///
 /// # Errors
 /// The database.
@@ -69,9 +84,10 @@ pub fn decide(
     actor: &str,
     agreed: bool,
     now: UnixMs,
-) -> Result<bool, StoreError> {
-    if agreed && refund.requested_by == actor {
-        return Ok(false);
+) -> Result<Decided, StoreError> {
+    let own = refund.requested_by == actor;
+    if agreed && own {
+        return Ok(Decided::OwnRequest);
     }
     let state = if agreed { RefundState::Asking } else { RefundState::Rejected };
     let waiting = refunds::table
@@ -80,28 +96,30 @@ pub fn decide(
     let decided = diesel::update(waiting)
         .set((
             refunds::state.eq(state.as_str()),
-            refunds::decided_by.eq(Some(actor).filter(|actor| *actor != refund.requested_by)),
+            refunds::decided_by.eq(Some(actor).filter(|_| !own)),
             refunds::next_at.eq(agreed.then_some(now.0)),
             refunds::finished_at.eq((!agreed).then_some(now.0)),
         ))
         .execute(db)?;
     if decided == 0 {
-        return Ok(false);
+        return Ok(Decided::Before);
     }
     if !agreed {
         release(db, refund, None, now)?;
     }
-    tell(db, refund, state.as_str(), now)?;
-    Ok(true)
+    tell(db, refund, if own { "withdrawn" } else { state.as_str() }, now)?;
+    Ok(Decided::Done)
 }
 
 /// What a verified answer did to a refund.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum Concluded {
     /// It moved to the state the gateway reports.
     Moved,
     /// It was there before.
     Already,
+    /// It came to nothing here and its amount was given back, and the gateway has it after all. Nothing moved.
+    Contradicted,
 }
 
 /// Brings a refund to where the gateway says it stands: the one door through which refunds end. `notice` is
@@ -116,7 +134,7 @@ pub fn conclude(
     notice: &Notice,
     next_at: UnixMs,
     now: UnixMs,
-) -> Result<Ended, StoreError> {
+) -> Result<Concluded, StoreError> {
     let state = news.standing().state();
     let from: &[RefundState] = match news.standing() {
         RefundStanding::Processing => &[RefundState::Asking],
@@ -139,9 +157,15 @@ pub fn conclude(
         ))
         .execute(db)?;
     if moved == 0 {
-        let word = state.as_str();
-        answered(db, refund.id, Answer { word, next_at, refused_at: None })?;
-        return Ok(Ended::Already);
+        let now_here = by_id(db, refund.id)?.map_or(refund.state, |refund| refund.state);
+        if now_here.is_final() && !now_here.is_reserved() && state != RefundState::Closed {
+            notices::insert(db, notice)?;
+            report(db, refund, CONTRADICTED, &notice.id, now)?;
+            tell(db, refund, &format!("{CONTRADICTED} → {}", state.as_str()), now)?;
+            return Ok(Concluded::Contradicted);
+        }
+        answered(db, refund.id, Answer { word: state.as_str(), next_at, refused_at: None })?;
+        return Ok(Concluded::Already);
     }
     notices::insert(db, notice)?;
     book(db, refund, state, &notice.id, now)?;
@@ -150,7 +174,7 @@ pub fn conclude(
         whom => format!("{} → {whom}", state.as_str()),
     };
     tell(db, refund, &detail, now)?;
-    Ok(Ended::Moved)
+    Ok(Concluded::Moved)
 }
 
 /// Ledger and work items of a refund that has just moved.
@@ -165,14 +189,10 @@ fn book(
     match state {
         RefundState::Success => {
             if refund.user_id.is_some() {
-                let accounts = [Account::Refunds, Account::Gateway(refund.provider)];
-                let entry =
-                    Entry::of_refund(Kind::Refund, refund.id, refund.order_id, accounts, refund.amount);
+                let entry = Entry::refund_paid(refund.id, refund.order_id, refund.provider, refund.amount);
                 ledger::insert(db, &entry, Some(notice_id), now)?;
             }
-            for kind in [NOT_ENOUGH, ABNORMAL] {
-                work_items::close_of_refund(db, kind, number, "refunded", now)?;
-            }
+            work_items::close_of_refund(db, &UNTIL_THE_END, number, "refunded", now)?;
             if let Some(id) = refund.work_item_id {
                 work_items::close_refunded(db, id, &format!("refunded by {number}"), now)?;
             }
@@ -180,9 +200,10 @@ fn book(
         }
         RefundState::Closed => {
             release(db, refund, Some(notice_id), now)?;
-            report(db, refund, FAILED, notice_id, now)
+            work_items::close_of_refund(db, &UNTIL_THE_END, number, "closed", now)?;
+            report(db, refund, FAILED, notice_id, now).map(|_| ())
         }
-        RefundState::Abnormal => report(db, refund, ABNORMAL, notice_id, now),
+        RefundState::Abnormal => report(db, refund, ABNORMAL, notice_id, now).map(|_| ()),
         _ => Ok(()),
     }
 }
@@ -209,34 +230,73 @@ pub fn fail(db: &mut Db, refund: &Refund, now: UnixMs) -> Result<bool, StoreErro
     }
     release(db, refund, None, now)?;
     report(db, refund, FAILED, "", now)?;
-    work_items::close_of_refund(db, NOT_ENOUGH, refund.out_refund_no.as_str(), "failed", now)?;
+    work_items::close_of_refund(db, &UNTIL_THE_END, refund.out_refund_no.as_str(), "failed", now)?;
     tell(db, refund, "failed", now)?;
     Ok(true)
 }
 
-/// Gives the reserved amount back to the payment and to the user's balance.
+/// An administrator gives up a refund that was never sent, or that the gateway, asked just now, does not know although
+/// the last request is old. `false` when it has moved or was sent since.
+///
+/// # Errors
+/// The database.
+pub fn give_up(db: &mut Db, refund: &Refund, now: UnixMs) -> Result<bool, StoreError> {
+    let settled_down = now.plus_ms(SETTLE_DOWN_MS.saturating_neg());
+    let quiet = refunds::table
+        .filter(refunds::id.eq(refund.id))
+        .filter(refunds::state.eq(RefundState::Asking.as_str()))
+        .filter(refunds::asked.eq(refund.asked))
+        .filter(refunds::asked.eq(0).or(refunds::asked_at.le(settled_down.0)));
+    let given_up = diesel::update(quiet)
+        .set((
+            refunds::state.eq(RefundState::Failed.as_str()),
+            refunds::next_at.eq(None::<i64>),
+            refunds::finished_at.eq(now.0),
+        ))
+        .execute(db)?;
+    if given_up == 0 {
+        return Ok(false);
+    }
+    release(db, refund, None, now)?;
+    work_items::close_of_refund(db, &UNTIL_THE_END, refund.out_refund_no.as_str(), "given up", now)?;
+    tell(db, refund, GIVEN_UP, now)?;
+    Ok(true)
+}
+
+/// The step in the order's story when an administrator gives a refund up.
+pub const GIVEN_UP: &str = "given_up";
+
+/// Gives the reserved amount back to the payment and to the user's balance. A refund that was never sent does not
+/// count among those the gateway makes.
 fn release(db: &mut Db, refund: &Refund, notice_id: Option<&str>, now: UnixMs) -> Result<(), StoreError> {
     let amount = refund.amount.get();
+    let unsent = i32::from(refund.asked == 0);
     if let Some(id) = refund.order_id {
         diesel::update(orders::table.find(id))
-            .set(orders::refund_fen.eq(orders::refund_fen - amount))
+            .set((
+                orders::refund_fen.eq(orders::refund_fen - amount),
+                orders::refunds.eq(orders::refunds - unsent),
+            ))
             .execute(db)?;
     }
     if let Some(id) = refund.work_item_id {
         diesel::update(items::table.find(id))
-            .set(items::refund_fen.eq(items::refund_fen - amount))
+            .set((
+                items::refund_fen.eq(items::refund_fen - amount),
+                items::refunds.eq(items::refunds - unsent),
+            ))
             .execute(db)?;
+        // Closed while it was under way: the payment is nobody's again.
+        work_items::reopen(db, id, refund.out_refund_no.as_str(), now)?;
     }
     if let Some(user_id) = refund.user_id {
-        let accounts = [Account::Refunds, Account::User(user_id)];
-        let entry =
-            Entry::of_refund(Kind::RefundRelease, refund.id, refund.order_id, accounts, refund.amount);
+        let entry = Entry::refund_released(refund.id, refund.order_id, user_id, refund.amount);
         ledger::insert(db, &entry, notice_id, now)?;
     }
     Ok(())
 }
 
-/// Opens a work item about a refund.
+/// Opens a work item about a refund; `false` when it is known.
 ///
 /// # Errors
 /// The database.
@@ -246,7 +306,7 @@ pub fn report(
     kind: &str,
     notice_id: &str,
     now: UnixMs,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let matter = Matter {
         kind,
         out_trade_no: refund.out_trade_no.as_str(),
@@ -255,7 +315,7 @@ pub fn report(
         notice_id,
         payment: None,
     };
-    work_items::open_once(db, matter, now).map(|_| ())
+    work_items::open_once(db, matter, now)
 }
 
 /// Adds a step to the story of the order that the refunded payment named.

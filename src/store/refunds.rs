@@ -7,7 +7,7 @@ use super::{
 };
 use crate::domain::{
     ids::{OutRefundNo, OutTradeNo, TransactionId},
-    ledger::{Account, Entry, Kind},
+    ledger::Entry,
     money::Fen,
     order::{Environment, Provider},
     refund::{MOST_PER_PAYMENT, Refund, RefundState},
@@ -134,6 +134,7 @@ pub fn reserve_of_order(db: &mut Db, order_id: i64, amount: Fen) -> Result<bool,
 pub fn reserve_of_work_item(db: &mut Db, id: i64, amount: Fen) -> Result<bool, StoreError> {
     let room = items::table
         .filter(items::id.eq(id))
+        .filter(items::closed_at.is_null())
         .filter((items::refund_fen + amount.get()).nullable().le(items::amount_fen))
         .filter(items::refunds.lt(MOST_PER_PAYMENT));
     let reserved = diesel::update(room)
@@ -174,8 +175,7 @@ pub fn insert(db: &mut Db, new: &NewRefund) -> Result<i64, StoreError> {
         .returning(refunds::id)
         .get_result(db)?;
     if let Some(user_id) = new.user_id {
-        let accounts = [Account::User(user_id), Account::Refunds];
-        let entry = Entry::of_refund(Kind::RefundHold, id, new.order_id, accounts, new.amount);
+        let entry = Entry::refund_hold(id, new.order_id, user_id, new.amount);
         ledger::insert(db, &entry, None, new.requested_at)?;
     }
     Ok(id)
@@ -284,16 +284,9 @@ pub fn held(db: &mut Db, user_id: i64) -> Result<i64, StoreError> {
         .first(db)?)
 }
 
-/// Whether any part of this payment is reserved for a refund or has gone back.
-///
-/// # Errors
-/// The database.
-pub fn any_reserved(db: &mut Db, payment: &TransactionId) -> Result<bool, StoreError> {
-    let gone = RefundState::ALL.iter().filter(|state| !state.is_reserved()).map(|state| state.as_str());
-    let reserved = refunds::table
-        .filter(refunds::transaction_id.eq(payment.as_str()))
-        .filter(refunds::state.ne_all(gone));
-    Ok(diesel::select(diesel::dsl::exists(reserved)).get_result(db)?)
+/// The states in which a refund has given back what it reserved.
+fn released() -> impl Iterator<Item = &'static str> {
+    RefundState::ALL.iter().filter(|state| !state.is_reserved()).map(|state| state.as_str())
 }
 
 /// What of this payment is reserved for refunds or has gone back, in fen, whatever work items they hang on.
@@ -301,12 +294,23 @@ pub fn any_reserved(db: &mut Db, payment: &TransactionId) -> Result<bool, StoreE
 /// # Errors
 /// The database.
 pub fn reserved_of_payment(db: &mut Db, payment: &TransactionId) -> Result<i64, StoreError> {
-    let gone = RefundState::ALL.iter().filter(|state| !state.is_reserved()).map(|state| state.as_str());
     Ok(refunds::table
         .filter(refunds::transaction_id.eq(payment.as_str()))
-        .filter(refunds::state.ne_all(gone))
+        .filter(refunds::state.ne_all(released()))
         .select(sql::<BigInt>("CAST(COALESCE(SUM(amount_fen), 0) AS BIGINT)"))
         .first(db)?)
+}
+
+/// How many refunds of this payment were sent to the gateway or still may be.
+///
+/// # Errors
+/// The database.
+pub fn count_of_payment(db: &mut Db, payment: &TransactionId) -> Result<i64, StoreError> {
+    Ok(refunds::table
+        .filter(refunds::transaction_id.eq(payment.as_str()))
+        .filter(refunds::asked.gt(0).or(refunds::state.ne_all(released())))
+        .count()
+        .get_result(db)?)
 }
 
 /// Whether the gateway may know a refund of ours of a payment with this number. One it refused is none.
@@ -330,7 +334,7 @@ pub fn unknown(db: &mut Db, since: UnixMs, limit: i64) -> Result<(Vec<Refund>, i
     let unknown = || {
         refunds::table
             .filter(refunds::finished_at.is_null())
-            .filter(refunds::state.ne(RefundState::Waiting.as_str()))
+            .filter(refunds::asked.gt(0))
             .filter(refunds::requested_at.le(since.0))
     };
     let rows: Vec<RefundRow> = unknown().order(refunds::id.asc()).limit(limit).load(db)?;
@@ -394,7 +398,7 @@ pub fn claim_request(db: &mut Db, id: i64, now: UnixMs, gap_ms: i64) -> Result<b
     Ok(claimed == 1)
 }
 
-/// Takes the right to query an unfinished refund, likewise.
+/// Takes the right to query, likewise. One that came to nothing may be asked about too: the gateway may know better.
 ///
 /// # Errors
 /// The database.
@@ -402,7 +406,7 @@ pub fn claim_query(db: &mut Db, id: i64, now: UnixMs, gap_ms: i64) -> Result<boo
     let free = refunds::table
         .filter(refunds::id.eq(id))
         .filter(refunds::asked.gt(0))
-        .filter(refunds::finished_at.is_null())
+        .filter(refunds::state.ne(RefundState::Success.as_str()))
         .filter(
             refunds::queried_at
                 .is_null()

@@ -2,18 +2,18 @@
 
 use super::{
     Db, StoreError,
+    audit_log::{self, Act},
     schema::{refunds, work_items},
 };
 use crate::domain::{
     ids::{OutTradeNo, TransactionId},
     money::Fen,
     order::{Claim, Environment, Provider},
+    refund::RefundState,
     time::UnixMs,
+    user::BY_THE_BOOKS,
 };
 use diesel::prelude::*;
-
-/// Who closes an item that has become true by itself.
-pub const BY_THE_BOOKS: &str = "shouyin";
 
 /// One matter, open until somebody closes it with a note.
 #[derive(Clone, Debug, Queryable)]
@@ -125,31 +125,77 @@ pub fn exists(db: &mut Db, kind: &str, out_trade_no: &str) -> Result<bool, Store
     Ok(diesel::select(diesel::dsl::exists(known)).get_result(db)?)
 }
 
-/// `false` when it was closed before or never existed.
+/// What came of closing an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    Done,
+    /// Somebody closed it before, or it never existed.
+    Before,
+    /// Its payment is on its way back, and it is closed or not as that ends.
+    Refunding,
+}
+
+/// Closes an item unless its payment is being refunded. An abnormal refund does not count: only the gateway's own pages
+/// can bring it to an end.
 ///
 /// # Errors
 /// The database.
-pub fn close(db: &mut Db, id: i64, actor: &str, note: &str, now: UnixMs) -> Result<bool, StoreError> {
-    let open = work_items::table.filter(work_items::id.eq(id)).filter(work_items::closed_at.is_null());
-    let closed = diesel::update(open)
+pub fn close(db: &mut Db, id: i64, actor: &str, note: &str, now: UnixMs) -> Result<Closed, StoreError> {
+    let under_way = refunds::table
+        .filter(refunds::work_item_id.eq(id))
+        .filter(refunds::finished_at.is_null())
+        .filter(refunds::state.ne(RefundState::Abnormal.as_str()));
+    let open = || work_items::table.filter(work_items::id.eq(id)).filter(work_items::closed_at.is_null());
+    let closed = diesel::update(open().filter(diesel::dsl::not(diesel::dsl::exists(under_way))))
         .set((work_items::closed_at.eq(now.0), work_items::closed_by.eq(actor), work_items::note.eq(note)))
         .execute(db)?;
-    Ok(closed == 1)
+    if closed == 1 {
+        return Ok(Closed::Done);
+    }
+    let still_open: bool = diesel::select(diesel::dsl::exists(open())).get_result(db)?;
+    Ok(if still_open { Closed::Refunding } else { Closed::Before })
 }
 
-/// Closes the item of this kind about a refund, because the refund itself has moved on.
+/// Opens an item again, if it was closed, because the refund that dealt with it came to nothing.
+///
+/// # Errors
+/// The database.
+pub fn reopen(db: &mut Db, id: i64, out_refund_no: &str, now: UnixMs) -> Result<(), StoreError> {
+    let closed = work_items::table.filter(work_items::id.eq(id)).filter(work_items::closed_at.is_not_null());
+    let reopened = diesel::update(closed)
+        .set((
+            work_items::closed_at.eq(None::<i64>),
+            work_items::closed_by.eq(None::<String>),
+            work_items::note.eq(None::<String>),
+        ))
+        .execute(db)?;
+    if reopened == 1 {
+        let act = Act {
+            actor: BY_THE_BOOKS,
+            action: "work_item_reopened",
+            target: &id.to_string(),
+            detail: &format!("refund {out_refund_no} came to nothing"),
+            was: "closed",
+            became: "open",
+        };
+        audit_log::insert(db, act, now)?;
+    }
+    Ok(())
+}
+
+/// Closes the items of these kinds about a refund, because the refund itself has moved on.
 ///
 /// # Errors
 /// The database.
 pub fn close_of_refund(
     db: &mut Db,
-    kind: &str,
+    kinds: &[&str],
     out_refund_no: &str,
     note: &str,
     now: UnixMs,
 ) -> Result<(), StoreError> {
     let open = work_items::table
-        .filter(work_items::kind.eq(kind))
+        .filter(work_items::kind.eq_any(kinds))
         .filter(work_items::out_refund_no.eq(out_refund_no))
         .filter(work_items::closed_at.is_null());
     diesel::update(open)

@@ -1,8 +1,13 @@
 //! The one place an error becomes a status and a sentence: what is known, what is safe, what to do next.
 //! `envelope` then makes a page or problem+json of it.
 
+use crate::domain::money::Fen;
 use crate::flow::{
-    FlowError, bind_openid::BindError, credit_by_hand::CreditError, request_refund::RefundError,
+    FlowError,
+    bind_openid::BindError,
+    credit_by_hand::CreditError,
+    notify::ReplayError,
+    request_refund::{BadReason, Kept, RefundError},
 };
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use std::fmt;
@@ -31,6 +36,10 @@ pub enum WebError {
     GatewayBusy,
     GatewayRefuses,
     Restart,
+    /// The gateway, asked about a payment, did not say that it was made: what it said, if it gave a usable answer.
+    Unconfirmed(Option<String>),
+    /// Whether a refund was written is not known.
+    RefundUnsure(FlowError),
     Flow(FlowError),
 }
 
@@ -82,6 +91,24 @@ impl WebError {
             WebError::Restart => {
                 (400, "restart", "微信授权已失效", "没有任何改动。请返回重新进入页面。".to_owned())
             }
+            WebError::Unconfirmed(said) => (
+                409,
+                "unconfirmed",
+                "微信没有确认这笔付款",
+                match said {
+                    Some(said) => {
+                        format!("微信的答复是 {said}，没有确认这笔付款。没有任何改动；请在商户平台核对。")
+                    }
+                    None => "微信没有给出可用的回答，不知道这笔付款是否存在。没有任何改动；请稍后再试。"
+                        .to_owned(),
+                },
+            ),
+            WebError::RefundUnsure(_) => (
+                503,
+                "unavailable",
+                "系统暂时无法处理",
+                "退款可能已经登记。请先到订单页查看；要重试，请重新提交这一页，不会变成两笔。".to_owned(),
+            ),
             WebError::Flow(FlowError::HashingBusy) => {
                 (503, "busy", "登录的人太多", "没有任何改动，请几秒后再试。".to_owned())
             }
@@ -93,6 +120,11 @@ impl WebError {
             ),
         };
         Problem { status, title, detail, code }
+    }
+
+    /// What is said to people, for a page that has room for it beside a field.
+    pub fn sentence(&self) -> String {
+        self.problem().detail
     }
 }
 
@@ -108,7 +140,7 @@ impl ResponseError for WebError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        if let WebError::Flow(error) = self {
+        if let WebError::Flow(error) | WebError::RefundUnsure(error) = self {
             tracing::error!("request failed: {error}");
         }
         let mut response = HttpResponse::build(self.status_code());
@@ -116,7 +148,7 @@ impl ResponseError for WebError {
             WebError::TooMany { retry_after_secs } => {
                 response.insert_header(("retry-after", retry_after_secs.to_string()));
             }
-            WebError::GatewayBusy | WebError::Flow(_) => {
+            WebError::GatewayBusy | WebError::Flow(_) | WebError::RefundUnsure(_) => {
                 response.insert_header(("retry-after", "3"));
             }
             _ => {}
@@ -163,16 +195,39 @@ impl From<BindError> for WebError {
     }
 }
 
+impl From<ReplayError> for WebError {
+    fn from(error: ReplayError) -> WebError {
+        match error {
+            ReplayError::NotFound => WebError::NotFound,
+            ReplayError::NoCallback => {
+                WebError::Conflict("这是我方查询的回复，不是回调，不能重放。没有任何改动；需要时请重新查单。")
+            }
+            ReplayError::Cut => WebError::Conflict(
+                "这条消息超过 16 KiB，我方只留了开头，不能重放。没有任何改动；需要时请重新查单。",
+            ),
+            ReplayError::Flow(error) => WebError::Flow(error),
+        }
+    }
+}
+
 impl From<RefundError> for WebError {
     fn from(error: RefundError) -> WebError {
         match error {
             RefundError::NotFound => WebError::NotFound,
             RefundError::NoAmount => WebError::Unprocessable("退款金额至少 0.01 元。".to_owned()),
+            RefundError::TooMuch(left) if left == Fen::ZERO => WebError::Unprocessable(
+                "这笔付款已经全部退回，或正在退回，最多还能退 0.00 元。没有任何改动。".to_owned(),
+            ),
             RefundError::TooMuch(left) => {
                 WebError::Unprocessable(format!("这笔付款最多还能退 {} 元。没有任何改动。", left.yuan()))
             }
-            RefundError::BadReason => WebError::Unprocessable(
-                "请填写退款原因，1 至 26 个汉字，不要表情符号，用户会看到。".to_owned(),
+            RefundError::BadReason(bad) => WebError::Unprocessable(
+                match bad {
+                    BadReason::Empty => "请写明原因，用户会看到。",
+                    BadReason::TooLong => "原因和说明太长：最多 26 个汉字（80 字节）。",
+                    BadReason::Unreadable => "原因里不能有表情符号、换行或生僻字。",
+                }
+                .to_owned(),
             ),
             RefundError::BadIntent => {
                 WebError::BadRequest("表单已失效，没有退款。请返回订单页，重新打开退款页。")
@@ -181,7 +236,7 @@ impl From<RefundError> for WebError {
                 "这个订单没有收到过付款，没有可退的钱。没有任何改动；如果用户说付过，请先重新查单。",
             ),
             RefundError::TooMany => WebError::Conflict(
-                "这笔付款已经申请过 50 次退款，微信不再受理。没有任何改动；剩下的请与用户协商其他方式。",
+                "这笔付款已经向微信申请过 50 次退款，微信不再受理。没有任何改动；剩下的请与用户协商其他方式。",
             ),
             RefundError::TooOld => {
                 WebError::Conflict("付款已经超过一年，微信不再受理退款。没有任何改动；请与用户协商其他方式。")
@@ -195,19 +250,30 @@ impl From<RefundError> for WebError {
             RefundError::OtherAccount => WebError::Conflict(
                 "这笔付款属于另一个商户号、appid 或环境，现在的设置退不了。没有任何改动；请在原商户平台退款。",
             ),
-            RefundError::Credited => {
-                WebError::Conflict("这笔付款已经给用户入过账。没有任何改动；请刷新页面，按入账的订单退款。")
+            RefundError::Credited => WebError::Conflict(
+                "这笔付款已经给用户入过账。没有任何改动；由订单入账的请到订单页退款，人工入账的只能在商户平台退，并与用户处理余额。",
+            ),
+            RefundError::Closed => {
+                WebError::Conflict("这件事已经处理过，不能再从这里退款。没有任何改动；请刷新页面查看结果。")
             }
             RefundError::NoCertificate => WebError::Conflict(
                 "还没有配置商户证书（WECHAT_CERT_PEM 和 WECHAT_KEY_PEM），不能退款。没有任何改动。",
             ),
-            RefundError::NotYours => WebError::Conflict(
-                "这笔退款已经有人决定过，或者是你自己申请的，需要另一位管理员来决定。没有任何改动。",
+            RefundError::OwnRequest => WebError::Conflict(
+                "这笔退款是你自己申请的，要另一位管理员来同意。没有任何改动；不想退了可以撤回。",
             ),
-            RefundError::NotConfirmed(_) => WebError::Conflict(
-                "微信现在没有确认这笔付款（查不到、没有付成、已退款或与通知不符）。没有退款；请稍后再试，或在商户平台核对。",
-            ),
-            RefundError::Flow(error) => WebError::Flow(error),
+            RefundError::DecidedBefore => {
+                WebError::Conflict("这笔退款已经有人决定过。没有任何改动；请刷新页面查看结果。")
+            }
+            RefundError::NotGivenUp(kept) => WebError::Conflict(match kept {
+                Kept::NotAsking => "只有还没有被微信受理的退款可以放弃。没有任何改动；请刷新页面查看结果。",
+                Kept::TooSoon => "刚刚向微信申请过，申请可能还在路上。没有任何改动；请五分钟以后再放弃。",
+                Kept::NotDenied => {
+                    "微信没有说查不到这笔退款，它可能已经受理。没有任何改动；请过几秒刷新页面，看最后的答复。"
+                }
+            }),
+            RefundError::NotConfirmed(said) => WebError::Unconfirmed(said),
+            RefundError::Flow(error) => WebError::RefundUnsure(error),
         }
     }
 }
@@ -236,9 +302,7 @@ impl From<CreditError> for WebError {
             CreditError::OtherAccount => WebError::Conflict(
                 "这笔付款属于另一个商户号、appid 或环境，现在问不到微信。没有任何改动；请先核对设置。",
             ),
-            CreditError::NotConfirmed(_) => WebError::Conflict(
-                "微信现在没有确认这笔付款（查不到、没有付成、已退款或与通知不符）。没有入账；请稍后再试，或在商户平台核对。",
-            ),
+            CreditError::NotConfirmed(said) => WebError::Unconfirmed(said),
             CreditError::Flow(error) => WebError::Flow(error),
         }
     }

@@ -46,6 +46,9 @@ pub fn routes(cfg: &mut ServiceConfig) {
             web::resource("/admin/refunds/{out_refund_no}/reject").route(post().to(admin::refunds::reject)),
         )
         .service(
+            web::resource("/admin/refunds/{out_refund_no}/give-up").route(post().to(admin::refunds::give_up)),
+        )
+        .service(
             web::resource("/admin/refunds/{out_refund_no}/query").route(post().to(admin::refunds::query)),
         )
         .service(web::resource("/admin/notices").route(get().to(admin::notices::list)))

@@ -47,6 +47,23 @@ async fn a_session_is_new_at_every_sign_in_and_dead_after_signing_out() {
 }
 
 #[actix_web::test]
+async fn nobody_gets_a_name_under_which_the_books_themselves_act() {
+    let shop = Shop::open().await;
+    for name in ["shouyin", "CLI"] {
+        let browser = shop.browser();
+        let token = browser.form_token("/register").await;
+        let form = [("token", token.as_str()), ("username", name), ("password", PASSWORD)];
+        let answer = browser.post("/register", &form).await;
+        assert!(
+            answer.status == 422 && answer.body.contains("这个用户名已被使用"),
+            "{name}: {}",
+            answer.body
+        );
+        assert!(set_up::admin_by_command(&shop.app, name, PASSWORD.to_owned()).await.is_err(), "{name}");
+    }
+}
+
+#[actix_web::test]
 async fn only_the_one_cookie_of_the_very_name_says_who_a_browser_is() {
     let shop = Shop::open().await;
     let secret = shop.user("ann").await.cookie().unwrap();

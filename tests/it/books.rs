@@ -253,15 +253,41 @@ async fn the_books_notice_every_way_they_can_be_wrong() {
         (
             "a refund given back",
             format!(
-                "{credited}UPDATE orders SET refunds = 1;{}{hold}{}",
+                "{credited}UPDATE orders SET refunds = 1;{}UPDATE refunds SET asked = 1, refused_at = 1;{hold}{}",
                 refund("T1", "failed", "1"),
                 moved("refund_release", "refunds", "user:1", 40, "NULL")
             ),
             0,
         ),
         (
+            "a refund nobody refused and nobody gave up",
+            format!(
+                "{credited}{}{hold}{}",
+                refund("T1", "failed", "1"),
+                moved("refund_release", "refunds", "user:1", 40, "NULL")
+            ),
+            1,
+        ),
+        (
+            "a refund that was never sent and counts",
+            format!(
+                "{credited}UPDATE orders SET refunds = 1;{}{hold}{}",
+                refund("T1", "rejected", "1"),
+                moved("refund_release", "refunds", "user:1", 40, "NULL")
+            ),
+            1,
+        ),
+        (
             "a refund that reserved nothing",
             format!("{credited}{}{hold}", refund("T1", "processing", "NULL")),
+            1,
+        ),
+        (
+            "a refund that reserved less than it returns",
+            format!(
+                "{credited}UPDATE orders SET refund_fen = 30, refunds = 1;{}{hold}",
+                refund("T1", "processing", "NULL")
+            ),
             1,
         ),
         (
@@ -462,4 +488,33 @@ async fn books_of_the_first_version_are_brought_up_to_date_with_everything_in_th
     assert_eq!(found.unwrap(), (100, Some("n7".to_owned()), 1));
     let gone = store.write(|db| Ok(sql_query("DELETE FROM ledger").execute(db)?)).await;
     assert!(gone.is_err(), "the new ledger is as append-only as the old one");
+}
+
+#[actix_web::test]
+async fn refunds_that_were_never_sent_no_longer_count_in_books_of_the_second_version() {
+    use diesel::{Connection, connection::SimpleConnection};
+    let files = Files::new();
+    let path = files.folder.join("books.db");
+    let mut second = diesel::SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    second.batch_execute(include_str!("../../migrations/sqlite/00000000000001_books/up.sql")).unwrap();
+    second.batch_execute(include_str!("../../migrations/sqlite/00000000000002_refunds/up.sql")).unwrap();
+    second
+        .batch_execute(
+            "CREATE TABLE __diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY NOT NULL,
+                run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP);
+            INSERT INTO __diesel_schema_migrations (version) VALUES ('00000000000001'), ('00000000000002');
+            INSERT INTO work_items (id, kind, out_trade_no, transaction_id, notice_id, opened_at, provider, account,
+                environment, amount_fen, refund_fen, refunds)
+                VALUES (1, 'second_payment', 'n7', 'T8', 'm1', 1, 'wechat', 'm:a', 'simulator', 100, 30, 2);
+            INSERT INTO refunds (out_refund_no, intent, work_item_id, provider, account, environment, out_trade_no,
+                transaction_id, total_fen, amount_fen, reason, notify_url, requested_by, requested_at, state, asked, finished_at)
+                VALUES ('r1', 'i1', 1, 'wechat', 'm:a', 'simulator', 'n7', 'T8', 100, 30, 'x', '', 'boss', 1, 'processing', 1, NULL),
+                ('r2', 'i2', 1, 'wechat', 'm:a', 'simulator', 'n7', 'T8', 100, 30, 'x', '', 'boss', 1, 'rejected', 0, 2);",
+        )
+        .unwrap();
+    drop(second);
+    let store = Store::open(&files.database()).unwrap();
+    assert_eq!(store.read(books::breaches).await.unwrap(), Vec::<String>::new());
+    let item = store.read(|db| shouyin::store::work_items::by_id(db, 1)).await.unwrap().unwrap();
+    assert_eq!((item.refunds, item.refund_fen), (1, 30));
 }

@@ -467,7 +467,7 @@ async fn a_kept_callback_can_be_replayed_and_never_credits_twice() {
     shop.simulator.pay(&number).unwrap();
     shop.deliver().await;
     let id = shop.all_notices().await.remove(0).id;
-    let replayed = notify::replay(shop.app.clone(), &id).await.unwrap().unwrap();
+    let replayed = notify::replay(shop.app.clone(), "cli", &id).await.unwrap();
     assert_eq!(replayed.body, OK);
     assert_eq!(shop.verdicts().await, ["ok", "duplicate"]);
     assert_eq!(shop.books(&number).await.balance, 5000);
@@ -499,4 +499,21 @@ async fn every_outcome_is_counted_and_one_that_somebody_must_look_at_raises_an_a
         assert_eq!(metrics.settled.with_label_values(&["notify", verdict]).get(), 1, "{verdict}");
         assert_eq!(metrics.alerts.with_label_values(&[verdict]).get(), alerts, "{verdict}");
     }
+}
+
+#[actix_web::test]
+async fn an_answer_to_a_query_of_ours_is_not_the_newest_callback() {
+    let shop = Shop::open().await;
+    let user = shop.user("ann").await;
+    let (told, asked) = (user.top_up("50").await, user.top_up("10").await);
+    shop.simulator.pay(&told).unwrap();
+    shop.deliver().await;
+    let came = shop.clock.now();
+    shop.simulator.set_scenario(&asked, Scenario::NotifyLost);
+    shop.simulator.pay(&asked).unwrap();
+    shop.clock.advance_ms(10_000);
+    shop.sweep().await;
+    assert!(shop.order(&asked).await.is_paid());
+    let newest = shop.app.store.read(notices::last_authentic).await.unwrap();
+    assert_eq!(newest, Some(came));
 }

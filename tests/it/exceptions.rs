@@ -80,7 +80,17 @@ async fn a_second_payment_is_credited_by_hand_once_on_the_gateways_own_word() {
     assert!(act["detail"].as_str().unwrap().contains("用户愿意留作余额"));
     // Nothing brings it a second time, neither credit nor refund nor WeChat.
     assert_eq!(press(&admin, &credit, &[("reason", "again")]).await.status, 409);
-    assert!(matches!(refund(&admin, &page, "abcdefgh", "50").await.status, 404 | 409));
+    let no = refund(&admin, &page, "abcdefgh", "50").await;
+    assert!(no.status == 409 && no.body.contains("不能再从这里退款"), "{}", no.body);
+    assert!(admin.get(&format!("{page}/refund")).await.body.contains("不能再从这里退款"));
+    // WeChat says that somebody sends it back at the platform: the user has been credited, so a person must know.
+    let credited = rows(&shop, "corrections").await.remove(0);
+    let inside = [
+        ("out_trade_no", item.out_trade_no.as_str()),
+        ("transaction_id", credited["transaction_id"].as_str().unwrap()),
+    ];
+    shop.notify_refund(shop.simulator.refund_notify("at-the-platform", &[], &inside)).await;
+    assert_eq!(shop.work_items().await[0].kind, "refunded_elsewhere");
     for attempt in shop.attempts(&number).await {
         shop.simulator.resend(attempt.out_trade_no.as_str()).unwrap();
     }
@@ -115,7 +125,7 @@ async fn a_payment_the_gateway_does_not_confirm_is_never_credited_by_hand() {
         let path = format!("/admin/work-items/{}/credit", item.id);
         let answer = press(&admin, &path, &[("reason", "believe me"), ("username", "ann")]).await;
         assert_eq!(answer.status, 409, "{}: {}", item.kind, answer.body);
-        assert!(answer.body.contains("没有确认"), "{}", answer.body);
+        assert!(answer.body.contains("微信的答复是") && answer.body.contains("没有确认"), "{}", answer.body);
     }
     assert_eq!(shop.balance(shop.order(&number).await.user_id).await, 5000);
     assert!(rows(&shop, "corrections").await.is_empty());
@@ -127,8 +137,12 @@ async fn while_the_gateway_is_out_of_reach_nothing_is_credited_by_hand() {
     let (mut shop, admin, number) = paid_twice().await;
     let page = id(&shop.work_items().await);
     shop.cut_off().await;
-    assert_eq!(press(&admin, &format!("{page}/credit"), &[("reason", "x")]).await.status, 409);
+    let unheard = press(&admin, &format!("{page}/credit"), &[("reason", "x")]).await;
+    assert!(unheard.status == 409 && unheard.body.contains("没有给出可用的回答"), "{}", unheard.body);
     assert_eq!(shop.balance(shop.order(&number).await.user_id).await, 5000);
+    // Whoever asks is written down, whatever is answered.
+    press(&admin, &format!("/admin/orders/{number}/query"), &[]).await;
+    assert!(rows(&shop, "audit_log").await.iter().any(|row| row["action"] == "order_queried"));
     shop.reconnect();
     assert_eq!(press(&admin, &format!("{page}/credit"), &[("reason", "x")]).await.status, 303);
 }
@@ -210,6 +224,8 @@ async fn a_payment_that_is_being_refunded_is_not_credited_and_goes_back_once() {
     let asked = refund(&admin, &page, "abcdefgh", "50").await;
     assert_eq!(asked.status, 201, "{}", asked.body);
     assert_eq!(press(&admin, &format!("{page}/credit"), &[("reason", "x")]).await.status, 409);
+    let done = press(&admin, &format!("{page}/close"), &[("note", "退款去了")]).await;
+    assert!(done.status == 409 && done.body.contains("正在退款"), "{}", done.body);
     shop.clock.advance_ms(60_000);
     shouyin::jobs::refunds::run_once(shop.app.clone()).await.unwrap();
     assert_eq!(shop.balance(owner).await, 5000, "it never was in the balance");
@@ -332,6 +348,11 @@ async fn a_message_is_replayed_from_its_page_and_credits_once() {
         3
     );
     assert_eq!(press(&admin, "/admin/notices/none/replay", &[]).await.status, 404);
+    // Only the beginning of a long one that nobody vouched for is kept.
+    shop.notify(vec![b'x'; 20_000]).await;
+    let long = shop.all_notices().await.remove(0);
+    let cut = press(&admin, &format!("/admin/notices/{}/replay", long.id), &[]).await;
+    assert!(cut.status == 409 && cut.body.contains("16 KiB"), "{}", cut.body);
     // A reply to a query of ours is no callback.
     let other = shop.user("bob").await.top_up("10").await;
     shop.simulator.set_scenario(&other, Scenario::NotifyLost);

@@ -19,6 +19,7 @@ mod instances;
 mod oauth;
 mod pay_page;
 mod prove;
+mod refund_ends;
 mod refund_pages;
 mod refunds;
 mod scenarios;

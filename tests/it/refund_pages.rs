@@ -2,6 +2,7 @@
 
 use crate::{
     attacks::rows,
+    books::sql,
     harness::{Answer, Browser, PASSWORD, Shop},
 };
 use reqwest::Method;
@@ -250,7 +251,8 @@ async fn a_large_refund_waits_for_a_second_administrator_and_never_for_the_first
     // The first one has no buttons, and pressing them anyway is refused.
     assert!(!first.get(&home).await.body.contains("/approve"));
     assert!(second.get(&home).await.body.contains("/approve"));
-    assert_eq!(press(&first, &of(&asked, "approve"), &[("note", "x")]).await.status, 409);
+    let own = press(&first, &of(&asked, "approve"), &[("note", "x")]).await;
+    assert!(own.status == 409 && own.body.contains("你自己申请的"), "{}", own.body);
     assert_eq!(press(&second, &of(&asked, "query"), &[]).await.status, 409, "nothing to ask yet");
     assert_eq!(press(&second, &of(&asked, "reject"), &[("note", " ")]).await.status, 422);
     assert_eq!((all(&shop).await[0].state.as_str(), refund_calls(&shop)), ("waiting", 0));
@@ -258,9 +260,15 @@ async fn a_large_refund_waits_for_a_second_administrator_and_never_for_the_first
     assert_eq!(no.status, 303, "{}", no.body);
     assert_eq!(shop.balance(shop.order(&number).await.user_id).await, 5000, "given back");
     assert!(user.get(&format!("/orders/{number}")).await.body.contains("退款未成功，金额已恢复"));
-    assert_eq!(press(&second, &of(&asked, "approve"), &[]).await.status, 409, "decided once");
+    let late = press(&second, &of(&asked, "approve"), &[("note", "x")]).await;
+    assert_eq!(late.status, 409, "decided once");
+    assert!(late.body.contains("已经有人决定过"), "{}", late.body);
     let again = refund(&first, &home, "second-try", "30").await.json();
-    assert_eq!(press(&second, &of(&again, "approve"), &[]).await.status, 303);
+    assert_eq!(press(&second, &of(&again, "approve"), &[]).await.status, 422, "without a word");
+    let yes = press(&second, &of(&again, "approve"), &[("note", "核对过")]).await;
+    assert_eq!(yes.status, 303);
+    let shown = first.get(yes.header("location")).await.body;
+    assert!(shown.contains("second 拒绝：不该退") && shown.contains("second 同意：核对过"), "{shown}");
     let after = all(&shop).await.pop().unwrap();
     assert!(after.state.as_str() != "waiting" && after.decided_by.as_deref() == Some("second"), "{after:?}");
     assert_eq!(refund_calls(&shop), 1);
@@ -268,16 +276,175 @@ async fn a_large_refund_waits_for_a_second_administrator_and_never_for_the_first
     let mistake = refund(&first, &home, "third-try", "1").await.json();
     assert_eq!(mistake["state"], "waiting", "by the sum of all refunds");
     assert!(first.get(&home).await.body.contains("撤回"));
-    assert_eq!(press(&first, &of(&mistake, "reject"), &[("note", "点错了")]).await.status, 303);
+    let back = press(&first, &of(&mistake, "reject"), &[("note", "点错了")]).await;
+    assert_eq!(back.status, 303);
+    let shown = first.get(back.header("location")).await.body;
+    assert!(shown.contains("已撤回这笔退款") && shown.contains("boss 撤回：点错了"), "{shown}");
     let after = all(&shop).await.pop().unwrap();
     assert_eq!((after.state.as_str(), after.decided_by), ("rejected", None));
     assert_eq!(shop.balance(shop.order(&number).await.user_id).await, 2000, "given back");
     let acts: Vec<_> = rows(&shop, "audit_log").await;
     for (action, actor) in
-        [("refund_rejected", "second"), ("refund_approved", "second"), ("refund_rejected", "boss")]
+        [("refund_rejected", "second"), ("refund_approved", "second"), ("refund_withdrawn", "boss")]
     {
         assert!(acts.iter().any(|row| row["action"] == action && row["actor"] == actor), "{action}");
     }
+}
+
+/// A payment that credited nobody, as item `id` of these facts.
+async fn uncredited(shop: &Shop, id: i64, transaction_id: &str, mch_id: &str) -> String {
+    let appid = &shop.app.config.wechat.appid;
+    let item = format!(
+        "INSERT INTO work_items (id, kind, out_trade_no, transaction_id, notice_id, opened_at, provider, account, \
+         environment, amount_fen) VALUES ({id}, 'unknown_order', 'of-nobody', '{transaction_id}', '', {}, 'wechat', \
+         '{mch_id}:{appid}', 'simulator', 5000)",
+        shop.clock.now().0
+    );
+    shop.app.store.write(sql(&item)).await.unwrap();
+    format!("/admin/work-items/{id}")
+}
+
+#[actix_web::test]
+async fn every_reason_not_to_refund_is_409_with_its_sentence_and_writes_nothing() {
+    let (shop, mut admin, user, number) = paid().await;
+    let often = user.top_up("1").await;
+    shop.simulator.pay(&often).unwrap();
+    shop.deliver().await;
+    shop.simulator.set_scenario(&often, Scenario::RefundClosed);
+    for _ in 0..50 {
+        shop.refund(&often, "0.01").await.unwrap();
+        shop.wait_for_refunds(2, 60).await;
+    }
+    let (home, mch_id) = (format!("/admin/orders/{number}"), shop.app.config.wechat.mch_id.clone());
+    let credited = shop.order(&number).await.transaction_id.unwrap().as_str().to_owned();
+    let unpaid = user.top_up("9").await;
+    let closed = uncredited(&shop, 903, "4200000000000000000000000903", &mch_id).await;
+    shop.app
+        .store
+        .write(sql("UPDATE work_items SET closed_at = 1, closed_by = 'x', note = 'x' WHERE id = 903"))
+        .await
+        .unwrap();
+    let cases = [
+        (format!("/admin/orders/{unpaid}"), "没有收到过付款"),
+        (format!("/admin/orders/{often}"), "申请过 50 次退款"),
+        (uncredited(&shop, 901, &credited, &mch_id).await, "已经给用户入过账"),
+        (uncredited(&shop, 902, "4200000000000000000000000902", "1000000001").await, "属于另一个商户号"),
+        (closed, "不能再从这里退款"),
+        (home, "付款已经超过一年"),
+    ];
+    let written =
+        async || (rows(&shop, "refunds").await, rows(&shop, "ledger").await, shop.simulator.calls());
+    for (home, sentence) in cases {
+        if sentence.contains("一年") {
+            shop.clock.advance_ms(365 * 24 * 3_600_000);
+            admin = shop.browser();
+            assert_eq!(admin.log_in("boss", PASSWORD).await.status, 303);
+        }
+        let before = written().await;
+        let answer = refund(&admin, &home, "abcdefgh", "0.01").await;
+        assert_eq!(answer.status, 409, "{sentence}: {}", answer.body);
+        assert!(answer.body.contains(sentence), "{sentence}: {}", answer.body);
+        let form = admin.get(&format!("{home}/refund")).await;
+        assert!(form.status == 200 && form.body.contains(sentence), "{sentence}: {}", form.body);
+        assert!(!form.body.contains("name=\"amount\""), "no form: {}", form.body);
+        assert_eq!(written().await, before, "{sentence}");
+    }
+}
+
+#[actix_web::test]
+async fn without_a_certificate_the_page_says_so_and_writes_nothing() {
+    // The second origin is the real one's kind, where a certificate must be shown.
+    let (shop, admin, _, number) =
+        paid_with(|config| config.origins.wechat_api.push("https://127.0.0.1:1".to_owned())).await;
+    let home = format!("/admin/orders/{number}");
+    let answer = refund(&admin, &home, "abcdefgh", "1").await;
+    assert!(answer.status == 409 && answer.body.contains("WECHAT_CERT_PEM"), "{}", answer.body);
+    assert!(admin.get(&format!("{home}/refund")).await.body.contains("WECHAT_CERT_PEM"));
+    assert_eq!(all(&shop).await.len(), 0);
+}
+
+#[actix_web::test]
+async fn the_reason_is_measured_alike_on_both_pages() {
+    let (shop, admin, _, number) = paid().await;
+    let home = format!("/admin/orders/{number}");
+    let token = admin.form_token("/top-up").await;
+    let (long, just) = ("退".repeat(27), "退".repeat(26));
+    for (note, said) in [
+        ("", Some("请写明原因，用户会看到。")),
+        (long.as_str(), Some("原因和说明太长：最多 26 个汉字（80 字节）。")),
+        ("退款🎉", Some("原因里不能有表情符号、换行或生僻字。")),
+        (just.as_str(), None),
+    ] {
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([("intent", "abcdefgh"), ("amount", "20"), ("why", "其他"), ("note", note)])
+            .finish();
+        let first = admin.get(&format!("{home}/refund?{query}")).await;
+        let fields = [
+            ("token", token.as_str()),
+            ("intent", "abcdefgh"),
+            ("amount", "20"),
+            ("typed", "20"),
+            ("reason", note),
+        ];
+        let second = admin.post(&format!("{home}/refund"), &fields).await;
+        match said {
+            Some(said) => {
+                for answer in [&first, &second] {
+                    assert_eq!(answer.status, 422, "{note}");
+                    assert!(
+                        answer.body.contains("note-error") && answer.body.contains(said),
+                        "{}",
+                        answer.body
+                    );
+                }
+            }
+            None => assert_eq!((first.status, second.status), (200, 303), "{note}"),
+        }
+    }
+    assert_eq!(all(&shop).await.len(), 1);
+}
+
+#[actix_web::test]
+async fn going_back_from_the_second_page_finds_the_fields_as_they_were() {
+    let (_shop, admin, _, number) = paid().await;
+    let home = format!("/admin/orders/{number}");
+    let step = format!(
+        "{home}/refund?intent=abcdefgh&amount=20&why=%E5%85%85%E9%94%99%E8%B4%A6%E5%8F%B7&note=%E5%B8%AE"
+    );
+    let second = admin.get(&step).await.body;
+    let (_, link) = second.split_once("<a class=\"btn second\" href=\"").unwrap();
+    let back = link.split_once('"').unwrap().0.replace("&#38;", "&").replace("&amp;", "&");
+    let first = admin.get(&back).await;
+    assert_eq!(first.status, 200, "{}", first.body);
+    assert!(!first.body.contains("name=\"typed\""), "the first page, not the second: {}", first.body);
+    assert_eq!((first.hidden("amount"), first.hidden("note")), ("20.00".to_owned(), "帮".to_owned()));
+    assert!(first.body.contains("<option value=\"充错账号\" selected>"), "{}", first.body);
+    let intent = first.hidden("intent");
+    assert!(intent.len() >= 8 && intent != "abcdefgh", "a form of its own: {intent}");
+}
+
+#[actix_web::test]
+async fn a_refund_that_hangs_is_given_up_from_its_page_with_a_reason() {
+    let (shop, admin, user, number) = paid().await;
+    let home = format!("/admin/orders/{number}");
+    shop.simulator.set_scenario(&number, Scenario::RefundNotEnough);
+    let asked = refund(&admin, &home, "abcdefgh", "20").await.json();
+    let act = format!("/admin/refunds/{}/give-up", asked["out_refund_no"].as_str().unwrap());
+    assert!(!admin.get(&home).await.body.contains(&act), "too soon for a button");
+    let early = press(&admin, &act, &[("note", "不退了")]).await;
+    assert!(early.status == 409 && early.body.contains("五分钟"), "{}", early.body);
+    shop.clock.advance_ms(5 * 60_000);
+    assert!(admin.get(&home).await.body.contains(&act));
+    assert_eq!(press(&admin, &act, &[("note", " ")]).await.status, 422);
+    let token = admin.form_token("/top-up").await;
+    let done = admin.post_json(&act, &[("token", &token), ("note", "商户不再充值")]).await;
+    assert_eq!((done.status, &done.json()["state"]), (200, &"failed".into()), "{}", done.body);
+    let shown = admin.get(&home).await.body;
+    assert!(shown.contains("已放弃") && shown.contains("boss 放弃：商户不再充值"), "{shown}");
+    assert!(shown.contains("管理员已放弃"), "the order's story tells it: {shown}");
+    assert!(user.get(&format!("/orders/{number}")).await.body.contains("退款未成功，金额已恢复"));
+    assert_eq!(press(&admin, &act, &[("note", "x")]).await.status, 409);
+    assert_eq!(shop.balance(shop.order(&number).await.user_id).await, 5000);
 }
 
 #[actix_web::test]

@@ -259,8 +259,7 @@ impl StoredOrder {
             transaction_id: self.transaction_id.as_deref().map(|id| TransactionId::parse(id).unwrap()),
             settled_by: paid.then_some(Source::Notify),
             late: false,
-            refund: Fen::ZERO,
-            refunds: 0,
+            reserved: Fen::ZERO,
         };
         (attempt, order)
     }

@@ -109,6 +109,7 @@ pub fn ack(ack: Ack) -> AckReply {
         Ack::Refused(class) => ("FAIL", class),
     };
     AckReply {
+        ack,
         content_type: "text/xml; charset=utf-8",
         body: format!(
             "<xml><return_code><![CDATA[{code}]]></return_code><return_msg><![CDATA[{message}]]></return_msg></xml>"

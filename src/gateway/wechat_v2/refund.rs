@@ -36,12 +36,13 @@ pub fn request(account: &Account, refund: &Refund, stamp: &Stamp) -> Request {
 pub fn read(account: &Account, answer: &Response, refund: &Refund) -> Result<RefundAsked, Untrusted> {
     let fields = match reply::read(account, answer, &refund.out_trade_no)? {
         Reply::Done(fields) => fields,
-        Reply::Failed { err_code, .. } => {
+        Reply::Failed { err_code, err_code_des } => {
+            let code = reply::with_text(&err_code, &err_code_des);
             return Ok(match error_code::refund_meaning(&err_code) {
                 RefundMeaning::NotEnough => RefundAsked::NotEnough,
-                RefundMeaning::Throttled => RefundAsked::Throttled { code: err_code },
-                RefundMeaning::UnknownOutcome => RefundAsked::Unknown { code: err_code },
-                RefundMeaning::Refused => RefundAsked::Refused { code: err_code },
+                RefundMeaning::Throttled => RefundAsked::Throttled { code },
+                RefundMeaning::UnknownOutcome => RefundAsked::Unknown { code },
+                RefundMeaning::Refused => RefundAsked::Refused { code },
             });
         }
     };

@@ -29,11 +29,16 @@ pub fn read(account: &Account, answer: &Response, refund: &Refund) -> Result<Ref
     let fields = match reply::read(account, answer, &refund.out_trade_no)? {
         Reply::Done(fields) => fields,
         Reply::Failed { err_code, .. } if err_code == "REFUNDNOTEXIST" => return Ok(RefundNews::NotFound),
-        Reply::Failed { err_code, .. } => return Ok(RefundNews::Unknown { code: err_code }),
+        Reply::Failed { err_code, err_code_des } => {
+            return Ok(RefundNews::Unknown { code: reply::with_text(&err_code, &err_code_des) });
+        }
     };
-    let group = (0..GROUPS)
-        .find(|n| fields.get(&format!("out_refund_no_{n}")) == Some(refund.out_refund_no.as_str()))
-        .ok_or(Untrusted::Identity("out_refund_no"))?;
+    let mut groups = (0..GROUPS)
+        .filter(|n| fields.get(&format!("out_refund_no_{n}")) == Some(refund.out_refund_no.as_str()));
+    // Two refunds under one number are none that we asked for.
+    let (Some(group), None) = (groups.next(), groups.next()) else {
+        return Err(Untrusted::Identity("out_refund_no"));
+    };
     let of_group = |name: &str| fields.get(&format!("{name}_{group}"));
     let amount = |text: Option<&str>| text.and_then(|text| Fen::parse_fen(text).ok());
     if fields.get("transaction_id").is_some_and(|named| named != refund.transaction_id.as_str()) {
@@ -46,6 +51,10 @@ pub fn read(account: &Account, answer: &Response, refund: &Refund) -> Result<Ref
         return Err(Untrusted::Identity("total_fee"));
     }
     let status = of_group("refund_status").ok_or(Untrusted::Incomplete("refund_status"))?;
+    let refund_id = of_group("refund_id").ok_or(Untrusted::Incomplete("refund_id"))?;
+    if refund.refund_id.as_deref().is_some_and(|accepted| accepted != refund_id) {
+        return Err(Untrusted::Identity("refund_id"));
+    }
     let standing = match status {
         "SUCCESS" => RefundStanding::Success,
         "PROCESSING" if canary::sings(Canary::ProcessingIsRefunded) => RefundStanding::Success,
@@ -57,7 +66,7 @@ pub fn read(account: &Account, answer: &Response, refund: &Refund) -> Result<Ref
     Ok(RefundNews::Found(VerifiedRefund {
         out_refund_no: refund.out_refund_no.clone(),
         standing,
-        refund_id: of_group("refund_id").ok_or(Untrusted::Incomplete("refund_id"))?.to_owned(),
+        refund_id: refund_id.to_owned(),
         received_by: of_group("refund_recv_accout").unwrap_or_default().to_owned(),
     }))
 }

@@ -4,9 +4,10 @@ use super::{frame, notices::as_json, verdict_zh};
 use crate::{
     domain::{order::Source, time::UnixMs},
     flow::{
-        notify::{self, REFUND_NOTIFY},
+        notify::{self, can_replay},
         timeline::masked_body,
     },
+    gateway::Ack,
     store::notices::{self, Notice},
     web::{
         Web, csrf,
@@ -98,7 +99,7 @@ pub async fn show(
 /// POST /admin/notices/{notice}/replay
 ///
 /// # Errors
-/// 404; 409 for a reply to a query of ours; the books.
+/// 404; 409 for a reply to a query of ours, or one of which only the beginning is kept; the books.
 pub async fn replay(
     web: Data<Arc<Web>>,
     request: HttpRequest,
@@ -108,16 +109,8 @@ pub async fn replay(
 ) -> Result<HttpResponse, WebError> {
     csrf::check(&request, &web.app, &admin, &form.token)?;
     let notice = find(&web, id.into_inner()).await?;
-    let answered = match can_replay(&notice.source) {
-        true => notify::replay_by(web.app.clone(), &admin.user, &notice.id).await?,
-        false => None,
-    };
-    let Some(answered) = answered else {
-        return Err(WebError::Conflict(
-            "这是我方查询的回复，不是回调，不能重放。没有任何改动；需要时请重新查单。",
-        ));
-    };
-    let word = if answered.body.contains("SUCCESS") { "SUCCESS" } else { "FAIL" };
+    let answered = notify::replay(web.app.clone(), &admin.user.username, &notice.id).await?;
+    let word = if answered.ack == Ack::Received { "SUCCESS" } else { "FAIL" };
     if admin.json {
         return Ok(HttpResponse::Ok().json(json!({ "answered": word, "reply": answered.body })));
     }
@@ -127,10 +120,6 @@ pub async fn replay(
 async fn find(web: &Web, id: String) -> Result<Notice, WebError> {
     let found = web.app.store.read(move |db| notices::by_id(db, &id)).await?;
     found.ok_or(WebError::NotFound)
-}
-
-fn can_replay(source: &str) -> bool {
-    source == Source::Notify.as_str() || source == REFUND_NOTIFY
 }
 
 /// Where a message came from.

@@ -9,18 +9,19 @@ use crate::{
     domain::{
         ids::OutTradeNo,
         money::Fen,
-        order::{Environment, Order, Source},
+        order::{Environment, Order},
         refund::RefundState,
     },
     flow::{
-        query::{self, Asked},
+        ask_order,
+        query::Asked,
         timeline::{self, What},
     },
     store::{
         attempts,
-        audit_log::{self, Act},
         events::EventKind,
         orders,
+        refund_settlement::{CONTRADICTED, GIVEN_UP},
     },
     web::{
         Web, csrf,
@@ -101,7 +102,6 @@ pub async fn show(
         let refunds: Vec<_> = timeline.refunds.iter().map(refunds::as_json).collect();
         return Ok(HttpResponse::Ok().json(with_refunds(order, &timeline.refunds, refunds)));
     }
-    let name = &admin.user.username;
     let template = OrderPage {
         layout: frame(&web, &admin).await?,
         out_trade_no: order.out_trade_no.as_str().to_owned(),
@@ -122,10 +122,10 @@ pub async fn show(
         via: order.settled_by.map(via_zh).unwrap_or_default().to_owned(),
         steps: timeline.steps.iter().map(step).collect(),
         flash: flash_text(&flash.asked).or_else(|| flash_zh(&flash.refund)).map(str::to_owned),
-        refunds: timeline.refunds.iter().map(|refund| refunds::row(refund, name)).collect(),
+        refunds: refunds::rows(&web, &admin, &timeline.refunds).await?,
         refund_url: (order.refundable() > Fen::ZERO)
             .then(|| format!("/admin/orders/{}/refund", order.out_trade_no)),
-        refunded: (order.refund > Fen::ZERO).then(|| order.refund.yuan()),
+        refunded: (order.reserved > Fen::ZERO).then(|| order.reserved.yuan()),
         refundable: order.refundable().yuan(),
         query_action: format!("/admin/orders/{}/query", order.out_trade_no),
     };
@@ -175,10 +175,14 @@ fn refund_step(detail: &str) -> (String, &'static str, String) {
         (_, Some(RefundState::Asking)) => ("已登记，向微信申请", "info"),
         (_, Some(state)) => state_zh(state),
         ("accepted", _) => ("微信已受理", "ok"),
+        ("withdrawn", _) => ("已撤回", "mute"),
+        (GIVEN_UP, _) => ("管理员已放弃，金额已恢复", "mute"),
+        (CONTRADICTED, _) => ("没有退成，而微信说有这笔退款", "bad"),
         ("NOTENOUGH", _) => ("商户账户余额不足，稍后再申请", "warn"),
         _ => ("没有受理，稍后再查", "warn"),
     };
-    let known = RefundState::parse(word).is_some() || word == "accepted";
+    let known = RefundState::parse(word).is_some()
+        || matches!(word, "accepted" | "withdrawn" | GIVEN_UP | CONTRADICTED);
     let rest = if known { whom } else { word };
     (format!("退款 {amount}：{said}"), tone, format!("{number} {rest}").trim_end().to_owned())
 }
@@ -196,22 +200,8 @@ pub async fn query(
 ) -> Result<HttpResponse, WebError> {
     csrf::check(&request, &web.app, &admin, &form.token)?;
     let order = find(&web, &number).await?;
-    let id = order.id;
-    let sent = web.app.store.read(move |db| attempts::of_order(db, id)).await?;
-    let mut answers = Vec::new();
-    for attempt in sent.iter().filter(|attempt| attempt.asked_at.is_some()) {
-        answers.push(query::ask(&web.app, attempt, Source::Admin).await?);
-    }
-    let word = outcome(&answers);
-    let (actor, target, now) = (admin.user.username.clone(), order.out_trade_no.clone(), web.app.clock.now());
-    web.app
-        .store
-        .write(move |db| {
-            let target = target.as_str();
-            let act = Act { actor: &actor, action: "order_queried", target, detail: word, ..Act::default() };
-            audit_log::insert(db, act, now)
-        })
-        .await?;
+    let answers = ask_order::ask(&web.app, &admin.user.username, &order).await?;
+    let word = outcome(&answers.into_iter().map(|(_, asked)| asked).collect::<Vec<_>>());
     Ok(see_other(&format!("/admin/orders/{}?asked={word}", order.out_trade_no), None))
 }
 
@@ -228,7 +218,8 @@ fn outcome(answers: &[Asked]) -> &'static str {
         Some(Asked::Closed) => "closed",
         Some(Asked::NotFound) => "not_found",
         Some(Asked::Refunded(_)) => "refunded",
-        Some(Asked::Foreign | Asked::Unknown(_)) | None => "no_answer",
+        Some(Asked::Foreign) => "foreign",
+        Some(Asked::Unknown(_)) | None => "no_answer",
     }
 }
 
@@ -241,6 +232,9 @@ fn flash_text(word: &str) -> Option<&'static str> {
         "not_found" => Some("微信：没有这个订单号。"),
         "refunded" => Some("微信：这笔付款有退款。详情见下面的退款和待处理事项。"),
         "no_answer" => Some("微信没有给出可用的回答，没有任何改动。请稍后再试。"),
+        "foreign" => Some(
+            "这个订单属于另一个商户号或 appid，没有向微信查询，没有任何改动。换回原来的设置后可以查询，或在原商户平台核对。",
+        ),
         "never_sent" => Some("这个订单还没有向微信下过单。"),
         _ => None,
     }

@@ -7,11 +7,12 @@ use super::{
 use crate::{
     domain::{
         ids::OutTradeNo,
-        ledger::Account,
         money::{AmountError, Fen, yuan_text},
     },
-    flow::request_refund::{self, LONGEST_REASON, Payment, RefundError, Wish},
-    store::{Db, StoreError, ledger, orders, settlement, users, work_items},
+    flow::{
+        decide_refund,
+        request_refund::{self, BadReason, Payment, Reason, RefundError, Standing, Wish},
+    },
     web::{
         Web, csrf,
         error::WebError,
@@ -37,13 +38,27 @@ const OTHER: &str = "其他";
 #[template(path = "admin/refund.html")]
 struct RefundPage {
     layout: Layout,
-    facts: Facts,
+    /// The page the payment is shown on, and this form's own address.
+    home: String,
+    action: String,
+    /// Or why there is nothing to ask for.
+    standing: Result<Shown, String>,
     asked: Asked,
     whys: Vec<Why>,
-    /// Why there is nothing to ask for.
-    blocked: Option<String>,
     confirm: Option<Confirm>,
     faults: Faults,
+}
+
+/// How the payment stands, in words.
+struct Shown {
+    out_trade_no: String,
+    transaction_id: String,
+    /// Whose balance it was credited to.
+    owner: Option<String>,
+    balance: Option<String>,
+    total: String,
+    left: String,
+    reserved: String,
 }
 
 struct Why {
@@ -80,6 +95,9 @@ pub struct Asked {
     note: String,
     #[serde(default)]
     intent: String,
+    /// Back from the second step: the fields as they were.
+    #[serde(default)]
+    edit: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -94,24 +112,6 @@ pub struct RefundForm {
     typed: String,
     #[serde(default)]
     reason: String,
-}
-
-/// A payment of which something may go back.
-struct Facts {
-    payment: Payment,
-    /// The page it is shown on, and this form's own address.
-    home: String,
-    action: String,
-    out_trade_no: String,
-    transaction_id: String,
-    /// Whose balance it was credited to.
-    owner: Option<String>,
-    total: Fen,
-    left: Fen,
-    reserved: Fen,
-    balance: Option<i64>,
-    paid: bool,
-    open: bool,
 }
 
 /// GET /admin/orders/{out_trade_no}/refund: the first step, or the second once an amount is named.
@@ -175,25 +175,36 @@ fn order(number: &str) -> Result<Payment, WebError> {
 }
 
 async fn ask(web: &Web, admin: &Admin, payment: Payment, asked: Asked) -> Result<HttpResponse, WebError> {
-    let facts = facts(web, payment).await?;
+    let standing = match request_refund::standing(&web.app, &payment).await {
+        Ok(standing) => standing,
+        Err(error) => return blocked(web, admin, &payment, error).await,
+    };
+    let form = PaymentForm { web, admin, payment: &payment, standing: &standing };
     if asked.amount.is_empty() && asked.intent.is_empty() {
         let fresh = Asked {
-            amount: facts.offered().yuan(),
+            amount: offered(&standing).yuan(),
             why: WHYS.first().copied().unwrap_or_default().to_owned(),
             intent: web.app.clock.nonce()?,
-            note: String::new(),
+            ..Asked::default()
         };
-        return show(web, admin, facts, fresh, None, Faults::default()).await;
+        return form.show(fresh, None, Faults::default()).await;
     }
-    let (amount, reason) = (facts.amount(&asked.amount), asked.reason());
-    match (amount, reason) {
+    if !asked.edit.is_empty() {
+        let again = Asked { intent: web.app.clock.nonce()?, ..asked };
+        return form.show(again, None, Faults::default()).await;
+    }
+    let amount = read(&asked.amount).and_then(|amount| match standing.allows(amount) {
+        Ok(()) => Ok(amount),
+        Err(refused) => Err(WebError::from(refused).sentence()),
+    });
+    match (amount, asked.reason()) {
         (Ok(amount), Ok(reason)) => {
-            let confirm = confirm(web, admin, &facts, &asked, amount, reason).await?;
-            show(web, admin, facts, asked, Some(confirm), Faults::default()).await
+            let confirm = form.confirm(&asked, amount, reason.as_str().to_owned()).await?;
+            form.show(asked, Some(confirm), Faults::default()).await
         }
         (amount, reason) => {
             let faults = Faults { amount: amount.err(), reason: reason.err(), typed: None };
-            show(web, admin, facts, asked, None, faults).await
+            form.show(asked, None, faults).await
         }
     }
 }
@@ -204,187 +215,166 @@ async fn submit(
     payment: Payment,
     form: RefundForm,
 ) -> Result<HttpResponse, WebError> {
-    let facts = facts(web, payment).await?;
     let asked = Asked {
         amount: form.amount.chars().take(32).collect(),
         why: OTHER.to_owned(),
         note: form.reason.clone(),
         intent: form.intent.clone(),
+        edit: String::new(),
     };
     let amount = match read(&form.amount) {
         Ok(amount) => amount,
-        Err(sentence) => return amend(web, admin, facts, asked, |f| &mut f.amount, sentence).await,
+        Err(sentence) => {
+            let faults = Faults { amount: Some(sentence), ..Faults::default() };
+            return amend(web, admin, &payment, asked, faults).await;
+        }
     };
     if read(&form.typed) != Ok(amount) {
         let sentence = format!("与上面的金额不同，没有退款。请输入 {} 再确认。", amount.yuan());
-        if admin.json {
-            return Err(WebError::Unprocessable(sentence));
-        }
-        let confirm = confirm(web, admin, &facts, &asked, amount, form.reason).await?;
         let faults = Faults { typed: Some(sentence), ..Faults::default() };
-        return show(web, admin, facts, asked, Some(confirm), faults).await;
+        return amend(web, admin, &payment, asked, faults).await;
     }
-    let wish = Wish { payment: facts.payment.clone(), amount, reason: form.reason, intent: form.intent };
-    match request_refund::request(&web.app, &admin.user, wish).await {
-        Ok(refund) if admin.json => Ok(HttpResponse::Created().json(as_json(&refund))),
-        Ok(refund) => Ok(see_other(&did(&facts.home, &refund), None)),
-        Err(error) => {
-            let field: fn(&mut Faults) -> &mut Option<String> = match &error {
-                RefundError::NoAmount | RefundError::TooMuch(_) => |faults| &mut faults.amount,
-                RefundError::BadReason => |faults| &mut faults.reason,
-                _ => return Err(error.into()),
-            };
-            match WebError::from(error) {
-                WebError::Unprocessable(sentence) => amend(web, admin, facts, asked, field, sentence).await,
-                other => Err(other),
-            }
+    let wish = Wish { payment: payment.clone(), amount, reason: form.reason, intent: form.intent };
+    let error = match request_refund::request(&web.app, &admin.user, wish).await {
+        Ok(refund) if admin.json => return Ok(HttpResponse::Created().json(as_json(&refund))),
+        Ok(refund) => return Ok(see_other(&did(&home(&payment), &refund), None)),
+        Err(error) => error,
+    };
+    let of_reason = matches!(error, RefundError::BadReason(_));
+    match WebError::from(error) {
+        WebError::Unprocessable(sentence) => {
+            let mut faults = Faults::default();
+            *(if of_reason { &mut faults.reason } else { &mut faults.amount }) = Some(sentence);
+            amend(web, admin, &payment, asked, faults).await
         }
+        other => Err(other),
     }
 }
 
-/// The first step again, with a sentence beside one field.
+/// The form again, with a sentence beside one field: the second step when only the amount was typed wrong.
 async fn amend(
     web: &Web,
     admin: &Admin,
-    facts: Facts,
+    payment: &Payment,
     asked: Asked,
-    field: fn(&mut Faults) -> &mut Option<String>,
-    sentence: String,
-) -> Result<HttpResponse, WebError> {
-    if admin.json {
-        return Err(WebError::Unprocessable(sentence));
-    }
-    let mut faults = Faults::default();
-    *field(&mut faults) = Some(sentence);
-    show(web, admin, facts, asked, None, faults).await
-}
-
-async fn show(
-    web: &Web,
-    admin: &Admin,
-    facts: Facts,
-    asked: Asked,
-    confirm: Option<Confirm>,
     faults: Faults,
 ) -> Result<HttpResponse, WebError> {
-    let wrong = faults.amount.is_some() || faults.reason.is_some() || faults.typed.is_some();
-    let template = RefundPage {
-        layout: frame(web, admin).await?,
-        whys: WHYS.map(|text| Why { text, chosen: text == asked.why }).into(),
-        blocked: facts.blocked(web.app.http.can_show_certificate()).map(str::to_owned),
-        facts,
-        asked,
-        confirm,
-        faults,
+    if admin.json {
+        let sentence = faults.amount.or(faults.reason).or(faults.typed).unwrap_or_default();
+        return Err(WebError::Unprocessable(sentence));
+    }
+    let standing = match request_refund::standing(&web.app, payment).await {
+        Ok(standing) => standing,
+        Err(error) => return Err(error.into()),
     };
-    let status = if wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    Ok(page(web, admin, status, &template))
+    let form = PaymentForm { web, admin, payment, standing: &standing };
+    let confirm = match read(&asked.amount) {
+        Ok(amount) if faults.typed.is_some() => Some(form.confirm(&asked, amount, asked.note.clone()).await?),
+        _ => None,
+    };
+    form.show(asked, confirm, faults).await
 }
 
-async fn confirm(
+/// The page without a form: why nothing can go back.
+async fn blocked(
     web: &Web,
     admin: &Admin,
-    facts: &Facts,
-    asked: &Asked,
-    amount: Fen,
-    reason: String,
-) -> Result<Confirm, WebError> {
-    let limit = web.app.config.refund_second_admin_above;
-    let above = facts.reserved.get().saturating_add(amount.get()) > limit.get();
-    let back = Serializer::new(String::new())
-        .append_pair("amount", &amount.yuan())
-        .append_pair("why", &asked.why)
-        .append_pair("note", &asked.note)
-        .finish();
-    Ok(Confirm {
-        amount: amount.yuan(),
-        reason,
-        back: format!("{}?{back}", facts.action),
-        second_admin_above: above.then(|| limit.yuan()),
-        has_second_admin: request_refund::has_second_admin(&web.app, &admin.user).await?,
-    })
+    payment: &Payment,
+    why: RefundError,
+) -> Result<HttpResponse, WebError> {
+    let sentence = match WebError::from(why) {
+        WebError::Conflict(sentence) => sentence.to_owned(),
+        WebError::Unprocessable(sentence) => sentence,
+        other => return Err(other),
+    };
+    let template = RefundPage {
+        layout: frame(web, admin).await?,
+        home: home(payment),
+        action: action(payment),
+        standing: Err(sentence),
+        asked: Asked::default(),
+        whys: Vec::new(),
+        confirm: None,
+        faults: Faults::default(),
+    };
+    Ok(page(web, admin, StatusCode::OK, &template))
 }
 
-async fn facts(web: &Web, payment: Payment) -> Result<Facts, WebError> {
-    let found = web.app.store.read(move |db| match payment {
-        Payment::OfOrder(number) => facts_of_order(db, number),
-        Payment::OfWorkItem(id) => facts_of_work_item(db, id),
-    });
-    found.await?.ok_or(WebError::NotFound)
+/// A payment, the administrator in front of it, and where it is shown.
+struct PaymentForm<'a> {
+    web: &'a Web,
+    admin: &'a Admin,
+    payment: &'a Payment,
+    standing: &'a Standing,
 }
 
-fn facts_of_order(db: &mut Db, number: OutTradeNo) -> Result<Option<Facts>, StoreError> {
-    let Some(order) = orders::by_number(db, &number)? else { return Ok(None) };
-    let home = format!("/admin/orders/{number}");
-    Ok(Some(Facts {
-        action: format!("{home}/refund"),
-        home,
-        out_trade_no: number.as_str().to_owned(),
-        transaction_id: order.transaction_id.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default(),
-        owner: users::by_id(db, order.user_id)?.map(|user| user.username),
-        total: order.amount,
-        left: order.refundable(),
-        reserved: order.refund,
-        balance: Some(ledger::balance(db, &Account::User(order.user_id))?),
-        paid: order.is_paid(),
-        open: true,
-        payment: Payment::OfOrder(number),
-    }))
+impl PaymentForm<'_> {
+    async fn show(
+        &self,
+        asked: Asked,
+        confirm: Option<Confirm>,
+        faults: Faults,
+    ) -> Result<HttpResponse, WebError> {
+        let wrong = faults.amount.is_some() || faults.reason.is_some() || faults.typed.is_some();
+        let template = RefundPage {
+            layout: frame(self.web, self.admin).await?,
+            home: home(self.payment),
+            action: action(self.payment),
+            standing: Ok(shown(self.standing)),
+            whys: WHYS.map(|text| Why { text, chosen: text == asked.why }).into(),
+            asked,
+            confirm,
+            faults,
+        };
+        let status = if wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+        Ok(page(self.web, self.admin, status, &template))
+    }
+
+    async fn confirm(&self, asked: &Asked, amount: Fen, reason: String) -> Result<Confirm, WebError> {
+        let back = Serializer::new(String::new())
+            .append_pair("amount", &amount.yuan())
+            .append_pair("why", &asked.why)
+            .append_pair("note", &asked.note)
+            .append_pair("edit", "1")
+            .finish();
+        Ok(Confirm {
+            amount: amount.yuan(),
+            reason,
+            back: format!("{}?{back}", action(self.payment)),
+            second_admin_above: self.standing.second_admin_above(amount).map(Fen::yuan),
+            has_second_admin: decide_refund::has_second_admin(&self.web.app, &self.admin.user).await?,
+        })
+    }
 }
 
-/// `None` also for an item about no payment: there is nothing to return.
-fn facts_of_work_item(db: &mut Db, id: i64) -> Result<Option<Facts>, StoreError> {
-    let Some(item) = work_items::by_id(db, id)? else { return Ok(None) };
-    let Some(paid) = item.payment() else { return Ok(None) };
-    let home = format!("/admin/work-items/{id}");
-    let left = paid.amount.get().saturating_sub(paid.reserved.get());
-    let credited = settlement::is_credited(db, &paid.transaction_id)?;
-    Ok(Some(Facts {
-        action: format!("{home}/refund"),
-        home,
-        out_trade_no: paid.out_trade_no.as_str().to_owned(),
-        transaction_id: paid.transaction_id.as_str().to_owned(),
-        owner: None,
-        total: paid.amount,
-        left: Fen::new(left).unwrap_or_default(),
-        reserved: paid.reserved,
-        balance: None,
-        paid: true,
-        open: item.closed_at.is_none() && !credited,
-        payment: Payment::OfWorkItem(id),
-    }))
+fn home(payment: &Payment) -> String {
+    match payment {
+        Payment::OfOrder(number) => format!("/admin/orders/{number}"),
+        Payment::OfWorkItem(id) => format!("/admin/work-items/{id}"),
+    }
 }
 
-impl Facts {
-    /// What the form begins with: all that is left, as far as the balance has it.
-    fn offered(&self) -> Fen {
-        let has = self.balance.map_or(self.left.get(), |fen| fen.clamp(0, self.left.get()));
-        Fen::new(has).unwrap_or_default()
-    }
+fn action(payment: &Payment) -> String {
+    format!("{}/refund", home(payment))
+}
 
-    fn blocked(&self, certificate: bool) -> Option<&'static str> {
-        match () {
-            () if !self.paid => Some("这个订单没有收到过付款，没有可退的钱。如果用户说付过，请先重新查单。"),
-            () if !self.open => Some("这件事已经处理过，或这笔付款已经入账，不能从这里退款。"),
-            () if self.left == Fen::ZERO => Some("这笔付款已经全部退回，或正在退回。"),
-            () if !certificate => {
-                Some("还没有配置商户证书（WECHAT_CERT_PEM 和 WECHAT_KEY_PEM），微信不受理退款。")
-            }
-            () => None,
-        }
+fn shown(standing: &Standing) -> Shown {
+    Shown {
+        out_trade_no: standing.out_trade_no.as_str().to_owned(),
+        transaction_id: standing.transaction_id.as_str().to_owned(),
+        owner: standing.owner.as_ref().map(|owner| owner.name.clone()),
+        balance: standing.owner.as_ref().map(|owner| yuan_text(owner.balance)),
+        total: standing.total.yuan(),
+        left: standing.left().yuan(),
+        reserved: standing.reserved.yuan(),
     }
+}
 
-    fn amount(&self, typed: &str) -> Result<Fen, String> {
-        let amount = read(typed)?;
-        if amount > self.left {
-            return Err(format!("这笔付款最多还能退 {} 元。", self.left.yuan()));
-        }
-        Ok(amount)
-    }
-
-    fn balance_text(&self) -> Option<String> {
-        self.balance.map(yuan_text)
-    }
+/// What the form begins with: all that is left, as far as the balance has it.
+fn offered(standing: &Standing) -> Fen {
+    let left = standing.left().get();
+    let has = standing.owner.as_ref().map_or(left, |owner| owner.balance.clamp(0, left));
+    Fen::new(has).unwrap_or_default()
 }
 
 /// Yuan as typed, above zero.
@@ -400,19 +390,14 @@ fn read(typed: &str) -> Result<Fen, String> {
 
 impl Asked {
     /// One text of what was chosen and written.
-    fn reason(&self) -> Result<String, String> {
-        let note = self.note.trim();
-        let reason = match (self.why.as_str(), note) {
-            (OTHER, "") => return Err("请写明原因，用户会看到。".to_owned()),
+    fn reason(&self) -> Result<Reason, String> {
+        let text = match (self.why.as_str(), self.note.trim()) {
             (OTHER, note) => note.to_owned(),
             (why, _) if !WHYS.contains(&why) => return Err("请选择一个原因。".to_owned()),
             (why, "") => why.to_owned(),
             (why, note) => format!("{why}：{note}"),
         };
-        let length = reason.chars().count();
-        if length > LONGEST_REASON || reason.chars().any(char::is_control) {
-            return Err(format!("原因和说明合计最多 {LONGEST_REASON} 个字，现在是 {length} 个。"));
-        }
-        Ok(reason)
+        let said = |bad: BadReason| WebError::from(RefundError::BadReason(bad)).sentence();
+        Reason::parse(&text).map_err(said)
     }
 }

@@ -1,14 +1,18 @@
 //! Refunds: the list, and what an administrator may do with one of them.
 
-use super::frame;
+use super::{frame, work_item::written};
 use crate::{
     domain::{
         ids::OutRefundNo,
         refund::{Refund, RefundState},
         time::UnixMs,
     },
-    flow::request_refund,
-    store::refunds,
+    flow::decide_refund,
+    store::{
+        audit_log::{self, Done},
+        refund_settlement::ACCEPTED,
+        refunds,
+    },
     web::{
         Web, csrf,
         error::WebError,
@@ -30,7 +34,6 @@ use std::sync::Arc;
 const PAGE: i64 = 50;
 /// More unfinished refunds than this are not shown at once.
 const MOST_OPEN: i64 = 200;
-const LONGEST_NOTE: usize = 200;
 
 #[derive(Template)]
 #[template(path = "admin/refunds.html")]
@@ -54,7 +57,8 @@ pub struct RefundRow {
     pub tone: &'static str,
     pub reason: String,
     pub asked: String,
-    pub decided: Option<String>,
+    /// Who decided what about it, with their note.
+    pub decided: Vec<String>,
     pub refund_id: Option<String>,
     pub answer: String,
     pub next: Option<String>,
@@ -63,6 +67,7 @@ pub struct RefundRow {
     /// The one who asked does not decide.
     pub may_decide: bool,
     pub may_query: bool,
+    pub may_give_up: bool,
     /// Begin of the addresses of its buttons.
     pub action: String,
 }
@@ -74,7 +79,7 @@ pub struct Before {
 }
 
 #[derive(Deserialize)]
-pub struct RejectForm {
+pub struct NoteForm {
     #[serde(default)]
     token: String,
     #[serde(default)]
@@ -106,16 +111,12 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Before>) -> Re
             "before": next,
         })));
     }
-    let name = &admin.user.username;
-    let rows = |refunds: &[Refund]| {
-        let at_home = |refund: &Refund| RefundRow { home: Some(home(refund)), ..row(refund, name) };
-        refunds.iter().map(at_home).collect::<Vec<_>>()
-    };
+    let with_home = |(row, refund): (RefundRow, &Refund)| RefundRow { home: Some(home(refund)), ..row };
     let template = RefundsPage {
         layout: frame(&web, &admin).await?,
         first_page: before.is_none(),
-        open: rows(&open),
-        ended: rows(&ended),
+        open: rows(&web, &admin, &open).await?.into_iter().zip(&open).map(with_home).collect(),
+        ended: rows(&web, &admin, &ended).await?.into_iter().zip(&ended).map(with_home).collect(),
         next: next.map(|id| format!("/admin/refunds?before={id}")),
     };
     Ok(page(&web, &admin, StatusCode::OK, &template))
@@ -124,40 +125,55 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Before>) -> Re
 /// POST /admin/refunds/{out_refund_no}/approve: a second administrator agrees.
 ///
 /// # Errors
-/// 404; 409 for whoever asked for it, or when it was decided before; the books.
+/// 404; 422 without a note; 409 for whoever asked for it, or when it was decided before; the books.
 pub async fn approve(
     web: Data<Arc<Web>>,
     request: HttpRequest,
     admin: Admin,
     number: Path<String>,
-    form: Form<TokenForm>,
+    form: Form<NoteForm>,
 ) -> Result<HttpResponse, WebError> {
     csrf::check(&request, &web.app, &admin, &form.token)?;
     let refund = find(&web, &number).await?;
-    let decided =
-        request_refund::decide(&web.app, &admin.user, &refund.out_refund_no, true, String::new()).await?;
+    let note = written(&form.note, "请写明为什么同意，没有任何改动。")?;
+    let decided = decide_refund::decide(&web.app, &admin.user, &refund.out_refund_no, true, note).await?;
     Ok(back(&admin, &decided))
 }
 
-/// POST /admin/refunds/{out_refund_no}/reject
+/// POST /admin/refunds/{out_refund_no}/reject: the second administrator says no, or who asked for it takes it back.
 ///
 /// # Errors
-/// As `approve`; 422 without a reason.
+/// As `approve`, but whoever asked for it may.
 pub async fn reject(
     web: Data<Arc<Web>>,
     request: HttpRequest,
     admin: Admin,
     number: Path<String>,
-    form: Form<RejectForm>,
+    form: Form<NoteForm>,
 ) -> Result<HttpResponse, WebError> {
     csrf::check(&request, &web.app, &admin, &form.token)?;
     let refund = find(&web, &number).await?;
-    let note: String = form.note.trim().chars().take(LONGEST_NOTE).collect();
-    if note.is_empty() {
-        return Err(WebError::Unprocessable("请写明为什么拒绝，没有任何改动。".to_owned()));
-    }
-    let decided = request_refund::decide(&web.app, &admin.user, &refund.out_refund_no, false, note).await?;
+    let note = written(&form.note, "请写明为什么拒绝或撤回，没有任何改动。")?;
+    let decided = decide_refund::decide(&web.app, &admin.user, &refund.out_refund_no, false, note).await?;
     Ok(back(&admin, &decided))
+}
+
+/// POST /admin/refunds/{out_refund_no}/give-up: ends one that the gateway will not make.
+///
+/// # Errors
+/// 404; 422 without a note; 409 while the gateway may make it; the books.
+pub async fn give_up(
+    web: Data<Arc<Web>>,
+    request: HttpRequest,
+    admin: Admin,
+    number: Path<String>,
+    form: Form<NoteForm>,
+) -> Result<HttpResponse, WebError> {
+    csrf::check(&request, &web.app, &admin, &form.token)?;
+    let refund = find(&web, &number).await?;
+    let note = written(&form.note, "请写明为什么放弃，没有任何改动。")?;
+    let ended = decide_refund::give_up(&web.app, &admin.user, &refund, note).await?;
+    Ok(back(&admin, &ended))
 }
 
 /// POST /admin/refunds/{out_refund_no}/query: asks the gateway now.
@@ -176,7 +192,7 @@ pub async fn query(
     if !may_query(&refund) {
         return Err(WebError::Conflict("这笔退款现在不需要查询。没有任何改动。"));
     }
-    let after = request_refund::look_now(&web.app, &admin.user, &refund).await?;
+    let after = decide_refund::look_now(&web.app, &admin.user, &refund).await?;
     Ok(back(&admin, &after))
 }
 
@@ -205,11 +221,24 @@ pub fn home(refund: &Refund) -> String {
 
 /// The page with the refund's state as its message.
 pub fn did(home: &str, refund: &Refund) -> String {
-    format!("{home}?refund={}", refund.state.as_str())
+    let word = match refund {
+        refund if refund.is_withdrawn() => WITHDRAWN,
+        refund if refund.is_given_up() => GIVEN_UP,
+        refund => refund.state.as_str(),
+    };
+    format!("{home}?refund={word}")
 }
+
+const WITHDRAWN: &str = "withdrawn";
+const GIVEN_UP: &str = "given_up";
 
 /// What the act has come to, from the word that `did` put into the address.
 pub fn flash_zh(word: &str) -> Option<&'static str> {
+    match word {
+        WITHDRAWN => return Some("已撤回这笔退款，冻结的金额已恢复。"),
+        GIVEN_UP => return Some("已放弃这笔退款，冻结的金额已恢复。"),
+        _ => {}
+    }
     Some(match RefundState::parse(word)? {
         RefundState::Waiting => "退款已登记，金额已冻结，等待另一位管理员同意。",
         RefundState::Asking => "退款已登记，金额已冻结。微信还没有受理，系统会用同一个单号继续申请和查询。",
@@ -240,7 +269,7 @@ pub fn state_zh(state: RefundState) -> (&'static str, &'static str) {
 fn answer_zh(word: Option<&str>) -> String {
     match word {
         None => "还没有问过微信".to_owned(),
-        Some("SUCCESS") => "已受理".to_owned(),
+        Some(ACCEPTED) => "已受理".to_owned(),
         Some("PACED") => "距上一次申请不到一分钟，稍后发出".to_owned(),
         Some("NOTENOUGH") => "商户账户余额不足，充值后系统会用同一单号再申请".to_owned(),
         Some("REFUNDNOTEXIST") => "微信暂时查不到，稍后再查".to_owned(),
@@ -251,13 +280,47 @@ fn answer_zh(word: Option<&str>) -> String {
     }
 }
 
+/// Also one that came to nothing after it was sent: the gateway may know better.
 fn may_query(refund: &Refund) -> bool {
-    !refund.state.is_final() && refund.state != RefundState::Waiting
+    match refund.state {
+        RefundState::Asking | RefundState::Processing | RefundState::Abnormal => true,
+        RefundState::Closed | RefundState::Failed => refund.asked > 0,
+        RefundState::Waiting | RefundState::Success | RefundState::Rejected => false,
+    }
 }
 
-/// As it is shown on the page it belongs to.
-pub fn row(refund: &Refund, admin: &str) -> RefundRow {
-    let (state, tone) = state_zh(refund.state);
+/// As they are shown on the page they belong to.
+///
+/// # Errors
+/// The books.
+pub async fn rows(web: &Web, admin: &Admin, refunds: &[Refund]) -> Result<Vec<RefundRow>, WebError> {
+    let numbers: Vec<String> =
+        refunds.iter().map(|refund| refund.out_refund_no.as_str().to_owned()).collect();
+    let acts = web.app.store.read(move |db| {
+        let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+        audit_log::of_targets(db, &numbers, &decide_refund::ACTS)
+    });
+    let (acts, now) = (acts.await?, web.app.clock.now());
+    let row = |refund| row(refund, &acts, &admin.user.username, now);
+    Ok(refunds.iter().map(row).collect())
+}
+
+fn decided_zh(done: &Done) -> String {
+    let what = match done.action.as_str() {
+        "refund_approved" => "同意",
+        "refund_rejected" => "拒绝",
+        "refund_withdrawn" => "撤回",
+        _ => "放弃",
+    };
+    format!("{} {what}：{}", done.actor, done.detail)
+}
+
+fn row(refund: &Refund, acts: &[Done], admin: &str, now: UnixMs) -> RefundRow {
+    let (state, tone) = match refund {
+        refund if refund.is_withdrawn() => ("已撤回", "mute"),
+        refund if refund.is_given_up() => ("已放弃", "mute"),
+        refund => state_zh(refund.state),
+    };
     let is_waiting = refund.state == RefundState::Waiting;
     RefundRow {
         number: refund.out_refund_no.as_str().to_owned(),
@@ -268,7 +331,11 @@ pub fn row(refund: &Refund, admin: &str) -> RefundRow {
         tone,
         reason: refund.reason.clone(),
         asked: format!("{} 于 {}", refund.requested_by, refund.requested_at.beijing_text()),
-        decided: refund.decided_by.clone(),
+        decided: acts
+            .iter()
+            .filter(|done| done.target == refund.out_refund_no.as_str())
+            .map(decided_zh)
+            .collect(),
         refund_id: refund.refund_id.clone(),
         answer: answer_zh(refund.last_answer.as_deref()),
         next: refund.next_at.map(UnixMs::beijing_text),
@@ -276,6 +343,7 @@ pub fn row(refund: &Refund, admin: &str) -> RefundRow {
         is_waiting,
         may_decide: is_waiting && refund.requested_by != admin,
         may_query: may_query(refund),
+        may_give_up: refund.state == RefundState::Asking && refund.is_quiet(now),
         action: format!("/admin/refunds/{}", refund.out_refund_no),
     }
 }

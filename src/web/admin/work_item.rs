@@ -7,7 +7,7 @@ use super::{
     work_items::{advice, as_json},
 };
 use crate::{
-    domain::time::UnixMs,
+    domain::{time::UnixMs, user::BY_THE_BOOKS},
     flow::{
         credit_by_hand::{self, ToWhom, Wish},
         timeline::masked_body,
@@ -17,7 +17,7 @@ use crate::{
         Db, StoreError, attempts,
         audit_log::{self, Done},
         notices, refunds as refunds_table, settlement,
-        work_items::{self, WorkItem},
+        work_items::{self, Closed, WorkItem},
     },
     web::{
         Web, csrf,
@@ -125,7 +125,6 @@ pub async fn show(
         return Ok(HttpResponse::Ok().json(as_json(&evidence.item)));
     }
     let layout = frame(&web, &admin).await?;
-    let name = &admin.user.username;
     let Evidence { item, ours, known_order, raw, refunds, credited, acts } = evidence;
     let payment = item.payment();
     let free = item.closed_at.is_none() && !credited;
@@ -147,7 +146,7 @@ pub async fn show(
         theirs: payment.map(|paid| paid.amount.yuan()),
         notice_id: raw.is_some().then(|| item.notice_id.clone()),
         raw,
-        refunds: refunds.iter().map(|refund| refunds::row(refund, name)).collect(),
+        refunds: refunds::rows(&web, &admin, &refunds).await?,
         can_credit: to_whom.is_some(),
         names_user: to_whom == Some(ToWhom::Named),
         acts: acts.into_iter().map(act).collect(),
@@ -180,7 +179,7 @@ fn gather(db: &mut Db, id: i64) -> Result<Option<Evidence>, StoreError> {
         raw: notices::by_id(db, &item.notice_id)?.map(|notice| masked_body(&notice.body)),
         refunds,
         credited,
-        acts: audit_log::of_target(db, &id.to_string(), &work::ACTS)?,
+        acts: audit_log::of_targets(db, &[&id.to_string()], &work::ACTS)?,
         item,
     }))
 }
@@ -219,10 +218,12 @@ pub async fn close(
 ) -> Result<HttpResponse, WebError> {
     csrf::check(&request, &web.app, &admin, &form.token)?;
     let note = written(&form.note, "请写明怎么处理的。")?;
-    if work::close(&web.app, &admin.user, id.into_inner(), note).await? {
-        Ok(see_other("/admin/work-items", None))
-    } else {
-        Err(WebError::Conflict("这件事已经处理过，或不存在。没有任何改动。"))
+    match work::close(&web.app, &admin.user, id.into_inner(), note).await? {
+        Closed::Done => Ok(see_other("/admin/work-items", None)),
+        Closed::Before => Err(WebError::Conflict("这件事已经处理过，或不存在。没有任何改动。")),
+        Closed::Refunding => Err(WebError::Conflict(
+            "这笔付款正在退款，现在不能标记已处理。没有任何改动；退款成功后会自动处理，没有退成仍在这里。",
+        )),
     }
 }
 
@@ -248,7 +249,11 @@ pub async fn credit(
     Ok(see_other(&format!("/admin/work-items/{id}?did=credited"), None))
 }
 
-fn written(text: &str, missing: &str) -> Result<String, WebError> {
+/// A note that says something.
+///
+/// # Errors
+/// 422 with this sentence.
+pub fn written(text: &str, missing: &str) -> Result<String, WebError> {
     let text: String = text.trim().chars().take(LONGEST_NOTE).collect();
     if text.is_empty() { Err(WebError::Unprocessable(missing.to_owned())) } else { Ok(text) }
 }
@@ -256,20 +261,26 @@ fn written(text: &str, missing: &str) -> Result<String, WebError> {
 /// Who closed it, when and how.
 pub fn closed_zh(item: &WorkItem) -> Option<String> {
     let at = UnixMs(item.closed_at?).beijing_text();
-    let by = match item.closed_by.as_deref().unwrap_or_default() {
-        work_items::BY_THE_BOOKS => "系统",
-        name => name,
-    };
+    let by = who_zh(item.closed_by.as_deref().unwrap_or_default());
     Some(format!("{by} 于 {at} 处理：{}", item.note.as_deref().unwrap_or_default()))
+}
+
+fn who_zh(name: &str) -> &str {
+    if name == BY_THE_BOOKS { "系统" } else { name }
 }
 
 fn act(done: Done) -> Act {
     let what = match done.action.as_str() {
         "work_item_noted" => "备注",
         "payment_credited" => "人工入账",
+        "work_item_reopened" => "重新打开",
         _ => "关闭",
     };
-    Act { at: UnixMs(done.at).beijing_text(), what, detail: format!("{}：{}", done.actor, done.detail) }
+    Act {
+        at: UnixMs(done.at).beijing_text(),
+        what,
+        detail: format!("{}：{}", who_zh(&done.actor), done.detail),
+    }
 }
 
 fn did_zh(word: &str) -> Option<&'static str> {
