@@ -3,6 +3,7 @@
 use super::CliError;
 use crate::{
     clock::Clock,
+    config::{Database, PostgresUrl},
     prove::{self, NoWorld, Outcome},
 };
 use clap::Args;
@@ -23,6 +24,17 @@ pub(super) struct Options {
     /// The first seed. Alone: this one seed, with everything that happens in it.
     #[arg(long)]
     seed: Option<u64>,
+    /// Run the worlds on this PostgreSQL, `postgres://…`, each in a schema of its own that is dropped afterwards.
+    /// Without it: SQLite in memory.
+    #[arg(long, value_name = "URL", value_parser = server)]
+    on: Option<PostgresUrl>,
+}
+
+fn server(url: &str) -> Result<PostgresUrl, String> {
+    match Database::parse(url)? {
+        Database::Postgres(url) => Ok(url),
+        Database::Sqlite(_) => Err("not a PostgreSQL URL".to_owned()),
+    }
 }
 
 /// # Errors
@@ -33,7 +45,7 @@ pub(super) fn run(options: &Options) -> Result<(), CliError> {
     let show = many == 1;
     let clock = Clock::system();
     let started = clock.monotonic();
-    let sum = run_all(first, many, show)?;
+    let sum = run_all(first, many, show, options.on.as_ref())?;
     let took = clock.monotonic().saturating_sub(started);
     let each = took.as_micros().checked_div(u128::from(many)).unwrap_or_default();
     println!(
@@ -76,7 +88,7 @@ impl Sum {
 }
 
 /// Each world is one thread's own; the threads share the seeds.
-fn run_all(first: u64, many: u64, show: bool) -> Result<Sum, CliError> {
+fn run_all(first: u64, many: u64, show: bool, server: Option<&PostgresUrl>) -> Result<Sum, CliError> {
     let next = AtomicU64::new(first);
     let sum = Mutex::new(Sum::default());
     let locked = || sum.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +98,7 @@ fn run_all(first: u64, many: u64, show: bool) -> Result<Sum, CliError> {
             if seed >= first.saturating_add(many) {
                 break;
             }
-            let outcome = prove::run(seed)?;
+            let outcome = prove::run_on(seed, server)?;
             if show && outcome.breach.is_none() {
                 outcome.events.iter().for_each(|event| println!("{event}"));
             }

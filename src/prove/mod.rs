@@ -11,5 +11,5 @@ mod refund_oracle;
 mod run;
 mod world;
 
-pub use run::{Outcome, run};
+pub use run::{Outcome, run, run_on};
 pub use world::NoWorld;

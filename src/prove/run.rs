@@ -6,7 +6,7 @@ use super::{
     people,
     world::{NoWorld, START, World},
 };
-use crate::{app::App, domain::time::UnixMs, flow::FlowError, jobs};
+use crate::{app::App, config::PostgresUrl, domain::time::UnixMs, flow::FlowError, jobs};
 use futures_util::{FutureExt, future::BoxFuture};
 use std::{
     collections::BTreeMap,
@@ -39,12 +39,20 @@ pub struct Outcome {
     pub events: Vec<String>,
 }
 
-/// Runs one seed.
+/// Runs one seed on books in memory.
 ///
 /// # Errors
 /// The world cannot be made: a defect of this program or of the machine, not a finding.
 pub fn run(seed: u64) -> Result<Outcome, NoWorld> {
-    let world = World::begin(seed)?;
+    run_on(seed, None)
+}
+
+/// Runs one seed on a server, in a schema `prove_SEED` of its own that is dropped afterwards; `None` is in memory.
+///
+/// # Errors
+/// As `run`; the server cannot be reached.
+pub fn run_on(seed: u64, server: Option<&PostgresUrl>) -> Result<Outcome, NoWorld> {
+    let world = World::begin(seed, server)?;
     world.note(|| format!("{:?}", world.swarm));
     for person in &world.users {
         world.spawn(people::person(world.clone(), person.clone()));

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     app::{App, AppError},
     clock::{Clock, NoEntropy},
-    config::{Config, Database, SimulatorKeys},
+    config::{Config, Database, PostgresUrl, SimulatorKeys},
     domain::{
         ids::Username,
         time::UnixMs,
@@ -123,14 +123,17 @@ pub enum NoWorld {
 impl World {
     /// # Errors
     /// The books cannot be made: a defect, not a finding.
-    pub fn begin(seed: u64) -> Result<Arc<World>, NoWorld> {
+    pub fn begin(seed: u64, server: Option<&PostgresUrl>) -> Result<Arc<World>, NoWorld> {
         let clock = Clock::simulated(START, seed);
         let dice = Dice(clock.clone());
         // An odd seed has no clerks: the worlds of before refunds existed stay what they were.
         let swarm = Arc::new(Swarm::draw(&dice, seed.is_multiple_of(2)));
         let weather = Arc::new(Weather::default());
         let disk = FaultyDisk { dice: dice.clone(), swarm: swarm.clone(), weather: weather.clone() };
-        let store = Store::in_memory(Arc::new(disk))?;
+        let store = match server {
+            None => Store::in_memory(Arc::new(disk))?,
+            Some(url) => Store::in_schema(url, &format!("prove_{seed}"), Arc::new(disk))?,
+        };
         let config = config(&clock, &swarm)?;
         let users = people(&store, swarm.users)?;
         let clerks = if swarm.clerks { clerks(&store)? } else { Vec::new() };

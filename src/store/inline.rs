@@ -1,13 +1,14 @@
-//! Books in memory without threads, for `prove`: every read and write runs at once on the calling
+//! Books without threads, in memory or in a schema of a server, for `prove`: every read and write runs at once on the calling
 //! thread, each write is still a transaction of its own, and a `Disk` may spoil either.
 
 use super::{
-    Db, StoreError, settle_together,
+    Db, StoreError, postgres, settle_together,
     settlement::{self, Settlement, Settling},
     sqlite,
     writer::{Company, begin, finish, roll_back},
 };
-use diesel::Connection;
+use crate::config::PostgresUrl;
+use diesel::{Connection, connection::SimpleConnection};
 use futures_util::future::BoxFuture;
 use std::{
     path::Path,
@@ -25,8 +26,25 @@ pub trait Disk: Send + Sync {
 /// The connection all clones share.
 #[derive(Clone)]
 pub(super) struct Inline {
-    db: Arc<Mutex<Db>>,
+    books: Arc<Books>,
     disk: Arc<dyn Disk>,
+}
+
+struct Books {
+    db: Mutex<Db>,
+    /// Of a server: made for these books and gone with them.
+    schema: Option<String>,
+}
+
+impl Drop for Books {
+    fn drop(&mut self) {
+        if let Some(schema) = &self.schema {
+            let db = self.db.get_mut().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = db.batch_execute(&format!("DROP SCHEMA {schema} CASCADE")) {
+                tracing::error!("the schema {schema} is left behind: {error}");
+            }
+        }
+    }
 }
 
 impl Inline {
@@ -34,7 +52,20 @@ impl Inline {
         let path = Path::new(":memory:");
         let mut db = sqlite::connect(path)?;
         sqlite::migrate(&mut db, path)?;
-        Ok(Inline { db: Arc::new(Mutex::new(db)), disk })
+        Ok(Inline::with(db, None, disk))
+    }
+
+    pub(super) fn open_schema(
+        url: &PostgresUrl,
+        schema: &str,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Inline, StoreError> {
+        let db = postgres::open_new_schema(url, schema)?;
+        Ok(Inline::with(db, Some(schema.to_owned()), disk))
+    }
+
+    fn with(db: Db, schema: Option<String>, disk: Arc<dyn Disk>) -> Inline {
+        Inline { books: Arc::new(Books { db: Mutex::new(db), schema }), disk }
     }
 
     pub(super) async fn read<T>(
@@ -69,7 +100,7 @@ impl Inline {
 
     /// No time passes and nothing goes wrong.
     pub(super) fn at_once<T>(&self, query: impl FnOnce(&mut Db) -> T) -> T {
-        query(&mut self.db.lock().unwrap_or_else(PoisonError::into_inner))
+        query(&mut self.books.db.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

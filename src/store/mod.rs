@@ -27,7 +27,7 @@ pub mod users;
 pub mod work_items;
 mod writer;
 
-use crate::config::Database;
+use crate::config::{Database, PostgresUrl};
 use diesel::{PgConnection, SqliteConnection, connection::SimpleConnection, result::DatabaseErrorKind};
 pub use inline::Disk;
 use inline::Inline;
@@ -53,7 +53,7 @@ pub struct Store(Kind);
 enum Kind {
     /// A file or a server, with threads and connections of its own.
     Threads(Threads),
-    /// In memory, on the calling thread.
+    /// On the calling thread.
     Inline(Inline),
 }
 
@@ -148,7 +148,15 @@ impl Store {
         Ok(Store(Kind::Inline(Inline::open(disk)?)))
     }
 
-    /// Looks into books in memory past their `Disk`; `None` for a file, whose reads may block.
+    /// Likewise in a schema of a server, which is made for them and dropped with them.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or a migration fails.
+    pub fn in_schema(url: &PostgresUrl, schema: &str, disk: Arc<dyn Disk>) -> Result<Store, StoreError> {
+        Ok(Store(Kind::Inline(Inline::open_schema(url, schema, disk)?)))
+    }
+
+    /// Looks into books without threads past their `Disk`; `None` for a file, whose reads may block.
     pub fn look<T>(&self, query: impl FnOnce(&mut Db) -> T) -> Option<T> {
         match &self.0 {
             Kind::Threads(_) => None,

@@ -51,11 +51,7 @@ const DEFAULTS: &[(&str, &str)] = &[
 /// Brings the books to this version and looks whether the server keeps what it commits.
 pub(super) fn open(url: &PostgresUrl) -> Result<Db, StoreError> {
     let mut db = connect(url)?;
-    let refused = |error: &dyn ToString| open_error(url, error.to_string());
-    db.batch_execute(LOCK_MIGRATIONS).map_err(|error| refused(&error))?;
-    let migrated = db.run_pending_migrations(MIGRATIONS).map(|_| ()).map_err(|error| refused(&error));
-    db.batch_execute(UNLOCK_MIGRATIONS).map_err(|error| refused(&error))?;
-    migrated?;
+    migrate(&mut db, url)?;
     for setting in ["fsync", "full_page_writes"] {
         if shown(&mut db, setting)? == "off" {
             tracing::error!(
@@ -64,6 +60,24 @@ pub(super) fn open(url: &PostgresUrl) -> Result<Db, StoreError> {
         }
     }
     Ok(db)
+}
+
+/// Empty books in a schema of this name, instead of the one that was there. Nothing in them is meant to last.
+pub(super) fn open_new_schema(url: &PostgresUrl, schema: &str) -> Result<Db, StoreError> {
+    let mut db = establish(url, "SET client_min_messages = 'warning'; SET synchronous_commit = off")?;
+    db.batch_execute(&format!(
+        "DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}; SET search_path = {schema}"
+    ))?;
+    migrate(&mut db, url)?;
+    Ok(db)
+}
+
+fn migrate(db: &mut Db, url: &PostgresUrl) -> Result<(), StoreError> {
+    let refused = |error: &dyn ToString| open_error(url, error.to_string());
+    db.batch_execute(LOCK_MIGRATIONS).map_err(|error| refused(&error))?;
+    let migrated = db.run_pending_migrations(MIGRATIONS).map(|_| ()).map_err(|error| refused(&error));
+    db.batch_execute(UNLOCK_MIGRATIONS).map_err(|error| refused(&error))?;
+    migrated
 }
 
 /// A connection for the writer. Its COMMIT is durable on the server whatever the server's default is.

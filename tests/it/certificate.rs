@@ -162,7 +162,11 @@ struct Stage {
 
 impl Stage {
     async fn set(name: &str) -> Stage {
+        let folder = std::env::temp_dir().join(format!("shouyin-certificate-{}-{name}", std::process::id()));
+        fs::create_dir_all(folder.join("first")).unwrap();
+        let books = folder.join("first/books.db");
         let shop = Shop::open_with(|config| {
+            config.database = Database::Sqlite(books.clone());
             let good = |name: &str| GOOD.iter().find(|(known, _)| *known == name).unwrap().1;
             config.wechat.appid = good("WECHAT_APPID").to_owned();
             config.wechat.mch_id = good("WECHAT_MCH_ID").to_owned();
@@ -172,11 +176,8 @@ impl Stage {
         .await;
         let number = shop.paid("ann", "50").await;
         let refund = reserved(&shop, &number).await;
-        let folder = std::env::temp_dir().join(format!("shouyin-certificate-{}-{name}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
         // Nobody writes now, so the file and its log are one state.
-        let books = shop.app.config.database.file().unwrap();
-        fs::copy(books, folder.join("books.db")).unwrap();
+        fs::copy(&books, folder.join("books.db")).unwrap();
         fs::copy(format!("{}-wal", books.display()), folder.join("books.db-wal")).unwrap();
         Stage { shop, refund, folder, authority: Authority::new() }
     }

@@ -313,7 +313,7 @@ async fn a_refusal_by_a_clock_that_was_ahead_is_not_old_and_its_quiet_is_measure
     shop.simulator.refund(&number).unwrap();
     shop.clock.advance_ms(DAY_MS);
     let refund = shop.refund(&number, "20").await.unwrap();
-    assert_eq!(refund.last_answer.as_deref(), Some("INVALID_REQUEST"));
+    assert_eq!(refund.last_answer.as_deref(), Some("INVALID_REQUEST 累计退款金额大于支付金额"));
     shop.clock.advance_ms(-DAY_MS);
     assert_eq!(shop.follow_refunds().await, 1);
     for (secs, state) in [(299, RefundState::Asking), (1, RefundState::Failed)] {

@@ -374,7 +374,7 @@ async fn a_server_whose_books_take_no_writes_is_not_ready() {
     ];
     let on_a_server = [
         "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
-        "CREATE TRIGGER full BEFORE UPDATE ON heartbeat EXECUTE FUNCTION refuse('disk full')",
+        "CREATE TRIGGER disk_full BEFORE UPDATE ON heartbeat EXECUTE FUNCTION refuse('disk full')",
     ];
     for change in if database::server().is_some() { on_a_server } else { in_a_file } {
         let shop = Shop::open().await;

@@ -83,8 +83,12 @@ impl Shop {
         let random = || clock.nonce().unwrap();
         let keys = SimulatorKeys::marked([random(), random(), random()]);
         let database = database::fresh(&folder);
+        let fresh = database.clone();
         let mut config = Config::for_simulator(&keys, database, address, &simulator_url).unwrap();
         change(&mut config);
+        if config.database.file().is_some() {
+            database::forget(&fresh);
+        }
         let simulator = Simulator::new(
             Options {
                 account: Account { accept: SignType::ALL.to_vec(), ..config.wechat.clone() },

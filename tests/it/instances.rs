@@ -34,7 +34,7 @@ async fn who_is_signed_in_at_one_instance_is_signed_in_at_all_and_signed_out_lik
     let ann = shop.user("ann").await;
     let there = moved(&ann, &other);
     let number = there.top_up("50").await;
-    assert_eq!(ann.status(&number).await["state"], "pending");
+    assert_eq!(ann.status(&number).await["status"], 0);
     let token = there.form_token("/top-up").await;
     assert_eq!(there.post("/logout", &[("token", &token)]).await.status, 303);
     assert_eq!(ann.get("/orders").await.status, 303);

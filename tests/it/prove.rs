@@ -1,6 +1,6 @@
 //! The proof itself: repeatable, clean on many seeds, and able to find what is wrong.
 
-use shouyin::prove;
+use shouyin::{config::Database, prove};
 
 /// Seeds that once found something, with what it was. They run on every change.
 ///
@@ -36,6 +36,24 @@ fn two_hundred_worlds_hold() {
             scope.spawn(move || (half..=200).step_by(2).for_each(holds));
         }
     });
+}
+
+#[test]
+fn twenty_worlds_hold_on_postgres() {
+    let Some(url) = crate::database::server() else {
+        eprintln!("skipped: SHOUYIN_TEST_POSTGRES names no server");
+        return;
+    };
+    let Ok(Database::Postgres(server)) = Database::parse(&url) else { panic!("not a server") };
+    for seed in 1..=20 {
+        let outcome = prove::run_on(seed, Some(&server)).unwrap();
+        assert_eq!(outcome.breach, None, "seed {seed}\n{}", outcome.events.join("\n"));
+        assert_eq!(
+            outcome.credits,
+            prove::run(seed).unwrap().credits,
+            "seed {seed}: both engines tell one story"
+        );
+    }
 }
 
 #[test]
