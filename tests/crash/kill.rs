@@ -139,6 +139,7 @@ fn run_series(shop: &Shop, seed: u64, cycles: usize) -> Tally {
     tally.took = started.elapsed();
     let starting = Instant::now();
     let server = shop.serve(&place, &Wish::default());
+    check(&place, &world, &mut tally, seed);
     let (done, behind) = world.come_to_rest(&server, &place);
     tally.recoveries.push((done - starting, behind));
     check(&place, &world, &mut tally, seed);

@@ -33,6 +33,9 @@ struct Known {
     /// Every payment so far, by its number.
     paid: BTreeMap<String, Payment>,
     acknowledged: BTreeSet<String>,
+    /// Those of them that were found in the books. Only these are repeated: another callback would mend a loss
+    /// before anybody has seen it.
+    found: Vec<String>,
     /// Their callbacks never come: only the sweep can find these.
     silent: BTreeSet<String>,
     /// To be brought next.
@@ -99,14 +102,18 @@ impl<'a> World<'a> {
         known.waiting = waiting.into();
     }
 
-    /// What waits, and now and then something that was acknowledged before. `None` as long as there is neither.
+    /// What waits, and now and then something that was found in the books. `None` as long as there is neither.
     pub fn next(&self, chance: &mut Chance) -> Option<Payment> {
         let mut known = self.known();
         let again = chance.percent(20);
         let fresh = if again { None } else { known.waiting.pop_front() };
+        if fresh.is_none() && known.found.is_empty() {
+            drop(known);
+            thread::sleep(Duration::from_millis(1));
+            return None;
+        }
         fresh.or_else(|| {
-            let old = known.acknowledged.len();
-            let number = known.acknowledged.iter().nth(chance.below(old.max(1)))?;
+            let number = &known.found[chance.below(known.found.len())];
             Some(known.paid[number].clone())
         })
     }
@@ -152,13 +159,14 @@ impl<'a> World<'a> {
     /// Compares books, served or not, with what WeChat was told.
     pub fn harm(&self, books: &Books) -> Harm {
         assert_eq!(books.faults, Vec::<String>::new());
-        let known = self.known();
-        let kept = |number: &&String| {
-            let paid_by = books.attempts.get(*number).and_then(|credit| credit.transaction_id.as_ref());
-            books.credited_once(number) && paid_by == Some(&known.paid[*number].transaction_id)
+        let mut known = self.known();
+        let kept = |number: &String| {
+            let paid_by = books.attempts.get(number).and_then(|credit| credit.transaction_id.as_ref());
+            books.credited_once(number) && paid_by == Some(&known.paid[number].transaction_id)
         };
-        let lost = known.acknowledged.iter().filter(|number| !kept(number)).cloned().collect();
-        Harm { lost, doubled: books.doubled() }
+        let (found, lost): (Vec<_>, Vec<_>) = known.acknowledged.iter().cloned().partition(kept);
+        known.found = found;
+        Harm { lost: lost.into_iter().collect(), doubled: books.doubled() }
     }
 
     /// WeChat repeats what was not acknowledged, the sweep finds the rest. Then everything comes once more and

@@ -104,21 +104,24 @@ fn live(
     cycle.alone.into_inner()
 }
 
-/// Each callback to both instances: at the same time, or one after the other.
+/// Each callback to both instances, at the same time or one after the other; or to one only, so that what that one
+/// acknowledged is not saved by the other.
 fn bring_to_both(cycle: &Cycle<'_>, victim: usize, mut chance: Chance) {
     let mut lines = cycle.origins.map(|origin| Line::open(origin).ok());
     while !cycle.over.load(Ordering::SeqCst) {
         let Some(payment) = cycle.world.next(&mut chance) else { continue };
         let after = cycle.killed.load(Ordering::SeqCst);
-        let answers: [Option<Answer>; 2] = if chance.percent(50) {
-            let [one, two] = &mut lines;
-            thread::scope(|scope| {
-                let one = scope.spawn(|| tell(one, &payment.callback));
-                let two = tell(two, &payment.callback);
+        let [one, two] = &mut lines;
+        let (mut one, mut two) = (|| tell(one, &payment.callback), || tell(two, &payment.callback));
+        let answers: [Option<Answer>; 2] = match chance.below(4) {
+            0 => [one(), None],
+            1 => [None, two()],
+            2 => [one(), two()],
+            _ => thread::scope(|scope| {
+                let one = scope.spawn(one);
+                let two = two();
                 [one.join().unwrap(), two]
-            })
-        } else {
-            lines.each_mut().map(|line| tell(line, &payment.callback))
+            }),
         };
         if after && answers[1 - victim].as_ref().is_some_and(Answer::is_success) {
             cycle.alone.fetch_add(1, Ordering::SeqCst);
