@@ -169,6 +169,12 @@ impl<'a> World<'a> {
         Harm { lost: lost.into_iter().collect(), doubled: books.doubled() }
     }
 
+    /// The books are as they have to be.
+    pub fn is_whole(&self, place: &Place) {
+        let harm = self.harm(&Books::read(&place.database).unwrap());
+        assert!(harm.lost.is_empty() && harm.doubled == 0, "{harm:?}");
+    }
+
     /// WeChat repeats what was not acknowledged, the sweep finds the rest. Then everything comes once more and
     /// changes nothing. Says how many payments were not credited at first, and when all were.
     pub fn come_to_rest(&self, server: &Server, place: &Place) -> (Instant, usize) {
