@@ -251,7 +251,8 @@ fn readers(database: &Database) -> Result<r2d2::Pool<Readers>, StoreError> {
         .max_size(READERS)
         .min_idle(Some(1))
         .connection_timeout(READER_WAIT)
-        .test_on_check_out(false)
+        // A server's connections end with it: after a failover each idle one would cost somebody a page.
+        .test_on_check_out(matches!(database, Database::Postgres(_)))
         .build(Readers { database: database.clone() })
         .map_err(|error| cannot_open(database, error))
 }

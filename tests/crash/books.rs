@@ -1,13 +1,16 @@
-//! What a file of books says, read past the program that wrote it.
+//! What books say, read past the program that wrote them.
 
 use diesel::{
-    Connection, RunQueryDsl, SqliteConnection,
+    Connection, PgConnection, RunQueryDsl, SqliteConnection,
     connection::SimpleConnection,
     sql_query,
     sql_types::{BigInt, Nullable, Text},
 };
-use shouyin::store::{Db, books};
-use std::{collections::BTreeMap, path::Path};
+use shouyin::{
+    config::Database,
+    store::{Db, books},
+};
+use std::collections::BTreeMap;
 
 /// Books as found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,23 +42,24 @@ struct Line {
 }
 
 impl Books {
-    /// Reads `books.db` of this folder, recovering it first if nobody has it open.
+    /// Reads them, recovering a file first if nobody has it open.
     ///
     /// # Errors
-    /// Whatever SQLite says about a file that it cannot read.
-    pub fn read(folder: &Path) -> Result<Books, String> {
-        let mut db = open(folder)?;
-        let Db::Sqlite(sqlite) = &mut db else { panic!("a file") };
-        let lines: Vec<Line> =
-            sql_query("PRAGMA integrity_check").load(sqlite).map_err(|error| error.to_string())?;
-        let mut faults: Vec<String> =
-            lines.into_iter().map(|line| line.integrity_check).filter(|line| line != "ok").collect();
+    /// Whatever the database says about what it cannot read.
+    pub fn read(database: &Database) -> Result<Books, String> {
+        let mut db = open(database)?;
+        let mut faults = vec![];
+        if let Db::Sqlite(sqlite) = &mut db {
+            let lines: Vec<Line> =
+                sql_query("PRAGMA integrity_check").load(sqlite).map_err(|error| error.to_string())?;
+            faults.extend(lines.into_iter().map(|line| line.integrity_check).filter(|line| line != "ok"));
+        }
         let attempts: Vec<Credit> = sql_query(
-            "SELECT a.out_trade_no AS number, o.status AS status, o.transaction_id AS transaction_id,
+            "SELECT a.out_trade_no AS number, CAST(o.status AS BIGINT) AS status, o.transaction_id AS transaction_id,
                 (SELECT COUNT(*) FROM ledger l WHERE l.order_id = o.id AND l.kind = 'top_up') AS legs
              FROM attempts a JOIN orders o ON o.id = a.order_id",
         )
-        .load(sqlite)
+        .load(&mut db)
         .map_err(|error| error.to_string())?;
         faults.extend(books::breaches(&mut db).map_err(|error| error.to_string())?);
         let attempts = attempts.into_iter().map(|credit| (credit.number.clone(), credit)).collect();
@@ -73,17 +77,26 @@ impl Books {
     }
 }
 
-fn open(folder: &Path) -> Result<Db, String> {
-    let path = folder.join("books.db");
-    let mut sqlite =
-        SqliteConnection::establish(path.to_str().unwrap()).map_err(|error| error.to_string())?;
-    sqlite.batch_execute("PRAGMA busy_timeout = 5000").map_err(|error| error.to_string())?;
-    Ok(Db::Sqlite(sqlite))
+fn open(database: &Database) -> Result<Db, String> {
+    match database {
+        Database::Sqlite(path) => {
+            let mut sqlite =
+                SqliteConnection::establish(path.to_str().unwrap()).map_err(|error| error.to_string())?;
+            sqlite.batch_execute("PRAGMA busy_timeout = 5000").map_err(|error| error.to_string())?;
+            Ok(Db::Sqlite(sqlite))
+        }
+        Database::Postgres(url) => {
+            let url = url.with(&[("target_session_attrs", "read-write")]);
+            Ok(Db::Postgres(PgConnection::establish(&url).map_err(|error| error.to_string())?))
+        }
+    }
 }
 
-/// Runs SQL on books that nobody has open, and leaves them in one file.
-pub fn edit(folder: &Path, sql: &str) {
-    let Db::Sqlite(mut sqlite) = open(folder).unwrap() else { panic!("a file") };
-    sqlite.batch_execute(sql).unwrap();
-    sqlite.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+/// Runs SQL on books that nobody serves, and leaves a file without a log beside it.
+pub fn edit(database: &Database, sql: &str) {
+    let mut db = open(database).unwrap();
+    db.batch_execute(sql).unwrap();
+    if let Db::Sqlite(sqlite) = &mut db {
+        sqlite.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    }
 }

@@ -1,10 +1,11 @@
 //! `shouyin serve` as a process of its own, on books that outlive it.
 
+use crate::place::Place;
 use std::{
     fs::{File, OpenOptions},
     io::{BufRead, BufReader},
     net::{Ipv4Addr, TcpListener},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -40,33 +41,33 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts on the books of this folder and returns when it is ready.
-    pub fn start(folder: &Path, simulator: &str, wish: &Wish) -> Server {
+    /// Starts on these books and returns when it is ready.
+    pub fn start(place: &Place, simulator: &str, wish: &Wish) -> Server {
         for _ in 0..TRIES {
-            if let Some(server) = Server::try_start(folder, simulator, wish) {
+            if let Some(server) = Server::try_start(place, simulator, wish) {
                 return server;
             }
         }
         panic!("no free port");
     }
 
-    fn try_start(folder: &Path, simulator: &str, wish: &Wish) -> Option<Server> {
+    fn try_start(place: &Place, simulator: &str, wish: &Wish) -> Option<Server> {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-        let log = folder.join("log");
+        let log = place.folder.0.join("log");
         let stderr = OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_shouyin"))
             .arg("serve")
             .args(&wish.arguments)
             .env_clear()
             .envs(SECRETS)
-            .env("DATABASE_URL", "sqlite:books.db")
+            .env("DATABASE_URL", place.url())
             .env("LISTEN", address.to_string())
             .env("PUBLIC_URL", PUBLIC_URL)
             .env("WECHAT_API_BASE", simulator)
             .env("WECHAT_OAUTH_BASE", simulator)
             .env("LOG", "error")
             .envs(wish.variables.iter().map(|(name, value)| (name, value)))
-            .current_dir(folder)
+            .current_dir(&place.folder.0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::from(stderr))

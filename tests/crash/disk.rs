@@ -4,7 +4,8 @@ use crate::{
     books::Books,
     child::{Server, Wish},
     http::Line,
-    shop::{Folder, Payment, SHOP},
+    place::Place,
+    shop::{Payment, SHOP},
 };
 use std::{
     collections::BTreeSet,
@@ -40,19 +41,19 @@ static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
 
 /// A process on a disk that does as it is told.
 pub struct Disk {
-    pub folder: Folder,
+    pub place: Place,
     fault: PathBuf,
     log: Option<PathBuf>,
 }
 
 impl Disk {
-    pub fn new(folder: Folder) -> Disk {
-        Disk { fault: folder.0.join("fault"), log: None, folder }
+    pub fn new(place: Place) -> Disk {
+        Disk { fault: place.folder.0.join("fault"), log: None, place }
     }
 
     /// One that writes down everything that happens to it.
-    pub fn watched(folder: Folder) -> Disk {
-        Disk { log: Some(folder.0.join("disk.log")), ..Disk::new(folder) }
+    pub fn watched(place: Place) -> Disk {
+        Disk { log: Some(place.folder.0.join("disk.log")), ..Disk::new(place) }
     }
 
     pub fn log(&self) -> &Path {
@@ -62,12 +63,12 @@ impl Disk {
     pub fn serve(&self) -> Server {
         let mut variables = vec![("LD_PRELOAD", LIBRARY.clone()), ("DISK_FAULT", self.fault.clone())];
         variables.extend(self.log.clone().map(|log| ("DISK_LOG", log)));
-        SHOP.serve(&self.folder.0, &Wish { variables, ..Wish::default() })
+        SHOP.serve(&self.place, &Wish { variables, ..Wish::default() })
     }
 
     /// From now on the `nth` call fails: this one only, or it and all after it.
     pub fn fail(&self, call: &str, nth: usize, error: i32, how: &str) {
-        let whole = self.folder.0.join("fault.new");
+        let whole = self.place.folder.0.join("fault.new");
         fs::write(&whole, format!("{call} {nth} {error} {how}")).unwrap();
         fs::rename(whole, &self.fault).unwrap();
     }
@@ -82,7 +83,7 @@ impl Disk {
     }
 
     fn holds(&self, acknowledged: &BTreeSet<String>) {
-        let books = Books::read(&self.folder.0).unwrap();
+        let books = Books::read(&self.place.database).unwrap();
         assert_eq!(books.faults, Vec::<String>::new());
         assert_eq!(books.doubled(), 0);
         let lost: Vec<_> = acknowledged.iter().filter(|number| !books.credited_once(number)).collect();

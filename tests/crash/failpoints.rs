@@ -4,7 +4,8 @@ use crate::{
     books::Books,
     child::{Server, Wish},
     http::{Line, Phone},
-    shop::{Folder, Payment, SHOP, ordered},
+    place::Place,
+    shop::{Payment, Shop, everywhere, ordered},
 };
 use shouyin::failpoint::Failpoint;
 use std::{collections::BTreeSet, os::unix::process::ExitStatusExt, sync::Mutex, thread};
@@ -14,30 +15,32 @@ const LINES: usize = 3;
 
 /// The quiet books of one story.
 struct Story {
-    folder: Folder,
+    shop: &'static Shop,
+    /// Where its books are.
+    at: Place,
     place: Failpoint,
 }
 
 impl Story {
-    fn new(place: Failpoint) -> Story {
-        Story { folder: SHOP.quiet_books("failpoint"), place }
+    fn new(shop: &'static Shop, place: Failpoint) -> Story {
+        Story { shop, at: shop.quiet_books("failpoint"), place }
     }
 
     fn armed(&self, nth: usize) -> Server {
         let armed = format!("{}:{nth}", self.place.name());
         let arguments = vec!["--failpoint".to_owned(), armed];
-        SHOP.serve(&self.folder.0, &Wish { arguments, ..Wish::default() })
+        self.shop.serve(&self.at, &Wish { arguments, ..Wish::default() })
     }
 
     /// The next process, which nothing stops.
     fn goes_on(&self, mut armed: Server) -> Server {
         let status = armed.ended();
         assert_eq!(status.signal(), Some(SIGABRT), "{}: {status}, {}", self.place.name(), armed.said());
-        SHOP.serve(&self.folder.0, &Wish::default())
+        self.shop.serve(&self.at, &Wish::default())
     }
 
     fn books(&self) -> Books {
-        let books = Books::read(&self.folder.0).unwrap();
+        let books = Books::read(&self.at.database).unwrap();
         assert_eq!(books.faults, Vec::<String>::new(), "{}", self.place.name());
         assert_eq!(books.doubled(), 0, "{}", self.place.name());
         books
@@ -56,30 +59,32 @@ impl Story {
 
 #[test]
 fn a_callback_that_dies_anywhere_is_credited_once() {
-    let mut acknowledged = 0;
-    let places = [
-        // A start commits as well, so the first passes are not of callbacks.
-        (Failpoint::WriterBeforeCommit, [4, 9, 15]),
-        (Failpoint::WriterAfterCommit, [4, 9, 15]),
-        (Failpoint::NotifyBeforeReply, [1, 2, 20]),
-    ];
-    for (place, nth) in places.iter().flat_map(|(place, nths)| nths.map(|nth| (*place, nth))) {
-        let story = Story::new(place);
-        let armed = story.armed(nth);
-        let payments = &SHOP.payments[..60];
-        let known = deliver(&armed.origin, payments);
-        let server = story.goes_on(armed);
-        let books = story.books();
-        for number in &known {
-            assert!(books.credited_once(number), "{} {nth}: {number} is lost", place.name());
+    for shop in everywhere() {
+        let mut acknowledged = 0;
+        let places = [
+            // A start commits as well, so the first passes are not of callbacks.
+            (Failpoint::WriterBeforeCommit, [4, 9, 15]),
+            (Failpoint::WriterAfterCommit, [4, 9, 15]),
+            (Failpoint::NotifyBeforeReply, [1, 2, 20]),
+        ];
+        for (place, nth) in places.iter().flat_map(|(place, nths)| nths.map(|nth| (*place, nth))) {
+            let story = Story::new(shop, place);
+            let armed = story.armed(nth);
+            let payments = &shop.payments[..60];
+            let known = deliver(&armed.origin, payments);
+            let server = story.goes_on(armed);
+            let books = story.books();
+            for number in &known {
+                assert!(books.credited_once(number), "{} {nth}: {number} is lost", place.name());
+            }
+            acknowledged += known.len();
+            let known = deliver(&server.origin, payments);
+            assert_eq!(known.len(), payments.len());
+            let books = story.books();
+            assert!(known.iter().all(|number| books.credited_once(number)), "{} {nth}", place.name());
         }
-        acknowledged += known.len();
-        let known = deliver(&server.origin, payments);
-        assert_eq!(known.len(), payments.len());
-        let books = story.books();
-        assert!(known.iter().all(|number| books.credited_once(number)), "{} {nth}", place.name());
+        println!("failpoints: {acknowledged} acknowledged before the process died, 0 lost, 0 doubled");
     }
-    println!("failpoints: {acknowledged} acknowledged before the process died, 0 lost, 0 doubled");
 }
 
 /// Numbers of the callbacks that were answered SUCCESS, as far as the process lived.
@@ -103,53 +108,59 @@ fn deliver(origin: &str, payments: &[Payment]) -> BTreeSet<String> {
 
 #[test]
 fn a_top_up_that_dies_half_way_is_one_order_when_it_is_asked_for_again() {
-    for place in [Failpoint::TopUpAfterOrderWritten, Failpoint::TopUpAfterPrepayAnswer] {
-        let story = Story::new(place);
-        let armed = story.armed(1);
-        let (phone, intent) = (&SHOP.phones[0], place.name().replace(['/', '_'], "-"));
-        let before = story.books().attempts.len();
-        assert!(phone.top_up(&armed.origin, &intent).is_err(), "{} did not fire", place.name());
-        let server = story.goes_on(armed);
-        let number = ordered(phone, &server.origin, &intent);
-        assert_eq!(story.books().attempts.len(), before + 1, "{}", place.name());
-        let asked = SHOP.simulator.calls().iter().filter(|call| call.ends_with(&number)).count();
-        let wanted = if place == Failpoint::TopUpAfterPrepayAnswer { 2 } else { 1 };
-        assert_eq!(asked, wanted, "{}: WeChat is asked again under the same number only", place.name());
-        story.is_paid(&server, &SHOP.pay(&number, 0));
+    for shop in everywhere() {
+        for place in [Failpoint::TopUpAfterOrderWritten, Failpoint::TopUpAfterPrepayAnswer] {
+            let story = Story::new(shop, place);
+            let armed = story.armed(1);
+            let (phone, intent) = (&shop.phones[0], place.name().replace(['/', '_'], "-"));
+            let before = story.books().attempts.len();
+            assert!(phone.top_up(&armed.origin, &intent).is_err(), "{} did not fire", place.name());
+            let server = story.goes_on(armed);
+            let number = ordered(phone, &server.origin, &intent);
+            assert_eq!(story.books().attempts.len(), before + 1, "{}", place.name());
+            let asked = shop.simulator.calls().iter().filter(|call| call.ends_with(&number)).count();
+            let wanted = if place == Failpoint::TopUpAfterPrepayAnswer { 2 } else { 1 };
+            assert_eq!(asked, wanted, "{}: WeChat is asked again under the same number only", place.name());
+            story.is_paid(&server, &shop.pay(&number, 0));
+        }
     }
 }
 
 #[test]
 fn a_query_that_dies_with_the_answer_in_its_hands_is_asked_again() {
-    let story = Story::new(Failpoint::QueryAfterAnswer);
-    let armed = story.armed(1);
-    let payment = &SHOP.payments[7];
-    let phone = &SHOP.phones[payment.payer];
-    assert!(phone.status(&armed.origin, &payment.number).is_err(), "it did not fire");
-    let server = story.goes_on(armed);
-    assert!(!story.books().credited_once(&payment.number));
-    let path = format!("/orders/{}/status?wait=10", payment.number);
-    let answer = phone.get(&server.origin, &path).unwrap();
-    assert!(answer.body.contains("\"paid\":true"), "{}", answer.body);
-    story.is_paid(&server, payment);
+    for shop in everywhere() {
+        let story = Story::new(shop, Failpoint::QueryAfterAnswer);
+        let armed = story.armed(1);
+        let payment = &shop.payments[7];
+        let phone = &shop.phones[payment.payer];
+        assert!(phone.status(&armed.origin, &payment.number).is_err(), "it did not fire");
+        let server = story.goes_on(armed);
+        assert!(!story.books().credited_once(&payment.number));
+        let path = format!("/orders/{}/status?wait=10", payment.number);
+        let answer = phone.get(&server.origin, &path).unwrap();
+        assert!(answer.body.contains("\"paid\":true"), "{}", answer.body);
+        story.is_paid(&server, payment);
+    }
 }
 
 #[test]
 fn a_close_that_dies_before_it_is_confirmed_leaves_one_number_that_can_be_paid() {
-    let story = Story::new(Failpoint::CloseBetweenCloseAndQuery);
-    let armed = story.armed(1);
-    let first = ordered(&SHOP.phones[0], &armed.origin, "two-phones-and-a-crash");
-    let other = Phone::log_in(&armed.origin, "user0");
-    let page = format!("/orders/{first}/pay");
-    assert!(other.get(&armed.origin, &page).is_err(), "it did not fire");
-    let server = story.goes_on(armed);
-    let ready = other.get(&server.origin, &page).unwrap();
-    let (_, rest) = ready.body.split_once("prepay_id=").unwrap_or_else(|| panic!("{}", ready.body));
-    let prepay_id: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
-    let second = SHOP.simulator.number_of(&prepay_id).unwrap();
-    assert_ne!(first, second);
-    assert!(SHOP.simulator.pay(&first).is_err(), "both numbers could be paid");
-    story.is_paid(&server, &SHOP.pay(&second, 0));
+    for shop in everywhere() {
+        let story = Story::new(shop, Failpoint::CloseBetweenCloseAndQuery);
+        let armed = story.armed(1);
+        let first = ordered(&shop.phones[0], &armed.origin, "two-phones-and-a-crash");
+        let other = Phone::log_in(&armed.origin, "user0");
+        let page = format!("/orders/{first}/pay");
+        assert!(other.get(&armed.origin, &page).is_err(), "it did not fire");
+        let server = story.goes_on(armed);
+        let ready = other.get(&server.origin, &page).unwrap();
+        let (_, rest) = ready.body.split_once("prepay_id=").unwrap_or_else(|| panic!("{}", ready.body));
+        let prepay_id: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
+        let second = shop.simulator.number_of(&prepay_id).unwrap();
+        assert_ne!(first, second);
+        assert!(shop.simulator.pay(&first).is_err(), "both numbers could be paid");
+        story.is_paid(&server, &shop.pay(&second, 0));
+    }
 }
 
 /// A place that no test arms would be decoration.

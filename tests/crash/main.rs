@@ -1,4 +1,4 @@
-//! The real program on a real file, ended in every way a machine can end it. See `docs/crashes.md`.
+//! The real program on real books, ended in every way a machine can end it. See `docs/crashes.md`.
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
@@ -12,10 +12,18 @@
 mod books;
 mod chance;
 mod child;
+mod cluster;
+#[path = "../it/database.rs"]
+#[allow(dead_code, reason = "it knows one more place than is used here")]
+mod database;
 mod disk;
+mod failover;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod http;
 mod kill;
+mod load;
+mod place;
 mod power;
 mod shop;
+mod two;

@@ -8,7 +8,8 @@ use crate::{
     chance::{self, Chance},
     disk::Disk,
     http::Line,
-    shop::{Folder, Payment, SHOP, ordered},
+    place::Place,
+    shop::{Payment, SHOP, ordered},
 };
 use std::{
     collections::BTreeSet,
@@ -66,7 +67,7 @@ fn power_loss_at_any_moment_keeps_everything_acknowledged() {
     let (images, seed) = (chance::wanted("SHOUYIN_IMAGES", 100), chance::seed());
     println!("power loss: {images} images, SHOUYIN_CRASH_SEED={seed}");
     let disk = Disk::watched(SHOP.books("power"));
-    let base = fs::read(disk.folder.0.join("books.db")).unwrap();
+    let base = fs::read(disk.place.database.file().unwrap()).unwrap();
     let mut server = disk.serve();
     let bought = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -108,7 +109,7 @@ fn power_loss_at_any_moment_keeps_everything_acknowledged() {
 #[test]
 fn what_a_new_process_acknowledges_after_a_failed_sync_survives_power_loss() {
     let disk = Disk::watched(SHOP.quiet_books("sync-power"));
-    let base = fs::read(disk.folder.0.join("books.db")).unwrap();
+    let base = fs::read(disk.place.database.file().unwrap()).unwrap();
     let payments: Vec<&Payment> = SHOP.payments.iter().take(10).collect();
     let mut server = disk.serve();
     acknowledge(&server.origin, disk.log(), &payments[..5]);
@@ -119,7 +120,7 @@ fn what_a_new_process_acknowledges_after_a_failed_sync_survives_power_loss() {
     server.kill();
     let mut server = disk.serve();
     // The new process has read that commit: it is in the system's memory, and perhaps nowhere else.
-    assert!(Books::read(&disk.folder.0).unwrap().credited_once(&payments[5].number));
+    assert!(Books::read(&disk.place.database).unwrap().credited_once(&payments[5].number));
     acknowledge(&server.origin, disk.log(), &payments[5..]);
     server.kill();
     let events = read_log(disk.log());
@@ -215,7 +216,7 @@ fn examine_moments(
     moments: &[usize],
     mut chance: Chance,
 ) -> Findings {
-    let folder = Folder::new("image");
+    let place = Place::file("image");
     let mut platter = Platter::new(base);
     let mut acknowledged = BTreeSet::new();
     let mut found = Findings::default();
@@ -232,8 +233,8 @@ fn examine_moments(
         now = *moment;
         // The next one may just be happening.
         let image = platter.image(&events[now], &mut chance);
-        write_image(&folder.0, &image);
-        let problem = match Books::read(&folder.0) {
+        write_image(&place.folder.0, &image);
+        let problem = match Books::read(&place.database) {
             Err(error) => Err(error),
             Ok(books) if !books.faults.is_empty() => Err(books.faults.join("; ")),
             Ok(books) => Ok(acknowledged.iter().filter(|number| !books.credited_once(number)).count()),

@@ -5,6 +5,7 @@ use crate::{
     books,
     child::{PUBLIC_URL, SECRETS, Server, Wish},
     http::Phone,
+    place::{Place, Template},
 };
 use shouyin::{
     clock::Clock,
@@ -15,31 +16,45 @@ use shouyin::{
     simulator::{self, Options, Scenario, Simulator},
 };
 use std::{
-    fs,
     net::{Ipv4Addr, TcpListener},
-    path::{Path, PathBuf},
-    sync::{
-        LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::LazyLock,
     thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// The shop of all tests here. To make its orders is the slow part.
-pub static SHOP: LazyLock<Shop> = LazyLock::new(|| Shop::open(500));
+/// The shop of all tests on a file. To make its orders is the slow part.
+pub static SHOP: LazyLock<Shop> = LazyLock::new(|| Shop::open(&Place::file("template"), ORDERS));
+/// The same on a server, if there is one.
+static ON_SERVER: LazyLock<Option<Shop>> =
+    LazyLock::new(|| Some(Shop::open(&Place::on_server("template")?, ORDERS)));
+
+const ORDERS: usize = 500;
 
 /// Orders of one user: below the limits on open orders and on top-ups in a row.
 const EACH: usize = 50;
 /// Users who make their orders at the same time.
 const AT_ONCE: usize = 4;
-static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+/// The shop whose books are in PostgreSQL; without a server the rest of the test is skipped.
+pub fn on_server() -> Option<&'static Shop> {
+    if ON_SERVER.is_none() {
+        println!("SKIPPED on PostgreSQL: SHOUYIN_TEST_POSTGRES names no server");
+    }
+    ON_SERVER.as_ref()
+}
+
+/// The shop on a file, and the one on a server.
+#[cfg(feature = "failpoints")]
+pub fn everywhere() -> impl Iterator<Item = &'static Shop> {
+    std::iter::once(&*SHOP).chain(on_server())
+}
 
 /// A WeChat that keeps its promises, a shop's books, and what WeChat has to tell.
 pub struct Shop {
     pub simulator: Simulator,
     pub simulator_origin: String,
-    /// The file of the books, as it was before any callback.
-    template: Vec<u8>,
+    /// The books, as they were before any callback.
+    template: Template,
     pub payments: Vec<Payment>,
     pub phones: Vec<Phone>,
 }
@@ -56,11 +71,10 @@ pub struct Payment {
 }
 
 impl Shop {
-    /// With so many paid orders.
-    fn open(orders: usize) -> Shop {
+    /// Opens on empty books and makes so many orders, each of them paid.
+    pub fn open(place: &Place, orders: usize) -> Shop {
         let (simulator, simulator_origin) = simulate();
-        let folder = Folder::new("template");
-        let mut server = Server::start(&folder.0, &simulator_origin, &Wish::default());
+        let mut server = Server::start(place, &simulator_origin, &Wish::default());
         let users = orders.div_ceil(EACH);
         let mut made: Vec<(usize, Phone, Vec<String>)> = thread::scope(|scope| {
             let workers: Vec<_> = (0..AT_ONCE)
@@ -75,9 +89,9 @@ impl Shop {
         });
         server.kill();
         // What the sweep heard before the payments is forgotten: every order is due to be asked about.
-        books::edit(&folder.0, "UPDATE pending_queries SET next_at = 0, asked_at = NULL, asked = 0");
+        books::edit(&place.database, "UPDATE pending_queries SET next_at = 0, asked_at = NULL, asked = 0");
         made.sort_by_key(|(user, ..)| *user);
-        let template = fs::read(folder.0.join("books.db")).unwrap();
+        let template = Template::of(place);
         let mut shop = Shop { simulator, simulator_origin, template, payments: vec![], phones: vec![] };
         for (payer, phone, numbers) in made {
             shop.phones.push(phone);
@@ -97,27 +111,29 @@ impl Shop {
         Payment { number: number.to_owned(), callback, transaction_id, payer }
     }
 
-    /// A folder with a copy of the books as they were before any callback.
-    pub fn books(&self, name: &str) -> Folder {
-        let folder = Folder::new(name);
-        fs::write(folder.0.join("books.db"), &self.template).unwrap();
-        folder
+    /// A copy of the books as they were before any callback.
+    pub fn books(&self, name: &str) -> Place {
+        self.template.copy(name)
     }
 
     /// Such a copy whose sweep has nothing to do for an hour, so that only what a test sends is written;
     /// and whose sessions were last seen long ago, so that a page would like to write as well.
-    pub fn quiet_books(&self, name: &str) -> Folder {
-        let folder = self.books(name);
+    pub fn quiet_books(&self, name: &str) -> Place {
+        let place = self.books(name);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let later = (now + Duration::from_secs(3600)).as_millis();
         books::edit(
-            &folder.0,
-            "UPDATE pending_queries SET next_at = (CAST(strftime('%s', 'now') AS INTEGER) + 3600) * 1000;
-             UPDATE sessions SET seen_at = seen_at - 86400000",
+            &place.database,
+            &format!(
+                "UPDATE pending_queries SET next_at = {later};
+                 UPDATE sessions SET seen_at = seen_at - 86400000"
+            ),
         );
-        folder
+        place
     }
 
-    pub fn serve(&self, folder: &Path, wish: &Wish) -> Server {
-        Server::start(folder, &self.simulator_origin, wish)
+    pub fn serve(&self, place: &Place, wish: &Wish) -> Server {
+        Server::start(place, &self.simulator_origin, wish)
     }
 }
 
@@ -167,25 +183,4 @@ fn simulate() -> (Simulator, String) {
         actix_web::rt::System::new().block_on(async { simulator::serve(serving, listener).unwrap().await })
     });
     (simulator, origin)
-}
-
-/// A folder of its own, gone with the value; kept when the test fails.
-pub struct Folder(pub PathBuf);
-
-impl Folder {
-    pub fn new(name: &str) -> Folder {
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("crash-{}-{number}-{name}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if !thread::panicking() {
-            fs::remove_dir_all(&self.0).ok();
-        }
-    }
 }
