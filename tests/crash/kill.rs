@@ -5,13 +5,13 @@ use crate::{
     chance::{self, Chance},
     child::Wish,
     http::Line,
-    load::{Harm, LINES, World},
+    load::{EndsLoad, Harm, LINES, World},
     place::Place,
     shop::{SHOP, Shop, on_server},
 };
 use std::{
     collections::BTreeSet,
-    sync::atomic::AtomicBool,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -113,7 +113,7 @@ fn run_series(shop: &Shop, seed: u64, cycles: usize) -> Tally {
     let world = World::new(shop, silent);
     let mut fresh = loud.to_vec();
     chance.shuffle(&mut fresh);
-    let (mut tally, never) = (Tally::default(), AtomicBool::new(false));
+    let mut tally = Tally::default();
     let started = Instant::now();
     for cycle in 0..cycles {
         world.queue(fresh.drain(..FRESH.min(fresh.len())).collect(), &mut chance);
@@ -123,14 +123,15 @@ fn run_series(shop: &Shop, seed: u64, cycles: usize) -> Tally {
         check(&place, &world, &mut tally, seed);
         let life = Duration::from_millis(chance.below(LONGEST_LIFE_MS + 1) as u64);
         let seeds: Vec<u64> = (0..=LINES).map(|_| chance.next()).collect();
-        let (origin, world, never) = (server.origin.clone(), &world, &never);
+        let (origin, world, over) = (server.origin.clone(), &world, AtomicBool::new(false));
         thread::scope(|scope| {
-            let (origin, intent) = (&origin, format!("{seed}-{cycle}"));
+            let (origin, over, _end) = (&origin, &over, EndsLoad(&over));
+            let intent = format!("{seed}-{cycle}");
             for seed in &seeds[..LINES] {
-                scope.spawn(move || bring_callbacks(origin, world, Chance::new(*seed)));
+                scope.spawn(move || bring_callbacks(origin, world, over, Chance::new(*seed)));
             }
             let chance = Chance::new(seeds[LINES]);
-            scope.spawn(move || world.buy_and_ask(origin, &intent, chance, never));
+            scope.spawn(move || world.buy_and_ask(origin, &intent, chance, over));
             thread::sleep(life);
             server.kill();
         });
@@ -160,9 +161,9 @@ fn check(place: &Place, world: &World<'_>, tally: &mut Tally, seed: u64) {
 }
 
 /// Until the process is gone.
-fn bring_callbacks(origin: &str, world: &World<'_>, mut chance: Chance) {
+fn bring_callbacks(origin: &str, world: &World<'_>, over: &AtomicBool, mut chance: Chance) {
     let Ok(mut line) = Line::open(origin) else { return };
-    loop {
+    while !over.load(Ordering::Relaxed) {
         let Some(payment) = world.next(&mut chance) else { continue };
         let Ok(answer) = line.notify(&payment.callback) else { return };
         world.heard(payment, &answer);
