@@ -80,10 +80,10 @@ fn migrate(db: &mut Db, url: &PostgresUrl) -> Result<(), StoreError> {
     migrated
 }
 
-/// A connection for the writer. Its COMMIT is durable on the server whatever the server's default is.
+/// A connection for the writer. Its COMMIT is durable, and with standbys that are waited for, there as well.
 pub(super) fn connect(url: &PostgresUrl) -> Result<Db, StoreError> {
     let mut db = establish(url, WRITER)?;
-    if shown(&mut db, "synchronous_commit")? == "off" {
+    if matches!(shown(&mut db, "synchronous_commit")?.as_str(), "off" | "local") {
         db.batch_execute("SET synchronous_commit = on")?;
     }
     Ok(db)
