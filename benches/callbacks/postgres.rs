@@ -58,8 +58,6 @@ pub fn orders_per_second(
     let each = orders / clients;
     let script = folder.join("settle.sql");
     fs::write(&script, text(form, body)).unwrap();
-    // Statistics as autovacuum would have them by then.
-    schema.run(&format!("SET search_path = {}; ANALYZE", schema.name));
     let done = Command::new("pgbench")
         .args(["-n", "-M", "prepared", "-j", "2", "-c", &clients.to_string(), "-t", &each.to_string()])
         .args(["-D", "i=-1", "-D", &format!("each={each}"), "-f"])
@@ -91,7 +89,7 @@ fn text(form: Form, body: &str) -> String {
         format!(
             "INSERT INTO ledger (kind, source_id, order_id, account, amount_fen, notice_id, created_at) \
              SELECT 'top_up', {order}, {order}, leg.account, leg.fen, {notice}, 1 FROM {from}(VALUES \
-             ('gateway:wechat', -100), ('user:' || {user}, 100)) AS leg (account, fen)"
+             ('gateway' || chr(58) || 'wechat', -100), ('user:' || {user}, 100)) AS leg (account, fen)"
         )
     };
     let tell = |order: &str, from: &str| {

@@ -11,8 +11,11 @@ use crate::domain::{
     order::{Settled, Status},
 };
 use diesel::{
-    PgConnection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query,
+    PgConnection, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection,
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
+    sql_query,
     sql_types::{Array, BigInt, Binary, Integer, Text},
+    sqlite::Sqlite,
 };
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
@@ -72,45 +75,86 @@ struct Paid {
     order_number: String,
 }
 
-// The same conditions as in migrations/postgres/00000000000003_settle_together.
+// The same conditions as in migrations/postgres/00000000000003_settle_together. `?` is the next value.
 const FLIP: &str = "UPDATE orders
-    SET status = ?2, paid_at = p.paid_at, transaction_id = p.transaction_id, settled_by = p.source
+    SET status = ?, paid_at = p.paid_at, transaction_id = p.transaction_id, settled_by = p.source
     FROM (
         -- Two attempts of one order in one batch: the first credits, the other is a second payment.
         SELECT MIN(i.value ->> 'nth') AS nth, a.order_id, i.value ->> 'number' AS number, i.value ->> 'amount' AS amount,
             i.value ->> 'environment' AS environment, i.value ->> 'paid_at' AS paid_at,
             i.value ->> 'transaction_id' AS transaction_id, i.value ->> 'source' AS source
-        FROM json_each(?1) i
+        FROM json_each(?) i
         JOIN attempts a ON a.out_trade_no = i.value ->> 'number' AND a.provider = i.value ->> 'provider'
             AND a.account = i.value ->> 'account' AND a.environment = i.value ->> 'environment'
         GROUP BY a.order_id
     ) AS p
-    WHERE orders.id = p.order_id AND orders.status = ?3 AND orders.closed_at IS NULL
+    WHERE orders.id = p.order_id AND orders.status = ? AND orders.closed_at IS NULL
         AND orders.environment = p.environment AND orders.amount_fen = p.amount
         AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.transaction_id = p.transaction_id)
         AND NOT EXISTS (SELECT 1 FROM corrections c WHERE c.transaction_id = p.transaction_id)
         AND NOT EXISTS (SELECT 1 FROM refunds r WHERE r.transaction_id = p.transaction_id)
-        AND NOT EXISTS (SELECT 1 FROM work_items w WHERE w.out_trade_no = p.number AND w.kind = ?4)
-    RETURNING id AS order_id, user_id, out_trade_no AS order_number, transaction_id";
+        AND NOT EXISTS (SELECT 1 FROM work_items w WHERE w.out_trade_no = p.number AND w.kind = ?)
+    RETURNING id, user_id, out_trade_no, transaction_id";
 
-const KEEP: &str = "INSERT INTO notices (id, received_at, provider, source, verdict, out_trade_no, transaction_id,
+const KEEP: &str =
+    "INSERT INTO notices (id, received_at, provider, source, verdict, out_trade_no, transaction_id,
         remote_ip, headers, body, reply)
     SELECT i.value ->> 'notice_id', i.value ->> 'received_at', i.value ->> 'provider', i.value ->> 'source',
-        ?2, i.value ->> 'number', i.value ->> 'transaction_id', i.value ->> 'remote_ip', i.value ->> 'headers',
+        ?, i.value ->> 'number', i.value ->> 'transaction_id', i.value ->> 'remote_ip', i.value ->> 'headers',
         CAST(i.value ->> 'body' AS BLOB), i.value ->> 'reply'
-    FROM json_each(?1) i";
+    FROM json_each(?) i";
 
 const CREDIT: &str =
     "INSERT INTO ledger (kind, source_id, order_id, account, amount_fen, notice_id, created_at)
-    SELECT ?2, i.value ->> 'order_id', i.value ->> 'order_id', leg.value ->> 'account', leg.value ->> 'fen',
+    SELECT ?, i.value ->> 'order_id', i.value ->> 'order_id', leg.value ->> 'account', leg.value ->> 'fen',
         i.value ->> 'notice_id', i.value ->> 'paid_at'
-    FROM json_each(?1) i, json_each(i.value -> 'legs') leg";
+    FROM json_each(?) i, json_each(i.value -> 'legs') leg";
 
 const TELL: &str = "INSERT INTO order_events (order_id, at, kind, detail)
-    SELECT i.value ->> 'order_id', i.value ->> 'paid_at', ?2, i.value ->> 'step' FROM json_each(?1) i";
+    SELECT i.value ->> 'order_id', i.value ->> 'paid_at', ?, i.value ->> 'step' FROM json_each(?) i";
 
 const UNASK: &str = "DELETE FROM pending_queries
-    WHERE out_trade_no IN (SELECT i.value ->> 'number' FROM json_each(?1) i)";
+    WHERE out_trade_no IN (SELECT i.value ->> 'number' FROM json_each(?) i)";
+
+/// SQL whose text never changes, with its values: unlike `sql_query` it is prepared once for a connection.
+struct Statement<'a, const N: usize> {
+    sql: &'static str,
+    values: [Value<'a>; N],
+}
+
+enum Value<'a> {
+    Text(&'a str),
+    Number(i32),
+}
+
+/// An order that was flipped: id, user, number and payment.
+type Flipped = (i64, i64, String, String);
+
+impl<const N: usize> Query for Statement<'_, N> {
+    type SqlType = (BigInt, BigInt, Text, Text);
+}
+
+impl<const N: usize> RunQueryDsl<SqliteConnection> for Statement<'_, N> {}
+
+impl<const N: usize> QueryId for Statement<'_, N> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<const N: usize> QueryFragment<Sqlite> for Statement<'_, N> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        let mut pieces = self.sql.split('?');
+        out.push_sql(pieces.next().unwrap_or_default());
+        for (value, piece) in self.values.iter().zip(pieces) {
+            match value {
+                Value::Text(text) => out.push_bind_param::<Text, str>(text)?,
+                Value::Number(number) => out.push_bind_param::<Integer, i32>(number)?,
+            }
+            out.push_sql(piece);
+        }
+        Ok(())
+    }
+}
 
 fn on_sqlite(sqlite: &mut SqliteConnection, items: &[Item<'_>]) -> Result<Vec<Paid>, StoreError> {
     #[derive(Serialize)]
@@ -124,17 +168,6 @@ fn on_sqlite(sqlite: &mut SqliteConnection, items: &[Item<'_>]) -> Result<Vec<Pa
         amount: i64,
         paid_at: i64,
         source: &'a str,
-    }
-    #[derive(QueryableByName)]
-    struct Flipped {
-        #[diesel(sql_type = BigInt)]
-        order_id: i64,
-        #[diesel(sql_type = BigInt)]
-        user_id: i64,
-        #[diesel(sql_type = Text)]
-        order_number: String,
-        #[diesel(sql_type = Text)]
-        transaction_id: String,
     }
     #[derive(Serialize)]
     struct Leg {
@@ -170,26 +203,24 @@ fn on_sqlite(sqlite: &mut SqliteConnection, items: &[Item<'_>]) -> Result<Vec<Pa
         }
     });
     let wishes: Vec<Wish<'_>> = wishes.collect();
-    let flipped: Vec<Flipped> = sql_query(FLIP)
-        .bind::<Text, _>(json(&wishes)?)
-        .bind::<Integer, _>(Status::Paid.number())
-        .bind::<Integer, _>(Status::Created.number())
-        .bind::<Text, _>(REFUNDED_ELSEWHERE)
-        .load(sqlite)?;
+    let asked = json(&wishes)?;
+    let (paid, created) = (Value::Number(Status::Paid.number()), Value::Number(Status::Created.number()));
+    let values = [paid, Value::Text(&asked), created, Value::Text(REFUNDED_ELSEWHERE)];
+    let flipped: Vec<Flipped> = Statement { sql: FLIP, values }.load(sqlite)?;
     if flipped.is_empty() {
         return Ok(vec![]);
     }
     let by_payment: HashMap<&str, (&Wish<'_>, &Item<'_>)> =
         wishes.iter().zip(items).map(|(wish, item)| (wish.transaction_id, (wish, item))).collect();
     let mut credits = Vec::with_capacity(flipped.len());
-    for order in &flipped {
-        let found = by_payment.get(order.transaction_id.as_str());
+    for (order_id, user_id, _, transaction_id) in &flipped {
+        let found = by_payment.get(transaction_id.as_str());
         let (wish, Item { settling, body, .. }) = found.ok_or(StoreError::Unreadable("settlement"))?;
         let Settling { payment, notice, .. } = settling;
-        let entry = Entry::top_up(order.order_id, order.user_id, payment.provider(), payment.amount());
+        let entry = Entry::top_up(*order_id, *user_id, payment.provider(), payment.amount());
         credits.push(Credit {
             wish,
-            order_id: order.order_id,
+            order_id: *order_id,
             legs: entry.legs.map(|leg| Leg { account: leg.account.name(), fen: leg.fen }),
             step: settling.step(),
             notice_id: &notice.id,
@@ -200,17 +231,15 @@ fn on_sqlite(sqlite: &mut SqliteConnection, items: &[Item<'_>]) -> Result<Vec<Pa
             reply: (settling.reply)(&Settled::Now),
         });
     }
-    let paid = credits
-        .iter()
-        .zip(&flipped)
-        .map(|(credit, order)| Paid { nth: credit.wish.nth, order_number: order.order_number.clone() });
-    let paid = paid.collect();
-    let credits = json(&credits)?;
-    sql_query(KEEP).bind::<Text, _>(&credits).bind::<Text, _>(Settled::Now.verdict()).execute(sqlite)?;
-    sql_query(CREDIT).bind::<Text, _>(&credits).bind::<Text, _>(Kind::TopUp.as_str()).execute(sqlite)?;
-    sql_query(TELL).bind::<Text, _>(&credits).bind::<Text, _>(EventKind::Credit.as_str()).execute(sqlite)?;
-    sql_query(UNASK).bind::<Text, _>(&credits).execute(sqlite)?;
-    Ok(paid)
+    let text = json(&credits)?;
+    for (sql, word) in
+        [(KEEP, Settled::Now.verdict()), (CREDIT, Kind::TopUp.as_str()), (TELL, EventKind::Credit.as_str())]
+    {
+        Statement { sql, values: [Value::Text(word), Value::Text(&text)] }.execute(sqlite)?;
+    }
+    Statement { sql: UNASK, values: [Value::Text(&text)] }.execute(sqlite)?;
+    let paid = credits.iter().zip(&flipped);
+    Ok(paid.map(|(credit, order)| Paid { nth: credit.wish.nth, order_number: order.2.clone() }).collect())
 }
 
 fn json(items: &impl Serialize) -> Result<String, StoreError> {
