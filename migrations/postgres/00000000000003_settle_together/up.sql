@@ -8,7 +8,11 @@ CREATE FUNCTION settle_together(
     notice_ids TEXT[], arrivals BIGINT[], addresses TEXT[], all_headers TEXT[], bodies BYTEA[], replies TEXT[],
     -- The words of src/domain: status 0 and 1, the verdict, the kinds of an entry and of a step, the matter that is not plain.
     created INTEGER, done INTEGER, said TEXT, entry TEXT, step_kind TEXT, judged TEXT
-) RETURNS TABLE (nth BIGINT, order_number TEXT) LANGUAGE plpgsql AS $$
+) RETURNS TABLE (nth BIGINT, order_number TEXT) LANGUAGE plpgsql
+-- Always by the indexes, with one kept plan: a batch is small whatever the tables are, and a plan made while they were
+-- small reads them whole.
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+AS $$
 #variable_conflict use_column
 BEGIN
     -- In the order of their ids, so that two of these cannot wait for each other.
