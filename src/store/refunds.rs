@@ -285,7 +285,7 @@ pub fn held(db: &mut Db, user_id: i64) -> Result<i64, StoreError> {
 }
 
 /// The states in which a refund has given back what it reserved.
-fn released() -> impl Iterator<Item = &'static str> {
+pub(super) fn released() -> impl Iterator<Item = &'static str> {
     RefundState::ALL.iter().filter(|state| !state.is_reserved()).map(|state| state.as_str())
 }
 

@@ -7,6 +7,7 @@ use super::{
     ledger,
     notices::{self, Notice},
     pending,
+    refunds::released,
     schema::{
         attempts as attempts_table, corrections, ledger as ledger_table, notices as notices_table, orders,
         refunds,
@@ -19,7 +20,6 @@ use crate::{
         ids::{OutTradeNo, TransactionId},
         ledger::{Entry, Kind},
         order::{Attempt, Claim, Refusal, Settled, Source, Status, explain},
-        refund::RefundState,
         time::UnixMs,
     },
     gateway::VerifiedPayment,
@@ -188,9 +188,7 @@ fn flip(db: &mut Db, payment: &VerifiedPayment, source: Source, now: UnixMs) -> 
     let sent_back = refunds::table
         .filter(refunds::transaction_id.eq(transaction_id.as_str()))
         .filter(refunds::work_item_id.is_not_null())
-        .filter(
-            refunds::state.ne_all(RefundState::ALL.iter().filter(|s| !s.is_reserved()).map(|s| s.as_str())),
-        );
+        .filter(refunds::state.ne_all(released()));
     let payable = orders::table
         .filter(orders::id.eq_any(of_attempt))
         .filter(diesel::dsl::not(diesel::dsl::exists(corrected)))
