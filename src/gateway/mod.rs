@@ -4,14 +4,66 @@
 use crate::domain::{
     ids::{Openid, OutRefundNo, OutTradeNo, TransactionId},
     money::Fen,
-    order::{Attempt, Claim, Environment, Provider},
+    order::{Attempt, Channel, Claim, Environment, Provider},
     refund::{Refund, RefundHint, RefundState},
     time::UnixMs,
 };
 use serde::Serialize;
 
+pub mod rsa;
+pub mod wechat;
 pub mod wechat_oauth;
 pub mod wechat_v2;
+
+/// A way of speaking with a provider, and the doors of ours that it calls at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    WechatV2,
+    WechatV3,
+    Alipay,
+}
+
+impl Protocol {
+    pub const ALL: [Protocol; 3] = [Protocol::WechatV2, Protocol::WechatV3, Protocol::Alipay];
+
+    pub const fn provider(self) -> Provider {
+        match self {
+            Protocol::WechatV2 | Protocol::WechatV3 => Provider::Wechat,
+            Protocol::Alipay => Provider::Alipay,
+        }
+    }
+
+    /// The word kept with its notices and counted in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Protocol::WechatV2 => "wechat",
+            Protocol::WechatV3 => "wechat_v3",
+            Protocol::Alipay => "alipay",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Protocol> {
+        Protocol::ALL.into_iter().find(|protocol| protocol.as_str() == text)
+    }
+
+    /// The path below `PUBLIC_URL` it calls with the result of a payment.
+    pub const fn notify_path(self) -> &'static str {
+        match self {
+            Protocol::WechatV2 => "/notify/wechat",
+            Protocol::WechatV3 => "/notify/wechat/v3",
+            Protocol::Alipay => "/notify/alipay",
+        }
+    }
+
+    /// The path it calls with the result of a refund; `None` when no call about a refund names one.
+    pub const fn refund_notify_path(self) -> Option<&'static str> {
+        match self {
+            Protocol::WechatV2 => Some("/notify/wechat/refund"),
+            Protocol::WechatV3 => Some("/notify/wechat/v3/refund"),
+            Protocol::Alipay => None,
+        }
+    }
+}
 
 /// Time and an unpredictable text, handed in so that the same inputs always make the same message.
 #[derive(Clone, Debug)]
@@ -26,6 +78,7 @@ pub struct Stamp {
 pub enum Base {
     WechatApi,
     WechatOauth,
+    Alipay,
 }
 
 /// A message to a gateway, ready to send.
@@ -39,33 +92,71 @@ pub struct Request {
     /// `None` is a GET.
     pub body: Option<String>,
     pub content_type: &'static str,
+    /// Further headers, in the order they are sent.
+    pub headers: Vec<(&'static str, String)>,
     /// The gateway wants to see the merchant's client certificate (mutual TLS).
     pub certificate: bool,
 }
 
 /// What came back, whatever it was.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Response {
     pub status: u16,
+    /// Those that may carry a signature, as `Headers` reads them.
+    pub headers: String,
     pub body: Vec<u8>,
+    /// By our clock.
+    pub received_at: UnixMs,
 }
 
 /// A callback as it arrived.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Notify<'a> {
+    pub headers: Headers<'a>,
     pub body: &'a [u8],
+    /// By our clock, when it first came.
+    pub received_at: UnixMs,
+}
+
+/// Headers as they are kept with a notice: one line each, `name: value`, the name in lower case.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Headers<'a>(pub &'a str);
+
+impl<'a> Headers<'a> {
+    /// The value of a header that stands there once; `None` when it is missing or repeated.
+    pub fn only(self, name: &str) -> Option<&'a str> {
+        let mut values = self.0.lines().filter_map(|line| {
+            let (named, value) = line.split_once(": ")?;
+            (named == name).then_some(value)
+        });
+        let value = values.next()?;
+        values.next().is_none().then_some(value)
+    }
 }
 
 /// What the payer's browser or app needs to start paying.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Checkout {
-    Jsapi { params: wechat_v2::jsapi::JsapiParams },
+    /// For `WeixinJSBridge`, or `wx.requestPayment` of a mini program.
+    Jsapi { params: wechat::JsapiParams },
+    /// To be shown as a QR code.
+    Qr { code_url: String },
+    /// Where the browser goes to pay.
+    Redirect { url: String },
+    /// For the payment library of an app.
+    App { params: wechat::AppParams },
+}
+
+/// Where a browser comes back to after it has been to the gateway's own page: a place to look, no proof of anything.
+pub fn return_url(public_url: &str, out_trade_no: &OutTradeNo) -> String {
+    format!("{public_url}/return/{out_trade_no}")
 }
 
 /// What the gateway made of a request to prepare a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Prepaid {
+    /// `prepay_id`, or the address that stands for it: what `checkout` turns into what the payer needs.
     Ready {
         prepay_id: String,
     },
@@ -166,7 +257,7 @@ impl RefundStanding {
     }
 }
 
-/// A callback about a refund, read. It carries no signature, so the best it can be is a hint.
+/// A callback about a refund, read. V2 does not sign it, so for all protocols the best it can be is a hint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefundNotified {
     Hint(RefundHint),
@@ -181,6 +272,8 @@ pub enum Notified {
     NotPaid {
         out_trade_no: Option<OutTradeNo>,
     },
+    /// Authentic, and about a refund of a payment.
+    Refund(RefundHint),
     Rejected {
         rejection: Rejection,
         out_trade_no: Option<OutTradeNo>,
@@ -195,6 +288,10 @@ pub enum Rejection {
     /// The gateway itself reports a fault; such messages are not signed.
     CommFail,
     BadSign,
+    /// One of the messages WeChat V3 signs wrongly on purpose, to see whether we look.
+    SignProbe,
+    /// Signed, but more than five minutes off our clock: recorded by somebody and sent again, or a clock is wrong.
+    Stale,
     /// Signed with our key for somebody else's appid.
     AppidMismatch,
     MchIdMismatch,
@@ -210,11 +307,20 @@ impl Rejection {
         match self {
             Rejection::Malformed => "malformed",
             Rejection::CommFail => "comm_fail",
-            Rejection::BadSign => "bad_sign",
+            Rejection::BadSign | Rejection::SignProbe => "bad_sign",
+            Rejection::Stale => "stale",
             Rejection::AppidMismatch => "appid_mismatch",
             Rejection::MchIdMismatch => "mch_id_mismatch",
             Rejection::Incomplete => "incomplete",
             Rejection::BadCipher => "bad_cipher",
+        }
+    }
+
+    /// The word it is counted under: probes apart, because nobody needs to look.
+    pub const fn counted(self) -> &'static str {
+        match self {
+            Rejection::SignProbe => "sign_probe",
+            other => other.verdict(),
         }
     }
 
@@ -258,6 +364,8 @@ pub enum Ack {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AckReply {
     pub ack: Ack,
+    /// HTTP status.
+    pub status: u16,
     pub content_type: &'static str,
     pub body: String,
 }
@@ -363,23 +471,25 @@ impl VerifiedRefund {
 
 /// One payment gateway: builds what we ask, reads what it says. Unknown is never paid and never failed.
 pub trait Gateway: Send + Sync {
-    fn provider(&self) -> Provider;
-    /// Which account at the gateway this is, in one word: kept with every attempt.
-    fn account(&self) -> String;
+    fn protocol(&self) -> Protocol;
     fn environment(&self) -> Environment;
+    /// Which account at the gateway a channel is used under, in one word that is kept with every attempt; `None` when
+    /// the account has no such channel.
+    fn account(&self, channel: Channel) -> Option<String>;
     /// Whether what was made for this account can be asked about here: at another one "not found" and "refused" prove
     /// nothing.
-    fn is_ours(&self, account: &str, environment: Environment) -> bool {
-        self.account() == account && self.environment() == environment
-    }
+    fn is_ours(&self, account: &str, environment: Environment) -> bool;
 
-    /// Asks the gateway to prepare the attempt. The same attempt always asks with the same parameters.
-    fn prepay(&self, attempt: &Attempt, stamp: &Stamp) -> Request;
+    /// Asks the gateway to prepare the attempt. The same attempt always asks with the same parameters. `None` when
+    /// there is nothing to ask: the payer's browser brings the order there, and `checkout` needs no `prepay_id`.
+    fn prepay(&self, attempt: &Attempt, stamp: &Stamp) -> Option<Request>;
     /// # Errors
     /// A reply that may not be used: the outcome is unknown.
     fn prepaid(&self, answer: &Response, attempt: &Attempt) -> Result<Prepaid, Untrusted>;
+    /// How long what `prepaid` brought may be handed to a payer, in ms from the answer.
+    fn prepaid_life_ms(&self, channel: Channel) -> i64;
     /// What the payer needs, signed with this stamp.
-    fn checkout(&self, prepay_id: &str, stamp: &Stamp) -> Checkout;
+    fn checkout(&self, attempt: &Attempt, prepay_id: &str, stamp: &Stamp) -> Checkout;
 
     fn query(&self, attempt: &Attempt, stamp: &Stamp) -> Request;
     /// # Errors
@@ -413,6 +523,19 @@ pub trait Gateway: Send + Sync {
     fn notified(&self, notify: Notify<'_>) -> Notified;
     fn refund_notified(&self, notify: Notify<'_>) -> RefundNotified;
     fn ack(&self, ack: Ack) -> AckReply;
+
+    /// Asks for the keys this gateway signs with, when it is time to; most hand them out by other ways.
+    fn keys(&self, _stamp: &Stamp) -> Option<Request> {
+        None
+    }
+
+    /// Takes the answer in.
+    ///
+    /// # Errors
+    /// A reply that may not be used: the keys stay as they are.
+    fn keys_told(&self, _answer: &Response) -> Result<(), Untrusted> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

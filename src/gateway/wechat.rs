@@ -1,0 +1,69 @@
+//! What both protocols of WeChat Pay share: under which appid each way to pay is opened, and what a browser is given.
+
+use crate::domain::order::Channel;
+use serde::Serialize;
+
+/// The appids bound to one merchant number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appids {
+    /// Of the service account: JSAPI, and with it Native and H5.
+    pub web: String,
+    /// Of the mini program.
+    pub mini: Option<String>,
+    /// Of the app, from the open platform.
+    pub app: Option<String>,
+}
+
+impl Appids {
+    /// The one a channel is used under; `None` when it has none, or is not WeChat's.
+    pub fn of(&self, channel: Channel) -> Option<&str> {
+        match channel {
+            Channel::WechatJsapi | Channel::WechatNative | Channel::WechatH5 => Some(&self.web),
+            Channel::WechatMini => self.mini.as_deref(),
+            Channel::WechatApp => self.app.as_deref(),
+            Channel::AlipayQr | Channel::AlipayPage | Channel::AlipayWap => None,
+        }
+    }
+
+    /// Whether a message that names this appid speaks of us.
+    pub fn include(&self, appid: &str) -> bool {
+        appid == self.web || self.mini.as_deref() == Some(appid) || self.app.as_deref() == Some(appid)
+    }
+}
+
+/// How an account at WeChat is kept with attempts: merchant and appid.
+pub fn account_name(mch_id: &str, appid: &str) -> String {
+    format!("{mch_id}:{appid}")
+}
+
+/// What `getBrandWCPayRequest`, or `wx.requestPayment` in a mini program, wants: names exactly as spelt there (official chapter 7_7).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JsapiParams {
+    #[serde(rename = "appId")]
+    pub app_id: String,
+    /// Seconds since 1970, as text.
+    #[serde(rename = "timeStamp")]
+    pub time_stamp: String,
+    #[serde(rename = "nonceStr")]
+    pub nonce_str: String,
+    /// `prepay_id=` and the id.
+    pub package: String,
+    #[serde(rename = "signType")]
+    pub sign_type: String,
+    #[serde(rename = "paySign")]
+    pub pay_sign: String,
+}
+
+/// What the open platform's `PayReq` wants in an app: names exactly as spelt there (official chapter 9_12).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AppParams {
+    pub appid: String,
+    pub partnerid: String,
+    pub prepayid: String,
+    /// `Sign=WXPay`.
+    pub package: String,
+    pub noncestr: String,
+    /// Seconds since 1970, as text.
+    pub timestamp: String,
+    pub sign: String,
+}
