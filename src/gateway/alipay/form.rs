@@ -76,7 +76,7 @@ pub(super) fn is_name(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(b))
 }
 
-/// The values of `charset` that the gateway offers besides legacy ones; none is UTF-8, as in our requests.
+/// What `charset` may name; without it values are UTF-8, which is what our requests ask for.
 fn charset(named: &[u8]) -> Result<&'static Encoding, FormFault> {
     match named.to_ascii_lowercase().as_slice() {
         b"" | b"utf-8" => Ok(UTF_8),

@@ -5,10 +5,9 @@ use crate::{
     domain::{
         ids::{OutTradeNo, TransactionId},
         money::Fen,
-        order::Provider,
         time::UnixMs,
     },
-    gateway::VerifiedPayment,
+    gateway::{Protocol, VerifiedPayment},
 };
 
 /// Reads the payment out of fields whose signature was checked, and whose identity was: a callback names app and
@@ -25,7 +24,7 @@ pub(super) fn read(
 ) -> Result<VerifiedPayment, &'static str> {
     let amount = field("total_amount").and_then(|text| Fen::parse_yuan(&text).ok());
     Ok(VerifiedPayment {
-        provider: Provider::Alipay,
+        protocol: Protocol::Alipay,
         account: account.name(),
         environment: account.environment,
         out_trade_no: field("out_trade_no").and_then(|no| OutTradeNo::parse(&no)).ok_or("out_trade_no")?,

@@ -1,7 +1,7 @@
 //! alipay.trade.close: asks that an order can no longer be paid.
 //!
-//! A trade that nobody has scanned or signed in for does not exist yet, so it cannot be closed either: that answer is
-//! `NotFound`, and only the `time_expire` of the attempt makes an end of it.
+//! A trade that nobody has scanned or signed in for does not exist yet, so there is nothing to close: it can be paid
+//! until the `time_expire` of the attempt.
 
 use super::{
     Account,
@@ -34,7 +34,7 @@ pub fn read(account: &Account, answer: &Response, asked: &OutTradeNo) -> Result<
     Ok(match failure.meaning() {
         Meaning::Closed => Closing::Closed,
         Meaning::Paid => Closing::Paid,
-        Meaning::NotFound => Closing::NotFound,
+        Meaning::NotFound => Closing::Unbegun,
         Meaning::UnknownOutcome | Meaning::NumberUsed | Meaning::Refused => {
             Closing::Unknown { code: failure.word() }
         }
