@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn only_a_v2_success_with_status_200_acknowledges() {
-        let answer = |status, body: &str| Response { status, body: body.as_bytes().to_vec() };
+        let answer = |status, body: &str| Response::new(status, body.as_bytes().to_vec());
         assert!(acknowledges(&answer(200, YES)));
         for (status, body) in [
             (500, YES),
@@ -393,7 +393,7 @@ mod tests {
             let heard = match read(simulator.account(), callbacks[0].body.as_bytes()) {
                 Notified::Paid(payment) => Ok(payment.amount().get()),
                 Notified::Rejected { rejection, .. } => Err(rejection),
-                Notified::NotPaid { .. } => panic!("not paid"),
+                Notified::NotPaid { .. } | Notified::Refund(_) => panic!("not paid"),
             };
             assert_eq!(heard, expected, "{}", scenario.name());
         }

@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(exchange(&simulator, "wrong", &code).await["errcode"], 40125);
         let reply = exchange(&simulator, "an-app-secret", &code).await;
         let body = serde_json::to_vec(&reply).unwrap();
-        let openid = wechat_oauth::openid(&Response { status: 200, body }).unwrap();
+        let openid = wechat_oauth::openid(&Response::new(200, body)).unwrap();
         assert!(is_issued(simulator.account(), openid.as_str()));
         assert_eq!(openid.as_str().len(), 28);
         assert_eq!(exchange(&simulator, "an-app-secret", &code).await["errcode"], 40163);
@@ -305,7 +305,7 @@ mod tests {
     async fn an_openid_of_another_appid_is_not_known() {
         let (simulator, _) = simulator();
         let mut other = simulator.account().clone();
-        other.appid = "wx2".to_owned();
+        other.appids.web = "wx2".to_owned();
         assert!(!is_issued(simulator.account(), &openid_of(&other, "00000000000000aa")));
         assert!(!is_issued(simulator.account(), "oÜÜÜÜÜÜÜÜÜÜÜÜÜÜ"));
     }

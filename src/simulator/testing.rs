@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     config::Origins,
     domain::order::Environment,
+    gateway::wechat::Appids,
     gateway::wechat_v2::{
         ApiKey,
         sign::{self, SignType},
@@ -17,11 +18,12 @@ pub const ORIGIN: &str = "http://shop.test";
 
 pub fn simulator() -> (Simulator, Clock) {
     let account = Account {
-        appid: "wxd930ea5d5a258f4f".to_owned(),
+        appids: Appids { web: "wxd930ea5d5a258f4f".to_owned(), mini: None, app: None },
         mch_id: "10000100".to_owned(),
         key: ApiKey::new("192006250b4c09247ec02edce69f6a2d").unwrap(),
         sign_type: SignType::HmacSha256,
         accept: vec![SignType::HmacSha256],
+        public_url: ORIGIN.to_owned(),
         environment: Environment::Simulator,
     };
     let options = Options {
