@@ -3,6 +3,7 @@
 mod certificate;
 mod database;
 mod origin;
+mod simulator_keys;
 mod source;
 mod variables;
 
@@ -16,6 +17,7 @@ pub use database::{Database, PostgresUrl};
 use ipnet::IpNet;
 pub use origin::PublicUrl;
 use secrecy::{ExposeSecret, SecretString};
+pub use simulator_keys::{RsaKeys, SimulatorKeys};
 pub use source::Source;
 use std::{fmt, net::SocketAddr, path::PathBuf};
 pub use variables::{LATER, VARIABLES, Variable};
@@ -47,7 +49,7 @@ pub struct Config {
 }
 
 /// Where each kind of request goes: origins without a trailing slash, first choice first.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Origins {
     pub wechat_api: Vec<String>,
     pub wechat_oauth: Vec<String>,
@@ -68,26 +70,6 @@ pub struct LogConfig {
     /// `None` leaves it to the command.
     pub filter: Option<String>,
     pub json: bool,
-}
-
-/// Fresh keys of one demo, each marked so that `serve` refuses it.
-#[derive(Clone, serde::Serialize, serde::Deserialize)]
-pub struct SimulatorKeys {
-    pub api_key: String,
-    pub app_secret: String,
-    pub secret_key: String,
-}
-
-impl SimulatorKeys {
-    /// From three random texts of at least 32 letters and digits.
-    pub fn marked(random: [String; 3]) -> SimulatorKeys {
-        let [api_key, app_secret, secret_key] = random;
-        SimulatorKeys {
-            api_key: format!("{SIMULATOR_MARK}{api_key}").chars().take(32).collect(),
-            app_secret: format!("{SIMULATOR_MARK}{app_secret}"),
-            secret_key: format!("{SIMULATOR_MARK}{secret_key}"),
-        }
-    }
 }
 
 /// One thing wrong with the configuration. Never contains a value.

@@ -157,9 +157,7 @@ pub fn return_url(public_url: &str, out_trade_no: &OutTradeNo) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Prepaid {
     /// `prepay_id`, or the address that stands for it: what `checkout` turns into what the payer needs.
-    Ready {
-        prepay_id: String,
-    },
+    Ready { prepay_id: String },
     /// It has been paid: query, then settle.
     Paid,
     /// Closed at the gateway: this number is spent.
@@ -167,13 +165,9 @@ pub enum Prepaid {
     /// The number was used with other parameters: query, close, then a new number.
     NumberUsed,
     /// Perhaps done, perhaps not: the same number and parameters again.
-    Unknown {
-        code: String,
-    },
+    Unknown { code: String },
     /// Certainly not done, and asking again cannot help.
-    Refused {
-        code: String,
-    },
+    Refused { code: String },
 }
 
 /// What the gateway says about an order. Anything it does not say plainly is `Pending`.

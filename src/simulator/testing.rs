@@ -4,9 +4,12 @@ use super::*;
 use crate::{
     config::Origins,
     domain::order::Environment,
-    gateway::wechat_v2::{
-        ApiKey,
-        sign::{self, SignType},
+    gateway::{
+        wechat::Appids,
+        wechat_v2::{
+            ApiKey,
+            sign::{self, SignType},
+        },
     },
 };
 use actix_web::test;
@@ -14,10 +17,16 @@ use actix_web::test;
 pub const NOW: UnixMs = UnixMs(1_770_000_000_000);
 pub const NUMBER: &str = "order-000001";
 pub const ORIGIN: &str = "http://shop.test";
+pub const MINI: &str = "wx00000000000mini0";
+pub const APP: &str = "wx000000000000app0";
 
 pub fn simulator() -> (Simulator, Clock) {
     let account = Account {
-        appid: "wxd930ea5d5a258f4f".to_owned(),
+        appids: Appids {
+            web: "wxd930ea5d5a258f4f".to_owned(),
+            mini: Some(MINI.to_owned()),
+            app: Some(APP.to_owned()),
+        },
         mch_id: "10000100".to_owned(),
         key: ApiKey::new("192006250b4c09247ec02edce69f6a2d").unwrap(),
         sign_type: SignType::HmacSha256,
@@ -27,13 +36,14 @@ pub fn simulator() -> (Simulator, Clock) {
     let options = Options {
         account,
         app_secret: SecretString::from("an-app-secret"),
+        mini_secret: SecretString::from("a-mini-secret"),
         speed: 1,
         scenario: Scenario::Ok,
         bridge_origin: ORIGIN.to_owned(),
         strict_openid: true,
     };
     let clock = Clock::manual(NOW);
-    let http = Http::new(Origins { wechat_api: vec![], wechat_oauth: vec![] }).unwrap();
+    let http = Http::new(Origins::default()).unwrap();
     (Simulator::new(options, clock.clone(), http), clock)
 }
 
