@@ -13,7 +13,7 @@ use crate::{
     flow::query,
     flow::{register, set_up, top_up},
     gateway::wechat_v2::{Account, sign::SignType},
-    simulator::{self, Options as SimulatorOptions, Simulator, faults::Scenario},
+    simulator::{self, Options as SimulatorOptions, Scenario, Simulator},
     store::{Store, attempts, orders},
 };
 use fast_qr::QRBuilder;
@@ -47,6 +47,7 @@ pub(super) struct Options {
 
 /// Tried one after the other when a port is busy.
 const PORTS: u16 = 50;
+const BROKEN_SETTINGS: &str = "the demo's own settings are broken";
 
 /// Runs until stopped.
 ///
@@ -65,7 +66,7 @@ pub(super) async fn run(options: Options) -> Result<(), CliError> {
     let store = Store::open(&database)?;
     let keys = keys(&options.data, &clock)?;
     let config = Config::for_simulator(&keys, database, address, &simulator_origin)
-        .ok_or_else(|| CliError::Failed("the demo's own settings are broken".to_owned()))?;
+        .ok_or_else(|| CliError::Failed(BROKEN_SETTINGS.to_owned()))?;
     let simulator = start_simulator(&config, &keys, options.speed, simulator_listener, &clock)?;
     let app = App::new(config, store, clock)?;
     let setup = set_up::link_if_needed(&app).await?;
@@ -87,16 +88,10 @@ fn start_simulator(
     listener: TcpListener,
     clock: &Clock,
 ) -> Result<Simulator, CliError> {
-    let account = Account { accept: SignType::ALL.to_vec(), ..config.wechat.clone() };
+    let account = config.wechat_v2.clone().ok_or_else(|| CliError::Failed(BROKEN_SETTINGS.to_owned()))?;
+    let account = Account { accept: SignType::ALL.to_vec(), ..account };
     let simulator = Simulator::new(
-        SimulatorOptions {
-            account,
-            app_secret: keys.app_secret.clone().into(),
-            speed,
-            scenario: Scenario::Ok,
-            bridge_origin: config.public_url.to_string(),
-            strict_openid: true,
-        },
+        SimulatorOptions { speed, ..SimulatorOptions::of(keys, account, config.public_url.to_string()) },
         clock.clone(),
         outbound()?,
     );
@@ -128,16 +123,19 @@ fn reset(folder: &Path, database: &Database) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Keys of this data folder, made on the first run.
+/// Keys of this data folder, made on the first run; what a file of an older version lacks is added.
 fn keys(folder: &Path, clock: &Clock) -> Result<SimulatorKeys, CliError> {
     let path = folder.join("keys.json");
-    if let Some(keys) = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
-        return Ok(keys);
+    let kept = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let mut keys = match kept {
+        Some(keys) => keys,
+        None => SimulatorKeys::marked([clock.nonce()?, clock.nonce()?, clock.nonce()?]),
+    };
+    if keys.complete() {
+        fs::create_dir_all(folder)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        file.write_all(&serde_json::to_vec_pretty(&keys).unwrap_or_default())?;
     }
-    let keys = SimulatorKeys::marked([clock.nonce()?, clock.nonce()?, clock.nonce()?]);
-    fs::create_dir_all(folder)?;
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-    file.write_all(&serde_json::to_vec_pretty(&keys).unwrap_or_default())?;
     Ok(keys)
 }
 

@@ -366,7 +366,7 @@ mod tests {
             environment: Environment::Simulator,
             amount: Fen::new(990).unwrap(),
             goods_name: "账户充值".to_owned(),
-            payer: Openid::parse(&simulator.openid_of(1)).unwrap(),
+            payer: Openid::parse(&simulator.openid_of(1)),
             client_ip: "127.0.0.1".to_owned(),
             notify_url: notify_url.to_owned(),
             created_at: NOW,
@@ -401,7 +401,7 @@ mod tests {
 
         let gateway = WechatV2 { account: simulator.account().clone() };
         let attempt = attempt(&simulator, &notify_url);
-        let ask = gateway.prepay(&attempt, &clock.stamp().unwrap());
+        let ask = gateway.prepay(&attempt, &clock.stamp().unwrap()).unwrap();
         let answer = http.send(&ask).await.unwrap();
         let prepay_id = match gateway.prepaid(&answer, &attempt).unwrap() {
             Prepaid::Ready { prepay_id } => prepay_id,

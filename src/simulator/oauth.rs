@@ -206,8 +206,6 @@ mod tests {
     use actix_web::{App, dev::ServiceResponse, test};
     use secrecy::SecretString;
 
-    const WEB: &str = "wxd930ea5d5a258f4f";
-
     async fn get(simulator: &Simulator, uri: &str, person: Option<&str>) -> ServiceResponse {
         let app = test::init_service(App::new().configure(super::super::routes(simulator))).await;
         let mut request = test::TestRequest::get().uri(uri);
