@@ -11,7 +11,10 @@ use shouyin::{
     clock::Clock,
     config::Origins,
     domain::order::Environment,
-    gateway::wechat_v2::{Account, ApiKey, sign::SignType},
+    gateway::{
+        wechat::Appids,
+        wechat_v2::{Account, ApiKey, sign::SignType},
+    },
     http::Http,
     simulator::{self, Options, Scenario, Simulator},
 };
@@ -162,11 +165,12 @@ fn simulate() -> (Simulator, String) {
     let origin = format!("http://{}", listener.local_addr().unwrap());
     let options = Options {
         account: Account {
-            appid: secret("WECHAT_APPID"),
+            appids: Appids { web: secret("WECHAT_APPID"), mini: None, app: None },
             mch_id: secret("WECHAT_MCH_ID"),
             key: ApiKey::new(&secret("WECHAT_API_KEY")).unwrap(),
             sign_type: SignType::HmacSha256,
             accept: SignType::ALL.to_vec(),
+            public_url: PUBLIC_URL.to_owned(),
             environment: Environment::Live,
         },
         app_secret: secret("WECHAT_APP_SECRET").into(),

@@ -134,7 +134,8 @@ fn simulate() -> (std::sync::Mutex<Waiting>, String) {
 impl Waiting {
     fn start(&mut self, shop: &str) {
         let account = Account {
-            appid: GOOD[1].1.to_owned(),
+            appids: shouyin::gateway::wechat::Appids { web: GOOD[1].1.to_owned(), mini: None, app: None },
+            public_url: String::new(),
             mch_id: GOOD[3].1.to_owned(),
             key: ApiKey::new(CANARIES[2].1).unwrap(),
             sign_type: SignType::HmacSha256,
