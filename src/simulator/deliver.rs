@@ -10,6 +10,7 @@ use super::{
     notify, refund_notify,
     refunds::Refund,
     trades::{Callback, Sent, Trade},
+    wechat_v3,
 };
 use crate::{
     clock::NoEntropy,
@@ -61,8 +62,9 @@ fn about_payment(
     let nonce = simulator.0.clock.nonce()?;
     let body = match trade.protocol {
         Protocol::WechatV2 => notify::body(simulator.account(), trade, plan.content, &nonce),
-        // Nothing is ordered in these yet.
-        Protocol::WechatV3 | Protocol::Alipay => String::new(),
+        Protocol::WechatV3 => wechat_v3::notify::about_payment(simulator, trade, plan.content, &nonce),
+        // Nothing is ordered in it yet.
+        Protocol::Alipay => String::new(),
     };
     Ok(Callback {
         protocol: trade.protocol,
@@ -87,8 +89,9 @@ pub fn about_refund(simulator: &Simulator, refund: &Refund, nonce: &str) -> Opti
             let inside = refund_notify::fields(refund);
             refund_notify::sealed(simulator.account(), &refund.appid, inside, &[], nonce)
         }
-        // Nothing is ordered in these yet.
-        Protocol::WechatV3 | Protocol::Alipay => return None,
+        Protocol::WechatV3 => wechat_v3::notify::about_refund(simulator, refund, nonce),
+        // Nothing is ordered in it yet.
+        Protocol::Alipay => return None,
     };
     Some(Callback {
         protocol: refund.protocol,
@@ -135,6 +138,10 @@ pub async fn send_all(simulator: &Simulator, callbacks: Vec<Callback>) -> usize 
 
 async fn send(simulator: &Simulator, mut callback: Callback) {
     let at = simulator.now();
+    if callback.protocol == Protocol::WechatV3 {
+        // Without randomness it goes out unsigned, and nobody believes it.
+        callback.headers = wechat_v3::notify::headers_of(simulator, &callback).unwrap_or_default();
+    }
     let bytes = callback.body.clone().into_bytes();
     let headers = &callback.headers;
     let answer = simulator.0.http.post(&callback.notify_url, callback.content_type, headers, bytes).await;
@@ -155,6 +162,7 @@ async fn send(simulator: &Simulator, mut callback: Callback) {
     }
     if let Some(gap) = gap_ms(callback.protocol, callback.failed, simulator.0.options.speed) {
         callback.failed = callback.failed.saturating_add(1);
+        callback.content = callback.content.of_retry();
         callback.due = now.plus_ms(gap);
         book.schedule(vec![callback]);
     }
