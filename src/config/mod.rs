@@ -1,5 +1,6 @@
 //! The only reader of the environment: every variable typed, checked at start, and refused by name.
 
+mod alipay;
 mod certificate;
 mod channels;
 mod database;
@@ -57,6 +58,7 @@ pub struct Config {
     /// The service account, for silent authorisation in WeChat's browser.
     pub wechat_login: Option<WechatApp>,
     pub wechat_mini: Option<WechatApp>,
+    pub alipay: Option<crate::gateway::alipay::Account>,
     /// What WeChat wants to see before it refunds by V2.
     pub wechat_certificate: Option<ClientCertificate>,
     pub origins: Origins,
@@ -133,8 +135,10 @@ impl Config {
         let trusted_proxies = reader.parsed("TRUSTED_PROXIES", "", comma_list::<IpNet>);
         let wechat = reader.wechat(&public_url);
         let wechat_certificate = reader.certificate();
-        let channels = reader.channels(wechat.merchant.as_ref().map(|merchant| &merchant.appids));
-        let origins = reader.origins();
+        let alipay = reader.alipay(&public_url);
+        let appids = wechat.merchant.as_ref().map(|merchant| &merchant.appids);
+        let channels = reader.channels(appids, alipay.is_some());
+        let origins = reader.origins(alipay.as_ref());
         let wechat_authorize_base = reader.authorize_base();
         let top_up = reader.top_up();
         let refund_second_admin_above = reader
@@ -155,6 +159,7 @@ impl Config {
                 wechat_v2: wechat.v2,
                 wechat_login: wechat.login,
                 wechat_mini: wechat.mini,
+                alipay,
                 wechat_certificate,
                 origins,
                 wechat_authorize_base,
@@ -198,6 +203,7 @@ impl Config {
             }),
             wechat_login: Some(WechatApp::new(SIMULATOR_APPID, &keys.app_secret)),
             wechat_mini: Some(WechatApp::new(SIMULATOR_MINI_APPID, &keys.mini_secret())),
+            alipay: None,
             wechat_certificate: None,
             origins: Origins {
                 wechat_api: vec![simulator.to_owned()],
