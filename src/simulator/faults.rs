@@ -1,6 +1,7 @@
 //! The mischief list: what a simulated WeChat can do wrong, and which callbacks each fault sends. No I/O.
 
 use super::refunds::RefundStatus;
+use crate::gateway::Protocol;
 
 /// How one trade behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +27,8 @@ pub enum Scenario {
     RefundClosed,
     RefundLostReply,
     RefundNotifyLost,
+    TradeFinished,
+    WaitBuyerPay,
 }
 
 /// What is wrong with the text of a callback.
@@ -57,7 +60,7 @@ const LONG_REFUND_SECS: i64 = 3 * 24 * 3600;
 const DELAY_SECS: i64 = 30;
 
 impl Scenario {
-    pub const ALL: [Scenario; 20] = [
+    pub const ALL: [Scenario; 22] = [
         Scenario::Ok,
         Scenario::NotifyLost,
         Scenario::NotifyDelayed,
@@ -78,6 +81,8 @@ impl Scenario {
         Scenario::RefundClosed,
         Scenario::RefundLostReply,
         Scenario::RefundNotifyLost,
+        Scenario::TradeFinished,
+        Scenario::WaitBuyerPay,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -137,6 +142,12 @@ impl Scenario {
             Scenario::RefundNotifyLost => {
                 ("refund-notify-lost", "丢退款通知", "退款成功但从不通知，要靠查退款")
             }
+            Scenario::TradeFinished => {
+                ("trade-finished", "交易完结", "付款 30 秒后又通知 TRADE_FINISHED：不能再入账，也不能再退款")
+            }
+            Scenario::WaitBuyerPay => {
+                ("wait-buyer-pay", "各种状态都通知", "扫码、关单也通知，付款之后还迟到一条 WAIT_BUYER_PAY")
+            }
         }
     }
 
@@ -164,7 +175,9 @@ impl Scenario {
             | Scenario::RefundAbnormal
             | Scenario::RefundClosed
             | Scenario::RefundLostReply
-            | Scenario::RefundNotifyLost => vec![first],
+            | Scenario::RefundNotifyLost
+            | Scenario::TradeFinished
+            | Scenario::WaitBuyerPay => vec![first],
         }
     }
 
@@ -238,6 +251,30 @@ impl Scenario {
 
     pub const fn notifies_refunds(self) -> bool {
         !matches!(self, Scenario::RefundNotifyLost)
+    }
+
+    /// Seconds from a payment until it is closed to refunds, which Alipay says in one more notice.
+    pub const fn finishes_after_secs(self) -> Option<i64> {
+        match self {
+            Scenario::TradeFinished => Some(DELAY_SECS),
+            _ => None,
+        }
+    }
+
+    /// Alipay tells of trades that are opened and closed unpaid too.
+    pub const fn notifies_every_status(self) -> bool {
+        matches!(self, Scenario::WaitBuyerPay)
+    }
+
+    /// Whether it makes a difference in this protocol.
+    pub const fn concerns(self, protocol: Protocol) -> bool {
+        match (protocol, self) {
+            // There is one Alipay account to refund to, and it takes what comes.
+            (Protocol::Alipay, Scenario::RefundAbnormal | Scenario::RefundClosed) => false,
+            (Protocol::Alipay, _) => true,
+            (_, Scenario::TradeFinished | Scenario::WaitBuyerPay) => false,
+            _ => true,
+        }
     }
 }
 
