@@ -28,7 +28,14 @@ pub fn request(account: &Account, refund: &Refund, stamp: &Stamp) -> Request {
     .into_iter()
     .filter(|(_, value)| !value.is_empty())
     .collect();
-    super::signed_request(account, "refund", "/secapi/pay/refund", fields, stamp)
+    super::signed_request(
+        account,
+        super::appid_of_refund(account, refund),
+        "refund",
+        "/secapi/pay/refund",
+        fields,
+        stamp,
+    )
 }
 
 /// # Errors

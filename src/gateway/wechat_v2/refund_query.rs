@@ -18,7 +18,14 @@ const GROUPS: usize = 50;
 
 pub fn request(account: &Account, refund: &Refund, stamp: &Stamp) -> Request {
     let fields: Fields = [("out_refund_no", refund.out_refund_no.as_str())].into_iter().collect();
-    super::signed_request(account, "refundquery", "/pay/refundquery", fields, stamp)
+    super::signed_request(
+        account,
+        super::appid_of_refund(account, refund),
+        "refundquery",
+        "/pay/refundquery",
+        fields,
+        stamp,
+    )
 }
 
 /// A status this program has never heard of is `Unknown`.

@@ -51,7 +51,7 @@ pub fn with_text(err_code: &str, err_code_des: &str) -> String {
 }
 
 fn check_identity(account: &Account, fields: &Fields, out_trade_no: &OutTradeNo) -> Result<(), Untrusted> {
-    if fields.get("appid") != Some(&account.appid) {
+    if !fields.get("appid").is_some_and(|appid| account.appids.include(appid)) {
         return Err(Untrusted::Identity("appid"));
     }
     if fields.get("mch_id") != Some(&account.mch_id) {
