@@ -77,6 +77,7 @@ pub(super) async fn run(options: Options) -> Result<(), CliError> {
                 environment: Environment::Simulator,
             },
             app_secret: SecretString::from(app_secret.clone()),
+            mini_secret: SecretString::from(app_secret.clone()),
             speed: options.speed,
             scenario,
             bridge_origin: options.merchant,
