@@ -78,6 +78,7 @@ pub(super) async fn run(options: Options) -> Result<(), CliError> {
             },
             app_secret: SecretString::from(app_secret.clone()),
             mini_secret: SecretString::from(app_secret.clone()),
+            alipay: None,
             speed: options.speed,
             scenario,
             bridge_origin: options.merchant,

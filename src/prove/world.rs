@@ -309,6 +309,7 @@ fn simulator(config: &Config, account: &Account, clock: &Clock, me: &Weak<World>
         account: Account { accept: SignType::ALL.to_vec(), ..account.clone() },
         app_secret: SecretString::from("no web authorisation here"),
         mini_secret: SecretString::from("nor a mini program"),
+        alipay: None,
         speed: 1,
         scenario: Scenario::Ok,
         bridge_origin: String::new(),

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     clock::NoEntropy,
+    config::{SIMULATOR_ALIPAY_APP_ID, SIMULATOR_ALIPAY_SELLER_ID, SimulatorKeys},
     gateway::{
         Response,
         rsa::{PrivateKey, PublicKey},
@@ -46,6 +47,20 @@ pub struct AlipayApp {
     pub app_public_key: PublicKey,
     /// Signs replies, callbacks and returns.
     pub key: PrivateKey,
+}
+
+impl AlipayApp {
+    /// `None` for keys without RSA among them.
+    pub fn of(keys: &SimulatorKeys) -> Option<AlipayApp> {
+        let rsa = keys.rsa.as_ref()?;
+        let app = PrivateKey::parse(&rsa.alipay_app).ok()?;
+        Some(AlipayApp {
+            app_id: SIMULATOR_ALIPAY_APP_ID.to_owned(),
+            seller_id: SIMULATOR_ALIPAY_SELLER_ID.to_owned(),
+            app_public_key: PublicKey::parse(&app.public_base64()?).ok()?,
+            key: PrivateKey::parse(&rsa.alipay_platform).ok()?,
+        })
+    }
 }
 
 /// What the gateway answers, by its name.
@@ -282,7 +297,7 @@ fn read<'a>(
     let biz = rules::biz_content(get("biz_content").unwrap_or_default()).unwrap_or_default();
     simulator.book().log_call(method.name(), biz.get(method.subject()).unwrap_or_default());
     let app_id = get("app_id").ok_or_else(|| lacks("isv.missing-app-id", "缺少appId参数"))?;
-    let app = simulator.0.options.alipay.as_ref().filter(|app| app.app_id == app_id);
+    let app = simulator.alipay().filter(|app| app.app_id == app_id);
     let app = app.ok_or_else(|| Failure::invalid("isv.invalid-app-id", "无效的AppID参数"))?;
     match get("sign_type") {
         None => return Err(lacks("isv.missing-signature-type", "缺少签名类型参数")),

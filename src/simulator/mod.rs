@@ -23,6 +23,7 @@ pub mod faults;
 pub mod refunds;
 pub mod trades;
 
+mod alipay;
 mod bridge;
 mod cashier;
 mod deliver;
@@ -36,6 +37,7 @@ mod rules;
 pub(crate) mod testing;
 mod wechat_v2;
 
+pub use alipay::AlipayApp;
 pub use faults::Scenario;
 pub use refunds::{RefundStatus, RefundView};
 pub use trades::{Sent, TradeState};
@@ -51,6 +53,8 @@ pub struct Options {
     pub app_secret: SecretString,
     /// The secret of the mini program, `account.appids.mini`.
     pub mini_secret: SecretString,
+    /// The merchant at Alipay, which is not spoken without.
+    pub alipay: Option<AlipayApp>,
     /// Gaps between tries of a refused callback and the time a refund takes are divided by this; 0 counts as 1.
     pub speed: u32,
     /// For trades that get none of their own.
@@ -69,6 +73,7 @@ impl Options {
             account,
             app_secret: SecretString::from(keys.app_secret.clone()),
             mini_secret: SecretString::from(keys.mini_secret()),
+            alipay: AlipayApp::of(keys),
             speed: 1,
             scenario: Scenario::Ok,
             bridge_origin,
@@ -152,6 +157,15 @@ impl Simulator {
         Ok(transaction_id)
     }
 
+    /// The payer reads the QR code of an order precreated at Alipay, without paying yet: only now is there a trade.
+    ///
+    /// # Errors
+    /// An unknown number; a code that is dead.
+    pub fn scan(&self, out_trade_no: &str) -> Result<(), SimulatorError> {
+        let now = self.now();
+        alipay::trade::scan(self, &mut self.book(), out_trade_no, now)
+    }
+
     /// Queues the true callback of a paid trade once more, to be sent at once.
     ///
     /// # Errors
@@ -199,7 +213,11 @@ impl Simulator {
     /// # Errors
     /// No random bytes.
     pub fn answer(&self, asked: &Asked<'_>) -> Result<Option<Response>, NoEntropy> {
-        let (path, _) = asked.target.split_once('?').unwrap_or((asked.target, ""));
+        let (path, query) = asked.target.split_once('?').unwrap_or((asked.target, ""));
+        if path == alipay::PATH {
+            let answer = alipay::answer(self, asked.method, query, asked.body)?;
+            return Ok(Some(Response { received_at: self.now(), ..answer.reply.response() }));
+        }
         let Some(call) = wechat_v2::Call::of_path(path).filter(|_| asked.method == "POST") else {
             return Ok(None);
         };
@@ -281,6 +299,7 @@ impl Simulator {
         let now = self.0.clock.now();
         let mut book = self.book();
         let scenario = book.scenario(out_trade_no);
+        alipay::trade::scan(self, &mut book, out_trade_no, now)?;
         let trade = book
             .trade(out_trade_no, now)
             .ok_or_else(|| SimulatorError::UnknownTrade(out_trade_no.to_owned()))?;
@@ -314,6 +333,10 @@ impl Simulator {
         self.0.clock.now()
     }
 
+    fn alipay(&self) -> Option<&AlipayApp> {
+        self.0.options.alipay.as_ref()
+    }
+
     fn account(&self) -> &Account {
         &self.0.options.account
     }
@@ -325,6 +348,7 @@ pub fn routes(simulator: &Simulator) -> impl Fn(&mut web::ServiceConfig) + Clone
     move |config| {
         config.app_data(web::Data::new(simulator.clone()));
         wechat_v2::routes(config);
+        alipay::routes(config);
         oauth::routes(config);
         cashier::routes(config);
         bridge::routes(config);

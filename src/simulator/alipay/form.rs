@@ -25,7 +25,8 @@ pub fn read(raw: &str) -> Option<Fields> {
 }
 
 fn decoded(text: &str) -> Option<String> {
-    let whole = |piece: &str| piece.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
+    let whole =
+        |piece: &str| piece.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
     if !text.split('%').skip(1).all(whole) {
         return None;
     }
@@ -63,10 +64,14 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back_and_is_decoded_once() {
-        let fields: Fields =
-            [("sign", "a+/b=="), ("subject", "账户 充值 100%"), ("passback_params", "a%3D1%26b%3D2"), ("empty", "")]
-                .into_iter()
-                .collect();
+        let fields: Fields = [
+            ("sign", "a+/b=="),
+            ("subject", "账户 充值 100%"),
+            ("passback_params", "a%3D1%26b%3D2"),
+            ("empty", ""),
+        ]
+        .into_iter()
+        .collect();
         assert_eq!(read(&write(&fields)), Some(fields));
         assert_eq!(read("a=%2B+%20").unwrap().get("a"), Some("+  "));
         assert_eq!(read("a=b=c").unwrap().get("a"), Some("b=c"));

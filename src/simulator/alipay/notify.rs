@@ -8,8 +8,8 @@ use crate::{
     gateway::{Protocol, wechat_v2::xml::Fields},
     simulator::{
         Scenario, Simulator, deliver,
-        faults::{Content, Planned},
-        refunds::{self, Refund, overridden},
+        faults::Content,
+        refunds::{Refund, overridden},
         trades::{Book, Callback, Trade},
     },
 };
@@ -29,7 +29,10 @@ pub enum Event<'a> {
     /// Unpaid.
     Closed,
     /// A refund reached the payer; `refunded` is the whole of them so far.
-    Refunded { refund: &'a Refund, refunded: Fen },
+    Refunded {
+        refund: &'a Refund,
+        refunded: Fen,
+    },
 }
 
 impl Event<'_> {
@@ -137,7 +140,8 @@ fn add_payment(fields: &mut Fields, trade: &Trade, paid_at: UnixMs) {
         fields.set(name, value);
     }
     if let Some(coupon) = trade.coupon {
-        let voucher = json!([{ "amount": coupon.yuan(), "name": "满减 & 立减", "type": "ALIPAY_FIX_VOUCHER" }]);
+        let voucher =
+            json!([{ "amount": coupon.yuan(), "name": "满减 & 立减", "type": "ALIPAY_FIX_VOUCHER" }]);
         fields.set("voucher_detail_list", &voucher.to_string());
         fields.set("version_9", "simulator");
     }
@@ -155,8 +159,9 @@ pub fn signed(app: &AlipayApp, mut fields: Fields) -> String {
     form::write(&fields)
 }
 
-/// A payment's callback.
-pub fn body(app: &AlipayApp, trade: &Trade, content: Content, now: UnixMs) -> String {
+/// A payment's callback; empty without a merchant at Alipay.
+pub fn body(simulator: &Simulator, trade: &Trade, content: Content, now: UnixMs) -> String {
+    let Some(app) = simulator.alipay() else { return String::new() };
     let mut fields = fields(app, trade, &Event::Paid, now);
     match content {
         Content::True => {}
@@ -176,9 +181,9 @@ pub fn body(app: &AlipayApp, trade: &Trade, content: Content, now: UnixMs) -> St
 }
 
 /// The same callback for another try: a new `notify_time`, the same `notify_id`. What was forged stays so.
-pub fn sent_again(app: &AlipayApp, body: &str, content: Content, now: UnixMs) -> String {
-    match form::read(body) {
-        Some(fields) if content != Content::WrongSign => {
+pub fn sent_again(simulator: &Simulator, body: &str, content: Content, now: UnixMs) -> String {
+    match (form::read(body), simulator.alipay()) {
+        (Some(fields), Some(app)) if content != Content::WrongSign => {
             signed(app, overridden(fields, &[("notify_time", now.beijing_text().as_str())]))
         }
         _ => body.to_owned(),
@@ -187,7 +192,7 @@ pub fn sent_again(app: &AlipayApp, body: &str, content: Content, now: UnixMs) ->
 
 /// A notice due at `now`; `None` without a merchant at Alipay.
 pub fn callback(simulator: &Simulator, trade: &Trade, event: &Event<'_>, now: UnixMs) -> Option<Callback> {
-    let app = simulator.0.options.alipay.as_ref()?;
+    let app = simulator.alipay()?;
     Some(Callback {
         protocol: Protocol::Alipay,
         out_trade_no: trade.out_trade_no.clone(),
@@ -206,9 +211,9 @@ pub fn callback(simulator: &Simulator, trade: &Trade, event: &Event<'_>, now: Un
 
 /// What a payment causes beside the notice of it: Alipay closes the trade to refunds, or repeats itself out of order.
 pub fn beside(simulator: &Simulator, trade: &Trade, scenario: Scenario, now: UnixMs) -> Vec<Callback> {
-    let finished = scenario.finishes_after_secs().and_then(|secs| {
-        callback(simulator, trade, &Event::Finished, now.plus_secs(secs))
-    });
+    let finished = scenario
+        .finishes_after_secs()
+        .and_then(|secs| callback(simulator, trade, &Event::Finished, now.plus_secs(secs)));
     let late = scenario.notifies_every_status().then(|| now.plus_secs(LATE_WAITING_SECS));
     let late = late.and_then(|due| callback(simulator, trade, &Event::Waiting, due));
     let late = late.map(|late| Callback { repeats: false, ..late });
@@ -227,13 +232,13 @@ pub fn about_refund(simulator: &Simulator, book: &mut Book, refund: &Refund) -> 
 
 /// Where the browser goes back to after the cashier, paid or not: signed, and without a word on the state. `None` when
 /// the order names no return_url.
-pub fn return_to(app: &AlipayApp, trade: &Trade, now: UnixMs) -> Option<String> {
+pub fn return_to(simulator: &Simulator, trade: &Trade) -> Option<String> {
     let return_url = trade.parameters.get("return_url").filter(|url| !url.is_empty())?;
-    Some(format!("{return_url}?{}", returned(app, trade, now)))
+    Some(format!("{return_url}?{}", returned(simulator.alipay()?, trade, simulator.now())))
 }
 
 /// The query of that return.
-pub fn returned(app: &AlipayApp, trade: &Trade, now: UnixMs) -> String {
+fn returned(app: &AlipayApp, trade: &Trade, now: UnixMs) -> String {
     let fields: Fields = [
         ("app_id", app.app_id.as_str()),
         ("auth_app_id", app.app_id.as_str()),
@@ -250,4 +255,58 @@ pub fn returned(app: &AlipayApp, trade: &Trade, now: UnixMs) -> String {
     .into_iter()
     .collect();
     signed(app, fields)
+}
+
+impl Simulator {
+    /// The notice this trade has or would have from Alipay, with parameters replaced before signing (an empty value takes
+    /// the parameter out). An unknown number gets one for one fen; without a merchant at Alipay it is empty.
+    pub fn alipay_notify(&self, out_trade_no: &str, overrides: &[(&str, &str)]) -> String {
+        let now = self.now();
+        let trade = self.book().trade(out_trade_no, now).cloned();
+        let Some(app) = self.alipay() else { return String::new() };
+        let fields = match &trade {
+            Some(trade) => fields(app, trade, &Event::Paid, now),
+            None => unknown(app, out_trade_no, now),
+        };
+        signed(app, overridden(fields, overrides))
+    }
+
+    /// The notice this refund has from Alipay, with parameters replaced. `None` for an unknown one.
+    pub fn alipay_refund_notify(&self, out_request_no: &str, overrides: &[(&str, &str)]) -> Option<String> {
+        let mut book = self.book();
+        let refund = book.refunds.by_number(out_request_no)?.clone();
+        let fields = form::read(&about_refund(self, &mut book, &refund)?.body)?;
+        Some(signed(self.alipay()?, overridden(fields, overrides)))
+    }
+
+    /// The signed query the payer's browser comes back with, paid or not. `None` for an unknown number.
+    pub fn alipay_return(&self, out_trade_no: &str) -> Option<String> {
+        let now = self.now();
+        let trade = self.book().trade(out_trade_no, now)?.clone();
+        Some(returned(self.alipay()?, &trade, now))
+    }
+
+    /// Signs these very parameters as a notice is signed.
+    pub fn sign_alipay(&self, fields: Fields) -> Option<String> {
+        Some(signed(self.alipay()?, fields))
+    }
+}
+
+/// A payment of one fen for a trade nobody made.
+fn unknown(app: &AlipayApp, out_trade_no: &str, now: UnixMs) -> Fields {
+    let mut fields = notice(app, now);
+    for (name, value) in [
+        ("notify_id", "2026010122001000000000000000000001"),
+        ("trade_no", "2026010122001000000000000000"),
+        ("out_trade_no", out_trade_no),
+        ("trade_status", "TRADE_SUCCESS"),
+        ("total_amount", "0.01"),
+        ("receipt_amount", "0.01"),
+        ("subject", "模拟"),
+        ("gmt_create", now.beijing_text().as_str()),
+        ("gmt_payment", now.beijing_text().as_str()),
+    ] {
+        fields.set(name, value);
+    }
+    fields
 }

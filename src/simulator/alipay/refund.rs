@@ -33,6 +33,9 @@ pub(super) fn take_on(simulator: &Simulator, asked: &Asked<'_>) -> Result<Verdic
             return Ok(Verdict::business("ACQ.REFUND_AMT_NOT_EQUAL_TOTAL", "部分退款必须传 out_request_no"));
         }
     };
+    if amount > trade.total_fee {
+        return Ok(Verdict::business("ACQ.REASON_TRADE_REFUND_FEE_ERR", "退款金额无效"));
+    }
     let times = book.refunds.count_asked(&request_no);
     let known = book.refunds.by_number(&request_no).is_some();
     if !known && scenario.lacks_funds(times) {
@@ -73,7 +76,7 @@ fn wanted(
         notify_url: Some(trade.notify_url.clone()).filter(|url| !url.is_empty()),
         account: None,
         elsewhere: false,
-        ends_at: deliver::after(simulator, secs, now),
+        ends_at: refunds::ends_at(simulator, secs, now),
         end: RefundStatus::Success,
     }
 }
@@ -81,9 +84,7 @@ fn wanted(
 fn not_taken(refused: NotTaken) -> Verdict {
     match refused {
         NotTaken::Unpaid => Verdict::business("ACQ.TRADE_STATUS_ERROR", "交易状态不合法"),
-        NotTaken::Mismatch => {
-            Verdict::business("ACQ.DISCORDANT_REPEAT_REQUEST", "同一笔退款请求参数不一致，或金额大于订单金额")
-        }
+        NotTaken::Mismatch => Verdict::business("ACQ.DISCORDANT_REPEAT_REQUEST", "同一笔退款请求参数不一致"),
         NotTaken::TooOld => Verdict::business("ACQ.TRADE_HAS_FINISHED", "交易已完结"),
         NotTaken::TooMuch => Verdict::business("ACQ.REASON_TRADE_REFUND_FEE_ERR", "退款金额无效"),
         NotTaken::TooMany | NotTaken::TooSoon => {

@@ -4,7 +4,7 @@ use super::{
     super::{Scenario, TradeState, testing::*},
     *,
 };
-use crate::{clock::Clock, domain::time::UnixMs};
+use crate::{clock::Clock, domain::time::UnixMs, simulator::faults::Content};
 use actix_web::{App, test as web_test};
 
 const NOTIFY: &str = "http://127.0.0.1:9/notify/alipay";
@@ -61,7 +61,10 @@ fn ask(simulator: &Simulator, fields: Fields) -> Told {
     let Reply::Json(text) = posted(simulator, &signed(fields)) else { panic!("no JSON") };
     let (node, sign) = text.rsplit_once(",\"sign\":\"").unwrap_or_else(|| panic!("{text}"));
     let node = node.strip_prefix('{').unwrap().strip_prefix(&name).unwrap_or_else(|| panic!("{text}"));
-    assert!(alipay_keys().platform_public.verify(node.as_bytes(), sign.strip_suffix("\"}").unwrap()), "{text}");
+    assert!(
+        alipay_keys().platform_public.verify(node.as_bytes(), sign.strip_suffix("\"}").unwrap()),
+        "{text}"
+    );
     Told(serde_json::from_str(node).unwrap())
 }
 
@@ -123,7 +126,11 @@ fn a_call_that_is_not_signed_by_the_app_changes_nothing_and_gets_an_unsigned_err
     let genuine = signed(public("alipay.trade.precreate", &order(), clock.now()));
     let with = |name: &str, value: &str| {
         let mut fields = genuine.clone();
-        if value.is_empty() { fields.remove(name) } else { fields.set(name, value) }
+        if value.is_empty() {
+            fields.remove(name)
+        } else {
+            fields.set(name, value)
+        }
         fields
     };
     let mut own = genuine.clone();
@@ -146,7 +153,9 @@ fn a_call_that_is_not_signed_by_the_app_changes_nothing_and_gets_an_unsigned_err
         assert_eq!(reply.get("sign"), None);
     }
     for body in ["a=1&a=1", "a=%zz"] {
-        let Reply::Json(text) = answer(&simulator, "POST", "", body.as_bytes()).unwrap().reply else { panic!() };
+        let Reply::Json(text) = answer(&simulator, "POST", "", body.as_bytes()).unwrap().reply else {
+            panic!()
+        };
         assert!(text.contains("isv.invalid-parameter"), "{text}");
     }
     assert_eq!(simulator.trade(NUMBER), None);
@@ -299,7 +308,8 @@ fn a_code_dies_with_its_order_or_after_two_hours_and_a_span_counts_from_the_scan
     assert_eq!(told.get("sub_code"), "ACQ.TRADE_NOT_EXIST", "it was never scanned");
 
     let (simulator, clock) = alipay_simulator();
-    let open = json!({ "out_trade_no": NUMBER, "total_amount": "9.90", "subject": "茶", "timeout_express": "90m" });
+    let open =
+        json!({ "out_trade_no": NUMBER, "total_amount": "9.90", "subject": "茶", "timeout_express": "90m" });
     call(&simulator, &clock, "alipay.trade.precreate", open);
     clock.advance_ms(7_200_000 - 1);
     simulator.scan(NUMBER).unwrap();
@@ -365,7 +375,7 @@ fn a_payment_is_notified_with_everything_the_page_names() {
     for name in ["refund_fee", "gmt_refund", "out_biz_no", "gmt_close"] {
         assert_eq!(fields.get(name), None, "{name}");
     }
-    let again = notify::sent_again(&alipay_app(), &bodies[0], Content::True, clock.now().plus_secs(240));
+    let again = notify::sent_again(&simulator, &bodies[0], Content::True, clock.now().plus_secs(240));
     assert_eq!(notice(&again).get("notify_id"), fields.get("notify_id"));
     assert_ne!(notice(&again).get("notify_time"), fields.get("notify_time"));
 }
@@ -387,7 +397,7 @@ fn the_general_mischief_is_done_to_alipays_notices_too() {
         assert_eq!(fields.get("sign_type"), Some(sign_type), "{}", scenario.name());
         let true_sign = form::notice_sign(&fields, &alipay_keys().platform);
         assert_eq!(fields.get("sign") == Some(true_sign.as_str()), genuine, "{}", scenario.name());
-        let again = notify::sent_again(&alipay_app(), &body, Content::WrongSign, clock.now());
+        let again = notify::sent_again(&simulator, &body, Content::WrongSign, clock.now());
         assert_eq!(again, body, "a forged notice stays forged");
         if scenario == Scenario::Coupon {
             assert_eq!(fields.get("receipt_amount"), Some("8.91"));
@@ -472,7 +482,10 @@ fn a_refund_moves_money_once_and_says_so_once() {
     let told = refund(refund_of("r-2", "5.90"));
     assert_eq!((told.get("fund_change"), told.get("refund_fee")), ("Y", "9.90"), "cumulative");
     let told = call(&simulator, &clock, "alipay.trade.query", about());
-    assert_eq!((told.get("trade_status"), told.get("send_pay_date")), ("TRADE_CLOSED", NOW.beijing_text().as_str()));
+    assert_eq!(
+        (told.get("trade_status"), told.get("send_pay_date")),
+        ("TRADE_CLOSED", NOW.beijing_text().as_str())
+    );
     assert_eq!(simulator.refunded_total_fen(), 990);
 
     let heard: Vec<Fields> = due(&simulator, &clock).iter().map(|body| notice(body)).collect();
@@ -500,7 +513,10 @@ fn a_refund_query_says_success_only_when_money_has_moved() {
     let told = call(&simulator, &clock, "alipay.trade.refund", refund_of("r-1", "4.00"));
     assert_eq!((told.get("fund_change"), told.get("refund_fee")), ("N", "0.00"));
     let told = query("r-1");
-    assert_eq!((told.get("out_request_no"), told.get("refund_status"), told.get("refund_amount")), ("r-1", "", ""));
+    assert_eq!(
+        (told.get("out_request_no"), told.get("refund_status"), told.get("refund_amount")),
+        ("r-1", "", "")
+    );
     clock.advance_ms(3 * 24 * 3_600_000);
     let told = query("r-1");
     assert_eq!((told.get("refund_status"), told.get("refund_amount")), ("REFUND_SUCCESS", "4.00"));
@@ -554,7 +570,8 @@ async fn the_browser_comes_with_a_signed_address_pays_and_goes_back() {
         let request = web_test::TestRequest::get().uri(&cashiers[0]).to_request();
         let sheet = web_test::call_and_read_body(&app, request).await;
         let sheet = String::from_utf8(sheet.to_vec()).unwrap();
-        for text in ["支付宝", "class=\"alipay\"", "9.90", "账户充值", "模拟环境 SIMULATOR", "trade-finished"] {
+        for text in ["支付宝", "class=\"alipay\"", "9.90", "账户充值", "模拟环境 SIMULATOR", "trade-finished"]
+        {
             assert!(sheet.contains(text), "{text}");
         }
         assert!(!sheet.contains("refund-abnormal"));
@@ -607,7 +624,10 @@ async fn opening_the_sheet_of_a_precreated_order_is_scanning_it() {
     let prepay_id = simulator.trade(NUMBER).unwrap().prepay_id;
     let link = format!("/cashier?prepay_id={prepay_id}");
     assert!(String::from_utf8_lossy(&list).contains(&link));
-    assert_eq!(call(&simulator, &clock, "alipay.trade.query", about()).get("sub_code"), "ACQ.TRADE_NOT_EXIST");
+    assert_eq!(
+        call(&simulator, &clock, "alipay.trade.query", about()).get("sub_code"),
+        "ACQ.TRADE_NOT_EXIST"
+    );
     web_test::call_service(&app, web_test::TestRequest::get().uri(&link).to_request()).await;
     let told = call(&simulator, &clock, "alipay.trade.query", about());
     assert_eq!(told.get("trade_status"), "WAIT_BUYER_PAY");
@@ -624,7 +644,10 @@ fn tests_can_have_any_notice_signed() {
     assert_eq!(get(&[("total_amount", "0.01")], "total_amount").as_deref(), Some("0.01"));
     assert_eq!(get(&[("notify_id", "")], "notify_id"), None);
     let unknown = notice(&simulator.alipay_notify("never-placed", &[]));
-    assert_eq!((unknown.get("total_amount"), unknown.get("out_trade_no")), (Some("0.01"), Some("never-placed")));
+    assert_eq!(
+        (unknown.get("total_amount"), unknown.get("out_trade_no")),
+        (Some("0.01"), Some("never-placed"))
+    );
     let back = notice(&simulator.alipay_return(NUMBER).unwrap());
     assert_eq!((back.get("trade_status"), back.get("notify_id")), (None, None));
     assert_eq!(simulator.alipay_return("never-placed"), None);

@@ -11,7 +11,7 @@ use crate::{
         wechat_v2::{sign::SignType, xml::Fields},
     },
     simulator::{
-        Scenario, Simulator, SimulatorError, TradeState, refunds,
+        Scenario, Simulator, SimulatorError, TradeState,
         trades::{Book, Closing, NotPlaced, PREPAY_MS, Placed, Trade},
     },
 };
@@ -22,7 +22,7 @@ pub(super) fn place(simulator: &Simulator, asked: &Asked<'_>) -> Result<(Verdict
     let number = asked.get("out_trade_no");
     let now = simulator.now();
     let placed = placed(simulator, asked)?;
-    let (fresh, code_url) = (placed.prepay_id.clone(), placed.code_url.clone());
+    let fresh = placed.prepay_id.clone();
     let mut book = simulator.book();
     let scenario = book.scenario(number);
     let times = book.count_asked(number);
@@ -32,8 +32,7 @@ pub(super) fn place(simulator: &Simulator, asked: &Asked<'_>) -> Result<(Verdict
     }
     let verdict = match book.place(placed, now) {
         Ok(prepay_id) if asked.method == Method::Precreate => {
-            let code_url = if prepay_id == fresh { code_url } else { qr_code_of(&mut book, number, now) };
-            Verdict::Done(vec![("out_trade_no", number.into()), ("qr_code", code_url.into())])
+            Verdict::Done(vec![("out_trade_no", number.into()), ("qr_code", qr_code(&prepay_id).into())])
         }
         Ok(prepay_id) => {
             if prepay_id == fresh {
@@ -62,6 +61,7 @@ fn placed(simulator: &Simulator, asked: &Asked<'_>) -> Result<Placed, NoEntropy>
     }
     let unscanned = asked.method == Method::Precreate;
     let code: String = clock.nonce()?.chars().take(21).collect();
+    let prepay_id = format!("ali{code}");
     let absolute = asked.biz.get("time_expire").and_then(rules::parse_time);
     Ok(Placed {
         protocol: Protocol::Alipay,
@@ -76,10 +76,9 @@ fn placed(simulator: &Simulator, asked: &Asked<'_>) -> Result<Placed, NoEntropy>
         sign_type: SignType::HmacSha256,
         // Counted from the scan for what is not scanned yet.
         expires_at: absolute.or_else(|| timeout(&asked.biz, now).filter(|_| !unscanned)),
-        prepay_id: format!("ali{code}"),
-        code_url: unscanned.then(|| format!("https://qr.alipay.com/bax{code}")),
+        code_url: unscanned.then(|| qr_code(&prepay_id)),
+        prepay_id,
         transaction_id: trade_no(clock)?,
-        unscanned,
         parameters,
     })
 }
@@ -96,9 +95,8 @@ fn trade_no(clock: &Clock) -> Result<String, NoEntropy> {
     Ok(format!("{day}22001{tail:015}"))
 }
 
-/// The code handed out before: the same order keeps it.
-fn qr_code_of(book: &mut Book, number: &str, now: UnixMs) -> Option<String> {
-    book.trade(number, now).and_then(|trade| trade.code_url.clone())
+fn qr_code(prepay_id: &str) -> String {
+    format!("https://qr.alipay.com/bax{}", prepay_id.trim_start_matches("ali"))
 }
 
 /// The payer scans the code of a precreated order: only now is there a trade at Alipay. A trade that was scanned before
