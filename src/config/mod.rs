@@ -24,7 +24,7 @@ pub use database::{Database, PostgresUrl};
 use ipnet::IpNet;
 pub use origin::PublicUrl;
 use secrecy::SecretString;
-pub use simulator_keys::{RsaKeys, SimulatorKeys};
+pub use simulator_keys::{RsaKeys, SIMULATOR_ALIPAY_APP_ID, SIMULATOR_ALIPAY_SELLER_ID, SimulatorKeys};
 pub use source::Source;
 use std::{fmt, net::SocketAddr, path::PathBuf};
 pub use variables::{LATER, VARIABLES, Variable};

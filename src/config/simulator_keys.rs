@@ -5,6 +5,10 @@ use crate::gateway::rsa::PrivateKey;
 use aws_lc_rs::digest::{SHA256, digest};
 use std::fmt::Write;
 
+/// Who the merchant is at the simulator's Alipay.
+pub const SIMULATOR_ALIPAY_APP_ID: &str = "2021000000000000";
+pub const SIMULATOR_ALIPAY_SELLER_ID: &str = "2088000000000001";
+
 /// Fresh keys of one demo, each marked so that `serve` refuses it.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub struct SimulatorKeys {
