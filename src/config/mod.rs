@@ -15,6 +15,7 @@ use crate::{
         order::{Channel, Environment, Provider},
     },
     gateway::{
+        alipay,
         wechat::Appids,
         wechat_v2::{self, ApiKey, sign::SignType},
     },
@@ -54,6 +55,7 @@ pub struct Config {
     /// The ways of paying that are offered, each of them with an account below.
     pub channels: Vec<Channel>,
     pub wechat_v2: Option<wechat_v2::Account>,
+    pub alipay: Option<alipay::Account>,
     /// The service account, for silent authorisation in WeChat's browser.
     pub wechat_login: Option<WechatApp>,
     pub wechat_mini: Option<WechatApp>,
@@ -153,6 +155,7 @@ impl Config {
                 environment: Environment::Live,
                 channels,
                 wechat_v2: wechat.v2,
+                alipay: None,
                 wechat_login: wechat.login,
                 wechat_mini: wechat.mini,
                 wechat_certificate,
@@ -181,8 +184,9 @@ impl Config {
             environment: Environment::Simulator,
             channels: Channel::ALL
                 .into_iter()
-                .filter(|channel| channel.provider() == Provider::Wechat)
+                .filter(|channel| channel.provider() == Provider::Wechat || keys.rsa.is_some())
                 .collect(),
+            alipay: keys.alipay(simulator, &format!("http://{listen}")),
             wechat_v2: Some(wechat_v2::Account {
                 appids: Appids {
                     web: SIMULATOR_APPID.to_owned(),

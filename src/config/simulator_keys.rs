@@ -1,7 +1,13 @@
 //! The keys of play money: made by the demo and the tests, and refused by `serve`.
 
 use super::SIMULATOR_MARK;
-use crate::gateway::rsa::PrivateKey;
+use crate::{
+    domain::order::Environment,
+    gateway::{
+        alipay,
+        rsa::{PrivateKey, PublicKey},
+    },
+};
 use aws_lc_rs::digest::{SHA256, digest};
 use std::fmt::Write;
 
@@ -88,6 +94,22 @@ impl SimulatorKeys {
     pub fn api_v3_key(&self) -> String {
         let digits = digits("api v3 key", &self.api_key, 64);
         format!("{SIMULATOR_MARK}{digits}").chars().take(32).collect()
+    }
+
+    /// The merchant at the simulator's Alipay; `None` without RSA keys.
+    pub(super) fn alipay(&self, simulator: &str, public_url: &str) -> Option<alipay::Account> {
+        let rsa = self.rsa.as_ref()?;
+        Some(alipay::Account {
+            app_id: SIMULATOR_ALIPAY_APP_ID.to_owned(),
+            seller_id: SIMULATOR_ALIPAY_SELLER_ID.to_owned(),
+            key: PrivateKey::parse(&rsa.alipay_app).ok()?,
+            public_key: PublicKey::parse(&PrivateKey::parse(&rsa.alipay_platform).ok()?.public_base64()?)
+                .ok()?,
+            certificates: None,
+            gateway_url: format!("{simulator}/gateway.do"),
+            public_url: public_url.to_owned(),
+            environment: Environment::Simulator,
+        })
     }
 
     /// The secret of the mini program.
