@@ -36,6 +36,25 @@ pub fn account_name(mch_id: &str, appid: &str) -> String {
     format!("{mch_id}:{appid}")
 }
 
+/// Longest description we send, in bytes of UTF-8 (the pages say 127 and 128; the smaller is safe).
+const MAX_DESCRIPTION: usize = 127;
+
+/// A description cut to 127 bytes without splitting a character.
+pub(super) fn truncated(text: &str) -> &str {
+    let end =
+        (0..=MAX_DESCRIPTION.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
+}
+
+/// Longest text of WeChat's that is kept with its code, in characters.
+const LONGEST_TEXT: usize = 120;
+
+/// A code with the text that explains it, which for some codes is all there is.
+pub fn with_text(code: &str, text: &str) -> String {
+    let text: String = text.chars().filter(|c| !c.is_control()).take(LONGEST_TEXT).collect();
+    format!("{code} {text}").trim_end().to_owned()
+}
+
 /// What `getBrandWCPayRequest`, or `wx.requestPayment` in a mini program, wants: names exactly as spelt there (official chapter 7_7).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct JsapiParams {
@@ -66,4 +85,16 @@ pub struct AppParams {
     /// Seconds since 1970, as text.
     pub timestamp: String,
     pub sign: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_description_is_cut_between_characters() {
+        assert_eq!(truncated(&"中".repeat(50)).len(), 126);
+        assert_eq!(truncated("账户充值"), "账户充值");
+        assert_eq!(truncated(&"a".repeat(200)).len(), 127);
+    }
 }
