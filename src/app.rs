@@ -3,8 +3,8 @@
 use crate::{
     clock::Clock,
     config::Config,
-    domain::order::{Environment, Provider},
-    gateway::{Gateway, wechat_v2::WechatV2},
+    domain::order::{Channel, Environment, Provider},
+    gateway::{Gateway, Protocol, Request, Response, wechat_v2::WechatV2},
     http::{Http, HttpError},
     metrics::Metrics,
     store::Store,
@@ -53,7 +53,8 @@ pub struct App {
     pub junk: Sweeps,
     /// How often one user's pages may make us ask the gateway.
     pub page_queries: PageQueries,
-    wechat: WechatV2,
+    /// First choice first.
+    gateways: Vec<Box<dyn Gateway>>,
 }
 
 /// Why the program cannot be put together.
@@ -98,18 +99,51 @@ impl App {
                 Quota::per_second(PAGE_QUERIES_PER_SECOND).allow_burst(PAGE_QUERIES_AT_ONCE),
                 Monotonic(clock.clone()),
             ),
-            wechat: WechatV2 { account: config.wechat.clone() },
+            gateways: gateways(&config),
             config,
             store,
             clock,
         }))
     }
 
-    /// The gateway that speaks for a provider.
-    pub fn gateway(&self, provider: Provider) -> &dyn Gateway {
-        match provider {
-            Provider::Wechat => &self.wechat,
+    /// Every gateway we have an account at, first choice first.
+    pub fn gateways(&self) -> impl Iterator<Item = &dyn Gateway> {
+        self.gateways.iter().map(|gateway| gateway.as_ref())
+    }
+
+    /// The one new payments by this channel are made with, and the account they are made for; `None` when the channel
+    /// is not offered.
+    pub fn gateway_for(&self, channel: Channel) -> Option<(&dyn Gateway, String)> {
+        if !self.config.channels.contains(&channel) {
+            return None;
         }
+        self.gateways().find_map(|gateway| Some((gateway, gateway.account(channel)?)))
+    }
+
+    /// The one to ask about what was made for an account; `None` when the account is not ours any more.
+    pub fn gateway_of(
+        &self,
+        provider: Provider,
+        account: &str,
+        environment: Environment,
+    ) -> Option<&dyn Gateway> {
+        self.gateways().find(|gateway| {
+            gateway.protocol().provider() == provider && gateway.is_ours(account, environment)
+        })
+    }
+
+    /// The one that reads and answers callbacks of a protocol; `None` when we have no keys for it.
+    pub fn speaker(&self, protocol: Protocol) -> Option<&dyn Gateway> {
+        self.gateways().find(|gateway| gateway.protocol() == protocol)
+    }
+
+    /// Asks a gateway; the answer carries the time it came, by which its signature is judged.
+    ///
+    /// # Errors
+    /// As `Http::send`.
+    pub async fn ask(&self, request: &Request) -> Result<Response, HttpError> {
+        let answer = self.http.send(request).await?;
+        Ok(Response { received_at: self.clock.now(), ..answer })
     }
 
     /// Whether a message that nobody vouches for may still be written down: a flood of them must not
@@ -120,13 +154,24 @@ impl App {
 
     /// Where new orders belong.
     pub fn environment(&self) -> Environment {
-        self.config.wechat.environment
+        self.config.environment
     }
 
-    /// The appid openids are asked for and kept under.
+    /// The appid the openids of WeChat's browser are asked for and kept under; empty, which no openid has, when we have
+    /// no service account.
     pub fn appid(&self) -> &str {
-        &self.config.wechat.appid
+        self.config.wechat_login.as_ref().map_or("", |login| login.appid.as_str())
     }
+}
+
+/// What the configuration has accounts for. New payments go by the newer protocol; the older one still answers what it
+/// was asked before.
+fn gateways(config: &Config) -> Vec<Box<dyn Gateway>> {
+    let mut gateways: Vec<Box<dyn Gateway>> = Vec::new();
+    if let Some(account) = &config.wechat_v2 {
+        gateways.push(Box::new(WechatV2 { account: account.clone() }));
+    }
+    gateways
 }
 
 /// The limit on queries nobody waits for.

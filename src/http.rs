@@ -30,9 +30,35 @@ enum Line {
     InProcess(InProcess),
 }
 
-/// A world without a network: takes an absolute URL and a body, and answers as a server would.
-pub type InProcess =
-    Arc<dyn Fn(String, Vec<u8>) -> BoxFuture<'static, Result<Response, HttpError>> + Send + Sync>;
+/// A world without a network: answers as a server would.
+pub type InProcess = Arc<dyn Fn(Letter) -> BoxFuture<'static, Result<Response, HttpError>> + Send + Sync>;
+
+/// What goes to a server that is a function.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// Absolute.
+    pub url: String,
+    /// A POST has a body, a GET has none.
+    pub post: bool,
+    /// As `gateway::Headers` reads them.
+    pub headers: String,
+    pub body: Vec<u8>,
+}
+
+/// A POST of a content type and bytes, or a GET.
+struct Message<'a> {
+    headers: &'a [(&'static str, String)],
+    body: Option<(&'a str, Vec<u8>)>,
+}
+
+impl Message<'_> {
+    fn posted_to(self, url: &str) -> Letter {
+        let headers = self.headers.iter().map(|(name, value)| format!("{}: {value}\n", name.to_lowercase()));
+        let headers = headers.collect();
+        let post = self.body.is_some();
+        Letter { url: url.to_owned(), post, headers, body: self.body.unwrap_or_default().1 }
+    }
+}
 
 /// Why there is no answer. Only `Connect` and `NoCertificate` prove that nothing was done at the other end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,11 +120,15 @@ impl Http {
         let origins = match request.base {
             Base::WechatApi => &self.origins.wechat_api,
             Base::WechatOauth => &self.origins.wechat_oauth,
+            Base::Alipay => &self.origins.alipay,
         };
         let mut last = HttpError::Connect("no origin configured".to_owned());
         for origin in origins {
             let url = format!("{origin}{}", request.path);
-            let message = request.body.as_ref().map(|body| (request.content_type, body.clone().into_bytes()));
+            let message = Message {
+                headers: &request.headers,
+                body: request.body.as_ref().map(|body| (request.content_type, body.clone().into_bytes())),
+            };
             let shows = request.certificate && !is_plain(origin);
             match self.exchange(shows, &url, message).await {
                 Err(HttpError::Connect(reason)) => {
@@ -115,28 +145,30 @@ impl Http {
     ///
     /// # Errors
     /// As `send`.
-    pub async fn post(&self, url: &str, content_type: &str, body: Vec<u8>) -> Result<Response, HttpError> {
-        self.exchange(false, url, Some((content_type, body))).await
+    pub async fn post(
+        &self,
+        url: &str,
+        content_type: &str,
+        headers: &[(&'static str, String)],
+        body: Vec<u8>,
+    ) -> Result<Response, HttpError> {
+        self.exchange(false, url, Message { headers, body: Some((content_type, body)) }).await
     }
 
-    /// A POST of a content type and bytes, or a GET.
-    async fn exchange(
-        &self,
-        shows: bool,
-        url: &str,
-        message: Option<(&str, Vec<u8>)>,
-    ) -> Result<Response, HttpError> {
+    async fn exchange(&self, shows: bool, url: &str, message: Message<'_>) -> Result<Response, HttpError> {
         let (client, showing) = match &self.line {
             Line::Network { client, showing } => (client, showing),
             Line::InProcess(server) => {
-                return server(url.to_owned(), message.unwrap_or_default().1).await;
+                return server(message.posted_to(url)).await;
             }
         };
         let client = if shows { showing.as_ref().ok_or(HttpError::NoCertificate)? } else { client };
-        let request = match message {
+        let request = match message.body {
             Some((content_type, body)) => client.post(url).header("content-type", content_type).body(body),
             None => client.get(url),
         };
+        let request =
+            message.headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
         read(request).await
     }
 }
@@ -162,6 +194,7 @@ fn client(identity: Option<reqwest::Identity>) -> Result<reqwest::Client, HttpEr
 async fn read(request: reqwest::RequestBuilder) -> Result<Response, HttpError> {
     let answer = request.send().await.map_err(described)?;
     let status = answer.status().as_u16();
+    let headers = signed_headers(answer.headers());
     let mut body = Vec::new();
     let mut stream = answer.bytes_stream();
     while let Some(chunk) = stream.next().await {
@@ -171,7 +204,16 @@ async fn read(request: reqwest::RequestBuilder) -> Result<Response, HttpError> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Response { status, body })
+    Ok(Response { status, headers, body, ..Response::default() })
+}
+
+/// The headers a reply is signed with, each as often as it came.
+fn signed_headers(headers: &reqwest::header::HeaderMap) -> String {
+    headers
+        .iter()
+        .filter(|(name, _)| name.as_str().starts_with("wechatpay-"))
+        .map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap_or_default()))
+        .collect()
 }
 
 /// Without the URL: it may hold the app secret.

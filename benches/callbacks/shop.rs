@@ -83,7 +83,7 @@ pub async fn inside(database: Database, orders: usize, callers: usize) -> f64 {
         .map(|caller| {
             let (app, bodies, step) = (app.clone(), bodies.clone(), callers);
             tokio::spawn(async move {
-                let wechat = WechatV2 { account: app.config.wechat.clone() };
+                let wechat = WechatV2 { account: app.config.wechat_v2.clone().unwrap() };
                 for body in bodies.iter().skip(caller).step_by(step) {
                     let Notified::Paid(payment) = wechat.notified(Notify { body: body.as_bytes() }) else {
                         panic!("a genuine callback");
@@ -132,7 +132,7 @@ pub async fn prepare(app: &Arc<App>, count: usize) -> Vec<String> {
     let numbers: Vec<_> = (0..count).map(|n| OutTradeNo::parse(&number(n)).unwrap()).collect();
     for chunk in numbers.chunks(400) {
         let (chunk, user_ids, notify_url) = (chunk.to_vec(), user_ids.clone(), app.config.notify_url());
-        let account = app.config.wechat.name();
+        let account = app.config.wechat_v2.as_ref().unwrap().name();
         app.store
             .write(move |db| {
                 for (n, number) in chunk.into_iter().enumerate() {
@@ -177,13 +177,17 @@ pub async fn prepare(app: &Arc<App>, count: usize) -> Vec<String> {
     }
     // Statistics as either engine would have them by then.
     app.store.write(|db| Ok(db.batch_execute("ANALYZE")?)).await.unwrap();
-    numbers.iter().enumerate().map(|(n, number)| callback(&app.config.wechat, number.as_str(), n)).collect()
+    numbers
+        .iter()
+        .enumerate()
+        .map(|(n, number)| callback(app.config.wechat_v2.as_ref().unwrap(), number.as_str(), n))
+        .collect()
 }
 
 fn callback(account: &Account, number: &str, n: usize) -> String {
     let transaction_id = transaction(n);
     let mut fields: Fields = [
-        ("appid", account.appid.as_str()),
+        ("appid", account.appids.web.as_str()),
         ("mch_id", account.mch_id.as_str()),
         ("bank_type", "CMB_CREDIT"),
         ("cash_fee", "100"),

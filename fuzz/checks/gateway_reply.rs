@@ -52,7 +52,7 @@ fn attempt() -> Attempt {
 }
 
 fn judge(gateway: &WechatV2, attempt: &Attempt, body: &[u8]) {
-    let answer = Response { status: 200, body: body.to_vec() };
+    let answer = Response::new(200, body.to_vec());
     let (prepaid, trade, closing) = (
         gateway.prepaid(&answer, attempt),
         gateway.trade(&answer, attempt),
@@ -142,10 +142,10 @@ fn the_trade_is_what_was_said(read: &Message, done: bool, trade: Result<Trade, U
 
 fn nothing_else_is_trusted(gateway: &WechatV2, attempt: &Attempt, fields: &Fields) {
     for changed in changes(fields) {
-        let answer = Response { status: 200, body: changed.to_xml().into_bytes() };
+        let answer = Response::new(200, changed.to_xml().into_bytes());
         assert!(gateway.trade(&answer, attempt).is_err(), "{changed:?}");
         assert!(gateway.closing(&answer, attempt).is_err(), "{changed:?}");
     }
-    let answer = Response { status: 502, body: fields.to_xml().into_bytes() };
+    let answer = Response::new(502, fields.to_xml().into_bytes());
     assert_eq!(gateway.prepaid(&answer, attempt), Err(Untrusted::Status(502)));
 }

@@ -71,7 +71,7 @@ fn refund() -> Refund {
 }
 
 fn judge_reply(gateway: &WechatV2, refund: &Refund, body: &[u8]) {
-    let answer = Response { status: 200, body: body.to_vec() };
+    let answer = Response::new(200, body.to_vec());
     let (asked, news) = (gateway.refund_asked(&answer, refund), gateway.refund_news(&answer, refund));
     let Ok(fields) = Fields::parse(body) else {
         assert!(asked.is_err() && news.is_err(), "no document, and yet an answer");
@@ -108,7 +108,7 @@ fn judge_reply(gateway: &WechatV2, refund: &Refund, body: &[u8]) {
     assert_eq!(read.get(&format!("refund_fee_{group}")).and_then(fen), Some(AMOUNT));
     assert_eq!(read.get("total_fee").and_then(fen), Some(TOTAL));
     for changed in changes(&fields) {
-        let answer = Response { status: 200, body: changed.to_xml().into_bytes() };
+        let answer = Response::new(200, changed.to_xml().into_bytes());
         assert!(gateway.refund_news(&answer, refund).is_err(), "{changed:?}");
     }
 }

@@ -47,6 +47,7 @@ pub(super) struct Options {
 
 /// Tried one after the other when a port is busy.
 const PORTS: u16 = 50;
+const BROKEN_SETTINGS: &str = "the demo's own settings are broken";
 
 /// Runs until stopped.
 ///
@@ -65,7 +66,7 @@ pub(super) async fn run(options: Options) -> Result<(), CliError> {
     let store = Store::open(&database)?;
     let keys = keys(&options.data, &clock)?;
     let config = Config::for_simulator(&keys, database, address, &simulator_origin)
-        .ok_or_else(|| CliError::Failed("the demo's own settings are broken".to_owned()))?;
+        .ok_or_else(|| CliError::Failed(BROKEN_SETTINGS.to_owned()))?;
     let simulator = start_simulator(&config, &keys, options.speed, simulator_listener, &clock)?;
     let app = App::new(config, store, clock)?;
     let setup = set_up::link_if_needed(&app).await?;
@@ -87,7 +88,8 @@ fn start_simulator(
     listener: TcpListener,
     clock: &Clock,
 ) -> Result<Simulator, CliError> {
-    let account = Account { accept: SignType::ALL.to_vec(), ..config.wechat.clone() };
+    let account = config.wechat_v2.clone().ok_or_else(|| CliError::Failed(BROKEN_SETTINGS.to_owned()))?;
+    let account = Account { accept: SignType::ALL.to_vec(), ..account };
     let simulator = Simulator::new(
         SimulatorOptions {
             account,

@@ -5,6 +5,7 @@ use crate::{
     clock::Clock,
     config::{Origins, SIMULATOR_MARK},
     domain::order::Environment,
+    gateway::wechat::Appids,
     gateway::wechat_v2::{Account, ApiKey, sign::SignType},
     http::{Http, HttpError},
     simulator::{self, Options as SimulatorOptions, Simulator, faults::Scenario},
@@ -67,11 +68,12 @@ pub(super) async fn run(options: Options) -> Result<(), CliError> {
     let simulator = Simulator::new(
         SimulatorOptions {
             account: Account {
-                appid: options.appid.clone(),
+                appids: Appids { web: options.appid.clone(), mini: None, app: None },
                 mch_id: options.mch_id.clone(),
                 key: api_key,
                 sign_type,
                 accept: SignType::ALL.to_vec(),
+                public_url: options.merchant.clone(),
                 environment: Environment::Simulator,
             },
             app_secret: SecretString::from(app_secret.clone()),
@@ -103,6 +105,5 @@ pub(super) async fn run(options: Options) -> Result<(), CliError> {
 
 /// A sender for callbacks; it has no gateway of its own.
 pub(super) fn outbound() -> Result<Http, CliError> {
-    Http::new(Origins { wechat_api: Vec::new(), wechat_oauth: Vec::new() })
-        .map_err(|error: HttpError| CliError::OutOfReach(error.to_string()))
+    Http::new(Origins::default()).map_err(|error: HttpError| CliError::OutOfReach(error.to_string()))
 }

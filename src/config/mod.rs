@@ -1,27 +1,41 @@
 //! The only reader of the environment: every variable typed, checked at start, and refused by name.
 
 mod certificate;
+mod channels;
 mod database;
 mod origin;
 mod source;
 mod variables;
+mod wechat;
 
 use crate::{
-    domain::{money::Fen, order::Environment},
-    gateway::wechat_v2::{Account, ApiKey, sign::SignType},
+    domain::{
+        money::Fen,
+        order::{Channel, Environment, Provider},
+    },
+    gateway::{
+        wechat::Appids,
+        wechat_v2::{self, ApiKey, sign::SignType},
+    },
 };
 pub use certificate::ClientCertificate;
-use certificate::Unfit;
 pub use database::{Database, PostgresUrl};
 use ipnet::IpNet;
 pub use origin::PublicUrl;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 pub use source::Source;
 use std::{fmt, net::SocketAddr, path::PathBuf};
 pub use variables::{LATER, VARIABLES, Variable};
+pub use wechat::WechatApp;
 
 /// What every simulator key begins with. `serve` refuses such keys, so play money stays play money.
 pub const SIMULATOR_MARK: &str = "SIMULATOR";
+
+/// Who the merchant is at the simulator.
+const SIMULATOR_MCH_ID: &str = "1000000000";
+const SIMULATOR_APPID: &str = "wxsimulator000000";
+const SIMULATOR_MINI_APPID: &str = "wxsimulatormini00";
+const SIMULATOR_APP_APPID: &str = "wxsimulatorapp000";
 
 /// The stock limit of refunds one administrator may make alone, in fen.
 const STOCK_SECOND_ADMIN_ABOVE: &str = "50000";
@@ -34,9 +48,14 @@ pub struct Config {
     pub public_url: PublicUrl,
     pub secret_key: SecretString,
     pub trusted_proxies: Vec<IpNet>,
-    pub wechat: Account,
-    pub wechat_app_secret: SecretString,
-    /// What WeChat wants to see before it refunds.
+    pub environment: Environment,
+    /// The ways of paying that are offered, each of them with an account below.
+    pub channels: Vec<Channel>,
+    pub wechat_v2: Option<wechat_v2::Account>,
+    /// The service account, for silent authorisation in WeChat's browser.
+    pub wechat_login: Option<WechatApp>,
+    pub wechat_mini: Option<WechatApp>,
+    /// What WeChat wants to see before it refunds by V2.
     pub wechat_certificate: Option<ClientCertificate>,
     pub origins: Origins,
     /// Where the WeChat browser is sent for `snsapi_base`.
@@ -47,10 +66,12 @@ pub struct Config {
 }
 
 /// Where each kind of request goes: origins without a trailing slash, first choice first.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Origins {
     pub wechat_api: Vec<String>,
     pub wechat_oauth: Vec<String>,
+    /// Whole addresses, with their path.
+    pub alipay: Vec<String>,
 }
 
 /// Business limits of a top-up.
@@ -126,13 +147,11 @@ impl Config {
         let listen = reader.parsed("LISTEN", "127.0.0.1:8080", |text| text.parse::<SocketAddr>().ok());
         let public_url = reader.public_url(listen);
         let database = reader.database();
-        let wechat = reader.wechat();
         let secret_key = reader.secret_of("SECRET_KEY", |key| key.len() >= 32);
         let trusted_proxies = reader.parsed("TRUSTED_PROXIES", "", comma_list::<IpNet>);
-        let wechat_app_secret = reader.secret_of("WECHAT_APP_SECRET", |secret| {
-            secret.len() >= 16 && secret.bytes().all(|b| b.is_ascii_graphic())
-        });
+        let wechat = reader.wechat(&public_url);
         let wechat_certificate = reader.certificate();
+        let channels = reader.channels(wechat.merchant.as_ref().map(|merchant| &merchant.appids));
         let origins = reader.origins();
         let wechat_authorize_base = reader.authorize_base();
         let top_up = reader.top_up();
@@ -142,15 +161,18 @@ impl Config {
             })
             .unwrap_or_default();
         let problems = reader.problems;
-        match (wechat, listen, trusted_proxies) {
-            (Some(wechat), Some(listen), Some(trusted_proxies)) if problems.is_empty() => Ok(Config {
+        match (listen, trusted_proxies) {
+            (Some(listen), Some(trusted_proxies)) if problems.is_empty() => Ok(Config {
                 database,
                 listen,
                 public_url,
                 secret_key,
                 trusted_proxies,
-                wechat,
-                wechat_app_secret,
+                environment: Environment::Live,
+                channels,
+                wechat_v2: wechat.v2,
+                wechat_login: wechat.login,
+                wechat_mini: wechat.mini,
                 wechat_certificate,
                 origins,
                 wechat_authorize_base,
@@ -174,19 +196,31 @@ impl Config {
             public_url: PublicUrl::parse(&format!("http://{listen}")).ok()?,
             secret_key: SecretString::from(keys.secret_key.clone()),
             trusted_proxies: Vec::new(),
-            wechat: Account {
-                appid: "wxsimulator000000".to_owned(),
-                mch_id: "1000000000".to_owned(),
+            environment: Environment::Simulator,
+            channels: Channel::ALL
+                .into_iter()
+                .filter(|channel| channel.provider() == Provider::Wechat)
+                .collect(),
+            wechat_v2: Some(wechat_v2::Account {
+                appids: Appids {
+                    web: SIMULATOR_APPID.to_owned(),
+                    mini: Some(SIMULATOR_MINI_APPID.to_owned()),
+                    app: Some(SIMULATOR_APP_APPID.to_owned()),
+                },
+                mch_id: SIMULATOR_MCH_ID.to_owned(),
                 key: ApiKey::new(&keys.api_key)?,
                 sign_type: SignType::HmacSha256,
                 accept: vec![SignType::HmacSha256],
+                public_url: format!("http://{listen}"),
                 environment: Environment::Simulator,
-            },
-            wechat_app_secret: SecretString::from(keys.app_secret.clone()),
+            }),
+            wechat_login: Some(WechatApp::new(SIMULATOR_APPID, &keys.app_secret)),
+            wechat_mini: Some(WechatApp::new(SIMULATOR_MINI_APPID, &keys.app_secret)),
             wechat_certificate: None,
             origins: Origins {
                 wechat_api: vec![simulator.to_owned()],
                 wechat_oauth: vec![simulator.to_owned()],
+                alipay: vec![format!("{simulator}/gateway.do")],
             },
             wechat_authorize_base: simulator.to_owned(),
             top_up: TopUpLimits {
@@ -215,14 +249,9 @@ impl Config {
         LogConfig { filter: source.get("LOG"), json: source.get("LOG_FORMAT").as_deref() == Some("json") }
     }
 
-    /// The address WeChat calls with a payment's result: always from our own configuration.
-    pub fn notify_url(&self) -> String {
-        format!("{}/notify/wechat", self.public_url)
-    }
-
-    /// The address WeChat calls with a refund's result.
-    pub fn refund_notify_url(&self) -> String {
-        format!("{}/notify/wechat/refund", self.public_url)
+    /// A path of ours as others reach it: always from our own configuration.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.public_url)
     }
 }
 
@@ -285,69 +314,6 @@ impl<'a> Reader<'a> {
             self.problem("PUBLIC_URL", what);
             PublicUrl::default()
         })
-    }
-
-    fn wechat(&mut self) -> Option<Account> {
-        let appid = self.parsed("WECHAT_APPID", "", |text| {
-            let plain = (8..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
-            (plain && !is_placeholder(text)).then(|| text.to_owned())
-        });
-        let mch_id = self.parsed("WECHAT_MCH_ID", "", |text| {
-            let digits = (6..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-            digits.then(|| text.to_owned())
-        });
-        let key = self.secret_of("WECHAT_API_KEY", |key| {
-            key.len() == 32 && key.bytes().all(|b| b.is_ascii_alphanumeric())
-        });
-        let sign_type = self.parsed("WECHAT_SIGN_TYPE", "HMAC-SHA256", SignType::parse);
-        let sign_type = sign_type.unwrap_or(SignType::HmacSha256);
-        let accept = self.parsed("WECHAT_ACCEPT_SIGN_TYPES", sign_type.as_str(), |text| {
-            let listed = text.split(',').map(|one| SignType::parse(one.trim())).collect::<Option<Vec<_>>>();
-            // WeChat signs callbacks as we signed the order: without our own algorithm none would pass.
-            listed.filter(|listed| listed.contains(&sign_type))
-        });
-        Some(Account {
-            appid: appid?,
-            mch_id: mch_id?,
-            key: ApiKey::new(key.expose_secret())?,
-            sign_type,
-            accept: accept?,
-            environment: Environment::Live,
-        })
-    }
-
-    fn certificate(&mut self) -> Option<ClientCertificate> {
-        const CERT: &str = "WECHAT_CERT_PEM";
-        const KEY: &str = "WECHAT_KEY_PEM";
-        let read = match (self.source.get(CERT), self.source.get(KEY)) {
-            (None, None) => return None,
-            (Some(cert), Some(key)) => ClientCertificate::parse(&cert, &key),
-            (None, Some(_)) => Err(Unfit::Certificate("is not set, but WECHAT_KEY_PEM is")),
-            (Some(_), None) => Err(Unfit::Key("is not set, but WECHAT_CERT_PEM is")),
-        };
-        match read {
-            Ok(certificate) => return Some(certificate),
-            Err(Unfit::Certificate(what)) => self.problem(CERT, what),
-            Err(Unfit::Key(what)) => self.problem(KEY, what),
-        }
-        None
-    }
-
-    fn origins(&mut self) -> Origins {
-        let api = "https://api.mch.weixin.qq.com,https://api2.mch.weixin.qq.com";
-        let oauth = "https://api.weixin.qq.com";
-        Origins {
-            wechat_api: self.parsed("WECHAT_API_BASE", api, origin::list).unwrap_or_default(),
-            wechat_oauth: self
-                .parsed("WECHAT_OAUTH_BASE", oauth, |text| origin::list(text).filter(|list| list.len() == 1))
-                .unwrap_or_default(),
-        }
-    }
-
-    fn authorize_base(&mut self) -> String {
-        let base =
-            self.source.get("WECHAT_OAUTH_BASE").unwrap_or_else(|| "https://open.weixin.qq.com".to_owned());
-        origin::list(&base).and_then(|list| list.into_iter().next()).unwrap_or_default()
     }
 
     fn top_up(&mut self) -> TopUpLimits {

@@ -115,8 +115,9 @@ async fn exchange(app: &App, code: &str) -> Result<Openid, BindError> {
     if code.is_empty() || code.len() > 512 {
         return Err(BindError::Restart);
     }
-    let request = wechat_oauth::token_request(app.appid(), &app.config.wechat_app_secret, code);
-    let answer = app.http.send(&request).await.map_err(|error| {
+    let login = app.config.wechat_login.as_ref().ok_or(BindError::Configuration)?;
+    let request = wechat_oauth::token_request(&login.appid, &login.secret, code);
+    let answer = app.ask(&request).await.map_err(|error| {
         tracing::warn!(call = request.call, "WeChat's token endpoint did not answer: {error}");
         BindError::Busy
     })?;

@@ -125,6 +125,9 @@ pub async fn close_attempt(app: &App, attempt: &Attempt, source: Source) -> Resu
             closed_here(app, attempt).await
         }
         Ok(Closing::NotFound) => Ok(Closed::Unknown("ORDERNOTEXIST".to_owned())),
+        // Nobody could begin to pay it but by what we showed: it makes room for another attempt, and is asked about
+        // until its time is over.
+        Ok(Closing::Unbegun) => set_aside(app, attempt).await,
         Ok(Closing::Unknown { code }) => Ok(Closed::Unknown(code)),
         Err(reason) => Ok(Closed::Unknown(reason)),
     }
@@ -143,16 +146,19 @@ async fn confirm(app: &App, attempt: &Attempt, source: Source) -> Result<Closed,
 }
 
 async fn ask_to_close(app: &App, attempt: &Attempt) -> Result<Result<Closing, String>, FlowError> {
-    let gateway = app.gateway(attempt.channel.provider());
+    let Some(gateway) = app.gateway_of(attempt.channel.provider(), &attempt.account, attempt.environment)
+    else {
+        return Ok(Err("made for another merchant account".to_owned()));
+    };
     let request = gateway.close(attempt, &app.clock.stamp()?);
-    let closing = match app.http.send(&request).await {
+    let closing = match app.ask(&request).await {
         Err(error) => Err(error.to_string()),
         Ok(answer) => gateway.closing(&answer, attempt).map_err(|untrusted| untrusted.to_string()),
     };
     let outcome = if closing.is_ok() { "answered" } else { "no_answer" };
     app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
     let (order_id, at) = (attempt.order_id, app.clock.now());
-    let detail = format!("closeorder {}: {}", attempt.out_trade_no, described(&closing));
+    let detail = format!("close {}: {}", attempt.out_trade_no, described(&closing));
     app.store
         .write(move |db| events::insert(db, order_id, &Event { at, kind: EventKind::Close, detail }))
         .await?;
@@ -164,6 +170,7 @@ fn described(closing: &Result<Closing, String>) -> String {
         Ok(Closing::Closed) => "SUCCESS".to_owned(),
         Ok(Closing::Paid) => "ORDERPAID".to_owned(),
         Ok(Closing::NotFound) => "ORDERNOTEXIST".to_owned(),
+        Ok(Closing::Unbegun) => "nothing to close yet".to_owned(),
         Ok(Closing::Unknown { code }) => code.clone(),
         Err(reason) => format!("no usable answer, {reason}"),
     }
@@ -182,6 +189,13 @@ async fn closed_unasked(app: &App, attempt: &Attempt) -> Result<bool, FlowError>
         })
         .await?;
     Ok(closed)
+}
+
+/// Closed here and still asked about, because the gateway could not close it.
+async fn set_aside(app: &App, attempt: &Attempt) -> Result<Closed, FlowError> {
+    let (number, now) = (attempt.out_trade_no.clone(), app.clock.now());
+    app.store.write(move |db| attempts::close(db, &number, now)).await?;
+    Ok(Closed::Closed)
 }
 
 async fn closed_here(app: &App, attempt: &Attempt) -> Result<Closed, FlowError> {

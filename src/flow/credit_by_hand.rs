@@ -114,8 +114,7 @@ pub async fn credit(app: &App, actor: &User, wish: Wish) -> Result<String, Credi
     let id = wish.work_item_id;
     let name = Username::parse(&wish.username);
     let (payment, owner) = app.store.read(move |db| prepare(db, id, name.as_ref())).await??;
-    let gateway = app.gateway(payment.provider);
-    if !gateway.is_ours(&payment.account, payment.environment) {
+    if app.gateway_of(payment.provider, &payment.account, payment.environment).is_none() {
         return Err(CreditError::OtherAccount);
     }
     let (verified, body) = match query::confirm(app, &payment).await? {

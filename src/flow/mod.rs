@@ -11,6 +11,7 @@ pub mod notify;
 pub mod password;
 pub mod query;
 pub mod refund;
+pub mod refund_standing;
 pub mod register;
 pub mod request_refund;
 pub mod set_up;
@@ -28,6 +29,8 @@ pub enum FlowError {
     Store(#[from] StoreError),
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
+    #[error("no keys are configured for {0}")]
+    NoKeys(&'static str),
     #[error("too many passwords are being checked")]
     HashingBusy,
 }

@@ -7,13 +7,8 @@ use super::{
 use crate::{
     app::App,
     canary::{self, Canary},
-    domain::{
-        ids::OutTradeNo,
-        order::{Provider, Source},
-        refund::RefundHint,
-        time::UnixMs,
-    },
-    gateway::{Ack, AckReply, Notified, Notify, RefundNotified, Rejection},
+    domain::{ids::OutTradeNo, order::Source, refund::RefundHint, time::UnixMs},
+    gateway::{Ack, AckReply, Gateway, Headers, Notified, Notify, Protocol, RefundNotified, Rejection},
     store::{
         Db, StoreError,
         audit_log::{self, Act},
@@ -36,8 +31,17 @@ pub const REFUND_NOTIFY: &str = "refund_notify";
 /// A callback as it arrived.
 #[derive(Clone, Debug)]
 pub struct Incoming {
-    pub provider: Provider,
+    pub protocol: Protocol,
     pub evidence: Evidence,
+    /// By our clock; for one that is sent again by a person, when it first came.
+    pub received_at: UnixMs,
+}
+
+impl Incoming {
+    fn notify(&self) -> Notify<'_> {
+        let Evidence { body, headers, .. } = &self.evidence;
+        Notify { headers: Headers(headers), body, received_at: self.received_at }
+    }
 }
 
 /// Takes one callback and gives the answer in the gateway's own words, after whatever it
@@ -46,8 +50,8 @@ pub struct Incoming {
 /// # Errors
 /// Nothing could be recorded: the gateway must not be told SUCCESS.
 pub async fn receive(app: Arc<App>, incoming: Incoming) -> Result<AckReply, FlowError> {
-    let gateway = app.gateway(incoming.provider);
-    let (ack, verdict) = match gateway.notified(Notify { body: &incoming.evidence.body }) {
+    let gateway = speaker(&app, incoming.protocol)?;
+    let (ack, verdict) = match gateway.notified(incoming.notify()) {
         Notified::Paid(payment) => {
             let settled = settle::settle(&app, payment, Source::Notify, incoming.evidence).await;
             if settled.is_err() && canary::sings(Canary::SuccessBeforeCommit) {
@@ -61,14 +65,23 @@ pub async fn receive(app: Arc<App>, incoming: Incoming) -> Result<AckReply, Flow
             app.store.write(move |db| notices::insert(db, &notice)).await?;
             (Ack::Received, "biz_fail")
         }
+        Notified::Refund(hint) => {
+            let read = RefundNotified::Hint(hint);
+            return hear_of_refund(&app, gateway, incoming, read).await;
+        }
         Notified::Rejected { rejection, out_trade_no } => {
             let refused = Ack::Refused(class(rejection));
             reject(&app, &incoming, rejection, out_trade_no, refused).await?;
-            (refused, rejection.verdict())
+            (refused, rejection.counted())
         }
     };
-    app.metrics.notices.with_label_values(&[incoming.provider.as_str(), verdict]).inc();
+    app.metrics.notices.with_label_values(&[incoming.protocol.as_str(), verdict]).inc();
     Ok(gateway.ack(ack))
+}
+
+/// Doors are open only for protocols we have keys for, so there is always one.
+fn speaker(app: &App, protocol: Protocol) -> Result<&dyn Gateway, FlowError> {
+    app.speaker(protocol).ok_or(FlowError::NoKeys(protocol.as_str()))
 }
 
 /// Why a message is not sent through its door again.
@@ -113,9 +126,10 @@ pub async fn replay(app: Arc<App>, actor: &str, id: &str) -> Result<AckReply, Re
         })
         .await;
     let notice = written.map_err(FlowError::from)??;
-    let evidence =
-        Evidence { body: notice.body, headers: "replayed: 1\n".to_owned(), remote_ip: "replay".to_owned() };
-    let incoming = Incoming { provider: Provider::Wechat, evidence };
+    let protocol = Protocol::parse(&notice.provider).ok_or(ReplayError::NoCallback)?;
+    let headers = format!("{}replayed: 1\n", notice.headers);
+    let evidence = Evidence { body: notice.body, headers, remote_ip: "replay".to_owned() };
+    let incoming = Incoming { protocol, evidence, received_at: UnixMs(notice.received_at) };
     Ok(match notice.source.as_str() {
         REFUND_NOTIFY => receive_refund(app, incoming).await?,
         _ => receive(app, incoming).await?,
@@ -127,14 +141,23 @@ pub fn can_replay(source: &str) -> bool {
     source == Source::Notify.as_str() || source == REFUND_NOTIFY
 }
 
-/// Takes one callback about a refund. It is unsigned, so it changes nothing by itself: one that fits a refund of
+/// Takes one callback about a refund. V2 does not sign it, so it changes nothing by itself: one that fits a refund of
 /// ours makes us ask soon, and like every message nobody vouches for it is kept in the ring.
 ///
 /// # Errors
 /// Nothing could be recorded: the gateway must not be told SUCCESS.
 pub async fn receive_refund(app: Arc<App>, incoming: Incoming) -> Result<AckReply, FlowError> {
-    let gateway = app.gateway(incoming.provider);
-    let read = gateway.refund_notified(Notify { body: &incoming.evidence.body });
+    let gateway = speaker(&app, incoming.protocol)?;
+    let read = gateway.refund_notified(incoming.notify());
+    hear_of_refund(&app, gateway, incoming, read).await
+}
+
+async fn hear_of_refund(
+    app: &App,
+    gateway: &dyn Gateway,
+    incoming: Incoming,
+    read: RefundNotified,
+) -> Result<AckReply, FlowError> {
     if !app.has_room_for_junk() {
         app.metrics.notices_dropped.inc();
         return Ok(gateway.ack(Ack::Refused("TRY AGAIN LATER")));
@@ -142,7 +165,7 @@ pub async fn receive_refund(app: Arc<App>, incoming: Incoming) -> Result<AckRepl
     let now = app.clock.now();
     let (ack, verdict) = match read {
         RefundNotified::Hint(hint) => {
-            let mut notice = notice(&app, &incoming, "refund_hint", Some(&hint.out_trade_no), Ack::Received)?;
+            let mut notice = notice(app, &incoming, "refund_hint", Some(&hint.out_trade_no), Ack::Received)?;
             notice.transaction_id = Some(hint.transaction_id.as_str().to_owned());
             let refused = gateway.ack(Ack::Refused(REFUND_REFUSED)).body;
             let (ack, verdict, contradicts) =
@@ -155,7 +178,7 @@ pub async fn receive_refund(app: Arc<App>, incoming: Incoming) -> Result<AckRepl
         RefundNotified::Rejected(rejection) => {
             let verdict = rejection.verdict();
             let refused = Ack::Refused(REFUND_REFUSED);
-            let mut notice = notice(&app, &incoming, verdict, None, refused)?;
+            let mut notice = notice(app, &incoming, verdict, None, refused)?;
             notice.source = REFUND_NOTIFY.to_owned();
             notice.body.truncate(notices::REJECTED_BODY);
             app.store.write(move |db| notices::insert_rejected(db, &notice)).await?;
@@ -165,7 +188,7 @@ pub async fn receive_refund(app: Arc<App>, incoming: Incoming) -> Result<AckRepl
     if ack != Ack::Received {
         tracing::warn!(verdict, "refund callback rejected: {verdict}");
     }
-    app.metrics.notices.with_label_values(&[incoming.provider.as_str(), verdict]).inc();
+    app.metrics.notices.with_label_values(&[incoming.protocol.as_str(), verdict]).inc();
     Ok(gateway.ack(ack))
 }
 
@@ -228,7 +251,8 @@ const fn class(rejection: Rejection) -> &'static str {
     match rejection {
         Rejection::Malformed => "MESSAGE NOT UNDERSTOOD",
         Rejection::CommFail => "MESSAGE REPORTS FAILURE",
-        Rejection::BadSign => "SIGNATURE NOT ACCEPTED",
+        Rejection::BadSign | Rejection::SignProbe => "SIGNATURE NOT ACCEPTED",
+        Rejection::Stale => "MESSAGE TOO OLD",
         Rejection::AppidMismatch | Rejection::MchIdMismatch => "RECIPIENT NOT ACCEPTED",
         Rejection::Incomplete => "MESSAGE INCOMPLETE",
         Rejection::BadCipher => "MESSAGE NOT ACCEPTED",
@@ -293,7 +317,7 @@ fn notice(
     Ok(Notice {
         id: app.clock.ordered_id()?,
         received_at: app.clock.now().0,
-        provider: incoming.provider.as_str().to_owned(),
+        provider: incoming.protocol.as_str().to_owned(),
         source: Source::Notify.as_str().to_owned(),
         verdict: verdict.to_owned(),
         out_trade_no: number.map(|number| number.as_str().to_owned()),
@@ -301,6 +325,6 @@ fn notice(
         remote_ip: incoming.evidence.remote_ip.clone(),
         headers: incoming.evidence.headers.clone(),
         body: incoming.evidence.body.clone(),
-        reply: app.gateway(incoming.provider).ack(ack).body,
+        reply: speaker(app, incoming.protocol)?.ack(ack).body,
     })
 }

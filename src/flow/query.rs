@@ -12,7 +12,7 @@ use crate::{
         time::UnixMs,
     },
     failpoint::{self, Failpoint},
-    gateway::{RefundedPayment, Trade, VerifiedPayment},
+    gateway::{Gateway, RefundedPayment, Trade, VerifiedPayment},
     store::{
         Db, StoreError, attempts,
         events::{self, Event, EventKind},
@@ -86,8 +86,10 @@ async fn ask_with(
     lease: Option<Lease>,
 ) -> Result<Asked, FlowError> {
     let started = app.clock.now();
-    let ours = attempt.account == app.gateway(attempt.channel.provider()).account();
-    let asked = if ours { hear(app, attempt, source).await? } else { Asked::Foreign };
+    let asked = match app.gateway_of(attempt.channel.provider(), &attempt.account, attempt.environment) {
+        Some(gateway) => hear(app, gateway, attempt, source).await?,
+        None => Asked::Foreign,
+    };
     if let Asked::Unknown(reason) = &asked {
         let number = &attempt.out_trade_no;
         tracing::warn!(out_trade_no = %number, "asking about {number} brought nothing usable: {reason}");
@@ -96,10 +98,14 @@ async fn ask_with(
     Ok(asked)
 }
 
-async fn hear(app: &App, attempt: &Attempt, source: Source) -> Result<Asked, FlowError> {
-    let gateway = app.gateway(attempt.channel.provider());
+async fn hear(
+    app: &App,
+    gateway: &dyn Gateway,
+    attempt: &Attempt,
+    source: Source,
+) -> Result<Asked, FlowError> {
     let request = gateway.query(attempt, &app.clock.stamp()?);
-    let heard = app.http.send(&request).await;
+    let heard = app.ask(&request).await;
     failpoint::pass(Failpoint::QueryAfterAnswer);
     let (asked, outcome) = match heard {
         Err(error) => (Asked::Unknown(error.to_string()), "no_answer"),
@@ -245,9 +251,11 @@ pub enum Confirmed {
 /// # Errors
 /// No random bytes.
 pub async fn confirm(app: &App, payment: &UncreditedPayment) -> Result<Confirmed, FlowError> {
-    let gateway = app.gateway(payment.provider);
+    let Some(gateway) = app.gateway_of(payment.provider, &payment.account, payment.environment) else {
+        return Ok(Confirmed::NoAnswer);
+    };
     let request = gateway.query_payment(&payment.transaction_id, &app.clock.stamp()?);
-    let (confirmed, outcome) = match app.http.send(&request).await {
+    let (confirmed, outcome) = match app.ask(&request).await {
         Err(_) => (Confirmed::NoAnswer, "no_answer"),
         Ok(answer) => match gateway.payment(&answer, &payment.out_trade_no) {
             Err(_) => (Confirmed::NoAnswer, "untrusted"),

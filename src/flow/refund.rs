@@ -7,7 +7,7 @@ use crate::{
         refund::{PACE_MS, Refund, RefundState, SETTLE_DOWN_MS, THROTTLED_MS, next_look, next_try},
         time::{SET_BACK_MS, UnixMs},
     },
-    gateway::{RefundAsked, RefundNews, Untrusted, VerifiedRefund},
+    gateway::{Gateway, RefundAsked, RefundNews, Untrusted, VerifiedRefund},
     store::{
         Db, StoreError,
         notices::Notice,
@@ -81,7 +81,11 @@ pub async fn is_unknown_there(app: &App, refund: &Refund) -> Result<bool, FlowEr
 }
 
 pub(super) fn is_foreign(app: &App, refund: &Refund) -> bool {
-    !app.gateway(refund.provider).is_ours(&refund.account, refund.environment)
+    gateway_of(app, refund).is_none()
+}
+
+fn gateway_of<'a>(app: &'a App, refund: &Refund) -> Option<&'a dyn Gateway> {
+    app.gateway_of(refund.provider, &refund.account, refund.environment)
 }
 
 /// Sends the request, always with the same number and amounts.
@@ -103,11 +107,11 @@ async fn ask(app: &App, refund: &Refund) -> Result<(), FlowError> {
     if !claimed {
         return Ok(());
     }
-    let gateway = app.gateway(refund.provider);
+    let Some(gateway) = gateway_of(app, refund) else { return Ok(()) };
     #[cfg(feature = "canaries")]
     let refund = &wrong::number(app, refund)?;
     let request = gateway.refund(refund, &app.clock.stamp()?);
-    let (asked, outcome) = match app.http.send(&request).await {
+    let (asked, outcome) = match app.ask(&request).await {
         Err(error) => (RefundAsked::Unknown { code: error.to_string() }, "no_answer"),
         Ok(answer) => match gateway.refund_asked(&answer, refund) {
             Err(untrusted) => (RefundAsked::Unknown { code: untrusted.to_string() }, "untrusted"),
@@ -171,9 +175,9 @@ async fn hear(app: &App, refund: &Refund) -> Result<Option<(RefundNews, Vec<u8>)
     if !app.store.write(move |db| refunds::claim_query(db, id, now, QUERY_GAP_MS)).await? {
         return Ok(None);
     }
-    let gateway = app.gateway(refund.provider);
+    let Some(gateway) = gateway_of(app, refund) else { return Ok(None) };
     let request = gateway.refund_query(refund, &app.clock.stamp()?);
-    let (news, outcome, body) = match app.http.send(&request).await {
+    let (news, outcome, body) = match app.ask(&request).await {
         Err(error) => (RefundNews::Unknown { code: error.to_string() }, "no_answer", Vec::new()),
         Ok(answer) => match gateway.refund_news(&answer, refund) {
             Err(untrusted) => {

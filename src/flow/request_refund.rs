@@ -5,26 +5,23 @@ use super::{
     FlowError,
     query::{self, Confirmed},
     refund::first_step,
+    refund_standing::{Rules, Standing},
 };
 use crate::{
     app::App,
     canary::{self, Canary},
     domain::{
-        ids::{OutRefundNo, OutTradeNo, TransactionId},
-        ledger::Account,
+        ids::{OutRefundNo, OutTradeNo},
         money::Fen,
-        order::{Environment, Provider},
-        refund::{MOST_PER_PAYMENT, Refund, RefundState, WINDOW_MS},
-        time::UnixMs,
+        refund::{Refund, RefundState},
         user::User,
     },
     store::{
         Db, StoreError,
         audit_log::{self, Act},
-        ledger, orders, refund_settlement,
+        orders, refund_settlement,
         refunds::{self, NewRefund},
-        settlement, users,
-        work_items::{self, UncreditedPayment},
+        work_items::UncreditedPayment,
     },
 };
 
@@ -145,65 +142,6 @@ impl From<StoreError> for RefundError {
     }
 }
 
-/// A payment of which something may go back: how much, whose it is and what the rules say.
-#[derive(Clone, Debug)]
-pub struct Standing {
-    order_id: Option<i64>,
-    work_item_id: Option<i64>,
-    provider: Provider,
-    account: String,
-    environment: Environment,
-    pub out_trade_no: OutTradeNo,
-    pub transaction_id: TransactionId,
-    pub total: Fen,
-    /// Reserved for refunds or gone back, by whatever order or work item.
-    pub reserved: Fen,
-    /// How many refunds of it were sent or still may be.
-    count: i64,
-    at: UnixMs,
-    /// Whom it was credited to.
-    pub owner: Option<Owner>,
-    second_admin_above: Fen,
-}
-
-/// Who was credited with a payment.
-#[derive(Clone, Debug)]
-pub struct Owner {
-    id: i64,
-    pub name: String,
-    /// In fen; less than nothing never.
-    pub balance: i64,
-}
-
-impl Standing {
-    /// What may still go back.
-    pub fn left(&self) -> Fen {
-        Fen::new(self.total.get().saturating_sub(self.reserved.get())).unwrap_or_default()
-    }
-
-    /// The limit above which a second administrator has to agree, if this much more goes above it. By the sum, so that
-    /// a large refund is not split into small ones.
-    pub fn second_admin_above(&self, amount: Fen) -> Option<Fen> {
-        let sum = self.reserved.get().saturating_add(amount.get());
-        Some(self.second_admin_above).filter(|limit| sum > limit.get())
-    }
-
-    /// # Errors
-    /// Not even a fen, more than is left, or more than the user has.
-    pub fn allows(&self, amount: Fen) -> Result<(), RefundError> {
-        if amount == Fen::ZERO {
-            return Err(RefundError::NoAmount);
-        }
-        if amount > self.left() {
-            return Err(RefundError::TooMuch(self.left()));
-        }
-        match &self.owner {
-            Some(owner) if owner.balance < amount.get() => Err(RefundError::Spent),
-            _ => Ok(()),
-        }
-    }
-}
-
 /// How a payment stands; what a form shows before anybody asks.
 ///
 /// # Errors
@@ -211,117 +149,6 @@ impl Standing {
 pub async fn standing(app: &App, payment: &Payment) -> Result<Standing, RefundError> {
     let (rules, payment) = (Rules::of(app), payment.clone());
     app.store.read(move |db| rules.standing(db, &payment)).await?
-}
-
-/// What a payment is measured against.
-#[derive(Clone, Debug)]
-struct Rules {
-    now: UnixMs,
-    environment: Environment,
-    accounts: Vec<(Provider, String)>,
-    has_certificate: bool,
-    second_admin_above: Fen,
-}
-
-impl Rules {
-    fn of(app: &App) -> Rules {
-        Rules {
-            now: app.clock.now(),
-            environment: app.environment(),
-            accounts: Provider::ALL.map(|provider| (provider, app.gateway(provider).account())).to_vec(),
-            has_certificate: app.http.can_show_certificate(),
-            second_admin_above: app.config.refund_second_admin_above,
-        }
-    }
-
-    fn standing(&self, db: &mut Db, payment: &Payment) -> Result<Result<Standing, RefundError>, StoreError> {
-        let found = match payment {
-            Payment::OfOrder(number) => self.of_order(db, number)?,
-            Payment::OfWorkItem(id) => self.of_work_item(db, *id)?,
-        };
-        Ok(found.and_then(|standing| self.check(&standing).map(|()| standing)))
-    }
-
-    fn check(&self, standing: &Standing) -> Result<(), RefundError> {
-        let ours = self.accounts.contains(&(standing.provider, standing.account.clone()));
-        if !ours || standing.environment != self.environment {
-            return Err(RefundError::OtherAccount);
-        }
-        if standing.count >= i64::from(MOST_PER_PAYMENT) {
-            return Err(RefundError::TooMany);
-        }
-        if self.now.since(standing.at) > WINDOW_MS {
-            return Err(RefundError::TooOld);
-        }
-        if standing.left() == Fen::ZERO {
-            return Err(RefundError::TooMuch(Fen::ZERO));
-        }
-        if self.has_certificate { Ok(()) } else { Err(RefundError::NoCertificate) }
-    }
-
-    fn of_order(
-        &self,
-        db: &mut Db,
-        number: &OutTradeNo,
-    ) -> Result<Result<Standing, RefundError>, StoreError> {
-        let Some(order) = orders::by_number(db, number)? else { return Ok(Err(RefundError::NotFound)) };
-        let attempt = settlement::paid_attempt(db, order.id)?;
-        let (Some(transaction_id), Some(at), Some(attempt)) = (order.transaction_id, order.paid_at, attempt)
-        else {
-            return Ok(Err(RefundError::NotPaid));
-        };
-        let owner = users::by_id(db, order.user_id)?.ok_or(StoreError::Unreadable("user"))?;
-        Ok(Ok(Standing {
-            order_id: Some(order.id),
-            work_item_id: None,
-            provider: attempt.channel.provider(),
-            account: attempt.account,
-            environment: order.environment,
-            out_trade_no: attempt.out_trade_no,
-            total: order.amount,
-            reserved: order.reserved,
-            count: refunds::count_of_payment(db, &transaction_id)?,
-            transaction_id,
-            at,
-            owner: Some(Owner {
-                id: owner.id,
-                name: owner.username,
-                balance: ledger::balance(db, &Account::User(owner.id))?,
-            }),
-            second_admin_above: self.second_admin_above,
-        }))
-    }
-
-    fn of_work_item(&self, db: &mut Db, id: i64) -> Result<Result<Standing, RefundError>, StoreError> {
-        let item = work_items::by_id(db, id)?;
-        let Some((item, payment)) = item.and_then(|item| item.payment().map(|payment| (item, payment)))
-        else {
-            return Ok(Err(RefundError::NotFound));
-        };
-        if item.closed_at.is_some() {
-            return Ok(Err(RefundError::Closed));
-        }
-        if settlement::is_credited(db, &payment.transaction_id)? {
-            return Ok(Err(RefundError::Credited));
-        }
-        // One payment can be told of by two items: what goes back of it is counted once.
-        let reserved = refunds::reserved_of_payment(db, &payment.transaction_id)?;
-        Ok(Ok(Standing {
-            order_id: None,
-            work_item_id: Some(item.id),
-            provider: payment.provider,
-            account: payment.account,
-            environment: payment.environment,
-            out_trade_no: payment.out_trade_no,
-            total: payment.amount,
-            reserved: Fen::new(reserved).ok_or(StoreError::Unreadable("amount"))?,
-            count: refunds::count_of_payment(db, &payment.transaction_id)?,
-            transaction_id: payment.transaction_id,
-            at: UnixMs(item.opened_at),
-            owner: None,
-            second_admin_above: self.second_admin_above,
-        }))
-    }
 }
 
 /// Reserves and writes a refund, then asks the gateway unless a second administrator has to agree first. The same
@@ -341,7 +168,6 @@ pub async fn request(app: &App, actor: &User, wish: Wish) -> Result<Refund, Refu
         actor: actor.username.clone(),
         number: app.clock.out_refund_no().map_err(FlowError::NoEntropy)?,
         reason,
-        notify_url: app.config.refund_notify_url(),
     };
     if let Payment::OfWorkItem(_) = wish.payment {
         confirm(app, &desk, &wish).await?;
@@ -391,7 +217,6 @@ struct Desk {
     actor: String,
     number: OutRefundNo,
     reason: Reason,
-    notify_url: String,
 }
 
 impl Desk {
@@ -445,7 +270,7 @@ impl Desk {
             total: standing.total,
             amount: wish.amount,
             reason: self.reason.as_str().to_owned(),
-            notify_url: self.notify_url.clone(),
+            notify_url: self.rules.notify_url(&standing),
             requested_by: self.actor.clone(),
             requested_at: now,
             state: if waiting { RefundState::Waiting } else { RefundState::Asking },

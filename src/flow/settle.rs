@@ -78,7 +78,7 @@ fn notice(
     Ok(Notice {
         id: app.clock.ordered_id()?,
         received_at: app.clock.now().0,
-        provider: payment.provider().as_str().to_owned(),
+        provider: payment.protocol().as_str().to_owned(),
         source: source.as_str().to_owned(),
         verdict: String::new(),
         out_trade_no: Some(payment.out_trade_no().as_str().to_owned()),
@@ -101,9 +101,10 @@ impl Acks {
         if source != Source::Notify {
             return Acks { received: String::new(), refused: String::new() };
         }
-        let gateway = app.gateway(payment.provider());
         let refused = ack(&Settled::Refused(Refusal::UnknownOrder));
-        Acks { received: gateway.ack(Ack::Received).body, refused: gateway.ack(refused).body }
+        let text =
+            |ack| app.speaker(payment.protocol()).map_or_else(String::new, |gateway| gateway.ack(ack).body);
+        Acks { received: text(Ack::Received), refused: text(refused) }
     }
 
     fn text(&self, settled: &Settled) -> String {

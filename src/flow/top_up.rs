@@ -14,7 +14,7 @@ use crate::{
         order::{Attempt, Channel, Order, Settled, Source, next_query},
     },
     failpoint::{self, Failpoint},
-    gateway::{Checkout, Prepaid},
+    gateway::{Checkout, Gateway, Prepaid},
     store::{
         StoreError, attempts,
         events::{self, Event, EventKind},
@@ -28,8 +28,6 @@ use std::time::Duration;
 const GOODS_NAME: &str = "账户充值";
 /// Unpaid orders one user may have at a time.
 const MOST_OPEN: i64 = 100;
-/// A prepay_id lives 2 hours; a fresh one is asked for when less than 10 minutes are left.
-const PREPAY_LIFE_MS: i64 = 110 * 60_000;
 /// WeChat refuses an expiry less than 5 minutes away; one minute more for clocks that differ.
 const SHORTEST_LIFE_MS: i64 = 6 * 60_000;
 /// How long one request may hold the right to ask WeChat: its own time limit and a little.
@@ -137,6 +135,8 @@ pub enum Pay {
     Closed,
     /// The gateway must know who pays, and we do not yet.
     NeedOpenid,
+    /// No account of ours has this channel.
+    NotOffered,
     /// The gateway did not answer usably: the order is kept and may be tried again.
     Busy,
     /// The gateway refuses our account or our request; trying again cannot help.
@@ -145,7 +145,8 @@ pub enum Pay {
     UsedUp,
 }
 
-/// Gives this payer what is needed to pay the order: an attempt with a fresh `prepay_id`, signed now.
+/// Gives this payer what is needed to pay the order: an attempt with a fresh `prepay_id`, signed now. `payer` is not
+/// looked at for channels that anybody may pay by.
 /// Several requests at once ask the gateway once.
 ///
 /// # Errors
@@ -166,12 +167,17 @@ pub async fn checkout(
         if !order.is_payable(app.clock.now()) {
             return Ok(Pay::Closed);
         }
-        let Some(payer) = payer else {
-            return Ok(Pay::NeedOpenid);
+        let Some((gateway, account)) = app.gateway_for(channel) else {
+            return Ok(Pay::NotOffered);
         };
+        let payer = payer.filter(|_| channel.names_payer());
+        if channel.names_payer() && payer.is_none() {
+            return Ok(Pay::NeedOpenid);
+        }
         let attempt = match open {
             None => {
-                if !open_attempt(app, &order, channel, payer, client_ip).await? {
+                let opening = Opening { channel, gateway, account, payer, client_ip };
+                if !open_attempt(app, &order, opening).await? {
                     return Ok(Pay::UsedUp);
                 }
                 continue;
@@ -179,9 +185,9 @@ pub async fn checkout(
             // Another phone, another way to pay, or another account of ours, which could not credit this
             // attempt: the old one must be closed before there is a new one.
             Some(attempt)
-                if attempt.payer != *payer
+                if attempt.payer.as_ref() != payer
                     || attempt.channel != channel
-                    || attempt.account != app.gateway(channel.provider()).account() =>
+                    || attempt.account != account =>
             {
                 match close::close_attempt(app, &attempt, Source::Query).await? {
                     Closed::Closed => continue,
@@ -191,7 +197,7 @@ pub async fn checkout(
             }
             Some(attempt) => attempt,
         };
-        if let Some(ready) = sign_if_fresh(app, &attempt)? {
+        if let Some(ready) = sign_if_fresh(app, gateway, &attempt)? {
             return Ok(ready);
         }
         let (number, now) = (attempt.out_trade_no.clone(), app.clock.now());
@@ -200,7 +206,7 @@ pub async fn checkout(
                 return Ok(Pay::Busy);
             }
             asked += 1;
-            match prepay(app, &attempt).await? {
+            match prepay(app, gateway, &attempt).await? {
                 Step::Done(pay) => return Ok(pay),
                 Step::Again => continue,
             }
@@ -224,28 +230,31 @@ async fn current(app: &App, order_id: i64) -> Result<(Order, Option<Attempt>), F
     Ok(found)
 }
 
+/// How an attempt is to be made.
+struct Opening<'a> {
+    channel: Channel,
+    gateway: &'a dyn Gateway,
+    account: String,
+    payer: Option<&'a Openid>,
+    client_ip: &'a str,
+}
+
 /// Writes a new attempt and its first query, unless somebody else just has, or has closed the order. The first
 /// carries the order's number. `false` when the order has used up its attempts.
-async fn open_attempt(
-    app: &App,
-    order: &Order,
-    channel: Channel,
-    payer: &Openid,
-    client_ip: &str,
-) -> Result<bool, FlowError> {
+async fn open_attempt(app: &App, order: &Order, opening: Opening<'_>) -> Result<bool, FlowError> {
     let now = app.clock.now();
     let fresh = app.clock.out_trade_no()?;
     let mut attempt = Attempt {
         out_trade_no: order.out_trade_no.clone(),
         order_id: order.id,
-        channel,
-        account: app.gateway(channel.provider()).account(),
+        channel: opening.channel,
+        account: opening.account,
         environment: order.environment,
         amount: order.amount,
         goods_name: order.goods_name.clone(),
-        payer: payer.clone(),
-        client_ip: client_ip.to_owned(),
-        notify_url: app.config.notify_url(),
+        payer: opening.payer.cloned(),
+        client_ip: opening.client_ip.to_owned(),
+        notify_url: app.config.url(opening.gateway.protocol().notify_path()),
         created_at: now,
         expires_at: order.expires_at.max(now.plus_ms(SHORTEST_LIFE_MS)),
         asked_at: None,
@@ -278,15 +287,14 @@ async fn open_attempt(
         .map_err(FlowError::from)
 }
 
-fn sign_if_fresh(app: &App, attempt: &Attempt) -> Result<Option<Pay>, FlowError> {
+fn sign_if_fresh(app: &App, gateway: &dyn Gateway, attempt: &Attempt) -> Result<Option<Pay>, FlowError> {
     let (Some(prepay_id), Some(prepaid_at)) = (&attempt.prepay_id, attempt.prepaid_at) else {
         return Ok(None);
     };
-    if app.clock.now().since(prepaid_at) > PREPAY_LIFE_MS {
+    if app.clock.now().since(prepaid_at) > gateway.prepaid_life_ms(attempt.channel) {
         return Ok(None);
     }
-    let gateway = app.gateway(attempt.channel.provider());
-    Ok(Some(Pay::Ready(gateway.checkout(prepay_id, &app.clock.stamp()?))))
+    Ok(Some(Pay::Ready(gateway.checkout(attempt, prepay_id, &app.clock.stamp()?))))
 }
 
 enum Step {
@@ -295,9 +303,9 @@ enum Step {
 }
 
 /// Asks the gateway to prepare the attempt; the caller holds the claim.
-async fn prepay(app: &App, attempt: &Attempt) -> Result<Step, FlowError> {
+async fn prepay(app: &App, gateway: &dyn Gateway, attempt: &Attempt) -> Result<Step, FlowError> {
     let started = app.clock.now();
-    let prepaid = ask_until_clear(app, attempt).await?;
+    let prepaid = ask_until_clear(app, gateway, attempt).await?;
     failpoint::pass(Failpoint::TopUpAfterPrepayAnswer);
     let now = app.clock.now();
     let number = attempt.out_trade_no.clone();
@@ -337,19 +345,21 @@ async fn prepay(app: &App, attempt: &Attempt) -> Result<Step, FlowError> {
         Prepaid::Unknown { .. } => Ok(Step::Done(Pay::Busy)),
         Prepaid::Refused { code } => {
             app.metrics.alerts.with_label_values(&["prepay_refused"]).inc();
-            tracing::error!(out_trade_no = %attempt.out_trade_no, %code, "WeChat refuses to prepare payments: {code}");
+            tracing::error!(out_trade_no = %attempt.out_trade_no, %code, "the gateway refuses to prepare payments: {code}");
             Ok(Step::Done(Pay::Refused))
         }
     }
 }
 
 /// The same question up to three times while WeChat authentically says that it is busy.
-async fn ask_until_clear(app: &App, attempt: &Attempt) -> Result<Prepaid, FlowError> {
+async fn ask_until_clear(app: &App, gateway: &dyn Gateway, attempt: &Attempt) -> Result<Prepaid, FlowError> {
     let mut pauses = BUSY_PAUSES_MS.into_iter();
     loop {
-        let gateway = app.gateway(attempt.channel.provider());
-        let request = gateway.prepay(attempt, &app.clock.stamp()?);
-        let (prepaid, authentic) = match app.http.send(&request).await {
+        let Some(request) = gateway.prepay(attempt, &app.clock.stamp()?) else {
+            // The payer's browser brings the order there itself.
+            return Ok(Prepaid::Ready { prepay_id: String::new() });
+        };
+        let (prepaid, authentic) = match app.ask(&request).await {
             Err(error) => (Prepaid::Unknown { code: error.to_string() }, false),
             Ok(answer) => match gateway.prepaid(&answer, attempt) {
                 Err(untrusted) => (Prepaid::Unknown { code: untrusted.to_string() }, false),
@@ -360,7 +370,7 @@ async fn ask_until_clear(app: &App, attempt: &Attempt) -> Result<Prepaid, FlowEr
         if let (false, Prepaid::Unknown { code }) = (authentic, &prepaid) {
             let number = &attempt.out_trade_no;
             app.metrics.alerts.with_label_values(&["prepay_no_answer"]).inc();
-            tracing::warn!(out_trade_no = %number, "asking WeChat to prepare {number} brought nothing usable: {code}");
+            tracing::warn!(out_trade_no = %number, "asking the gateway to prepare {number} brought nothing usable: {code}");
         }
         app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
         let busy = authentic && matches!(prepaid, Prepaid::Unknown { .. });

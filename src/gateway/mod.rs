@@ -110,6 +110,13 @@ pub struct Response {
     pub received_at: UnixMs,
 }
 
+impl Response {
+    /// Without headers and time.
+    pub fn new(status: u16, body: Vec<u8>) -> Response {
+        Response { status, body, ..Response::default() }
+    }
+}
+
 /// A callback as it arrived.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Notify<'a> {
@@ -158,9 +165,7 @@ pub fn return_url(public_url: &str, out_trade_no: &OutTradeNo) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Prepaid {
     /// `prepay_id`, or the address that stands for it: what `checkout` turns into what the payer needs.
-    Ready {
-        prepay_id: String,
-    },
+    Ready { prepay_id: String },
     /// It has been paid: query, then settle.
     Paid,
     /// Closed at the gateway: this number is spent.
@@ -168,13 +173,9 @@ pub enum Prepaid {
     /// The number was used with other parameters: query, close, then a new number.
     NumberUsed,
     /// Perhaps done, perhaps not: the same number and parameters again.
-    Unknown {
-        code: String,
-    },
+    Unknown { code: String },
     /// Certainly not done, and asking again cannot help.
-    Refused {
-        code: String,
-    },
+    Refused { code: String },
 }
 
 /// What the gateway says about an order. Anything it does not say plainly is `Pending`.
@@ -204,6 +205,9 @@ pub enum Closing {
     /// Too late, it is paid: query, then settle.
     Paid,
     NotFound,
+    /// Nobody has begun to pay, and until somebody does there is nothing the gateway could close: it can be paid until its
+    /// time is over, and then by nobody.
+    Unbegun,
     Unknown {
         code: String,
     },
@@ -375,7 +379,7 @@ pub struct AckReply {
 /// Made only by a gateway's `notified` and `trade`; the only thing `flow::settle` takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedPayment {
-    provider: Provider,
+    protocol: Protocol,
     account: String,
     environment: Environment,
     out_trade_no: OutTradeNo,
@@ -401,7 +405,12 @@ impl VerifiedPayment {
     }
 
     pub fn provider(&self) -> Provider {
-        self.provider
+        self.protocol.provider()
+    }
+
+    /// How the news of it came.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     pub fn trade_type(&self) -> &str {
@@ -420,7 +429,7 @@ impl VerifiedPayment {
 
     pub fn claim(&self) -> Claim<'_> {
         Claim {
-            provider: self.provider,
+            provider: self.protocol.provider(),
             account: &self.account,
             environment: self.environment,
             transaction_id: &self.transaction_id,
@@ -510,6 +519,10 @@ pub trait Gateway: Send + Sync {
     /// A reply that may not be used: nothing is known.
     fn closing(&self, answer: &Response, attempt: &Attempt) -> Result<Closing, Untrusted>;
 
+    /// Whether a refund is asked for with the merchant's client certificate.
+    fn refunds_by_certificate(&self) -> bool {
+        false
+    }
     /// Asks for a refund. The same refund always asks with the same number and amounts.
     fn refund(&self, refund: &Refund, stamp: &Stamp) -> Request;
     /// # Errors

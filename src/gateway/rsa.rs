@@ -104,8 +104,9 @@ impl PublicKey {
     /// As `parse`.
     pub fn from_der(der: &[u8]) -> Result<PublicKey, KeyFault> {
         let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der).map_err(|_| KeyFault::Kind)?;
-        let modulus = aws_lc_rs::rsa::PublicKey::from_der(key.as_ref()).map_err(|_| KeyFault::Kind)?;
-        if modulus.modulus_len().saturating_mul(8) < SMALLEST {
+        // Modulus and exponent in DER, which adds a few bytes to the modulus.
+        let numbers = aws_lc_rs::rsa::PublicKey::from_der(key.as_ref()).map_err(|_| KeyFault::Kind)?;
+        if numbers.as_ref().len().saturating_mul(8) < SMALLEST {
             return Err(KeyFault::Small);
         }
         Ok(PublicKey(Arc::new(key)))

@@ -1,7 +1,16 @@
 //! What both protocols of WeChat Pay share: under which appid each way to pay is opened, and what a browser is given.
 
-use crate::domain::order::Channel;
+use super::return_url;
+use crate::domain::{ids::OutTradeNo, order::Channel};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
+
+/// Longest description we send, in bytes of UTF-8 (V2's pages say 127 and 128, V3's 127).
+const MAX_DESCRIPTION: usize = 127;
+/// A prepay_id and a code_url live two hours: handed out as long as ten minutes are left.
+pub const PREPAY_LIFE_MS: i64 = 110 * 60_000;
+/// An H5 address lives five minutes: handed out as long as one is left.
+pub const H5_LIFE_MS: i64 = 4 * 60_000;
 
 /// The appids bound to one merchant number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,25 +45,6 @@ pub fn account_name(mch_id: &str, appid: &str) -> String {
     format!("{mch_id}:{appid}")
 }
 
-/// Longest description we send, in bytes of UTF-8 (the pages say 127 and 128; the smaller is safe).
-const MAX_DESCRIPTION: usize = 127;
-
-/// A description cut to 127 bytes without splitting a character.
-pub(super) fn truncated(text: &str) -> &str {
-    let end =
-        (0..=MAX_DESCRIPTION.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    text.get(..end).unwrap_or_default()
-}
-
-/// Longest text of WeChat's that is kept with its code, in characters.
-const LONGEST_TEXT: usize = 120;
-
-/// A code with the text that explains it, which for some codes is all there is.
-pub fn with_text(code: &str, text: &str) -> String {
-    let text: String = text.chars().filter(|c| !c.is_control()).take(LONGEST_TEXT).collect();
-    format!("{code} {text}").trim_end().to_owned()
-}
-
 /// What `getBrandWCPayRequest`, or `wx.requestPayment` in a mini program, wants: names exactly as spelt there (official chapter 7_7).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct JsapiParams {
@@ -87,14 +77,70 @@ pub struct AppParams {
     pub sign: String,
 }
 
+/// What the payer reads on WeChat's sheet, cut to 127 bytes without splitting a character.
+pub fn description(text: &str) -> &str {
+    let end =
+        (0..=MAX_DESCRIPTION.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
+}
+
+/// Longest text of WeChat's that is kept with its code, in characters.
+const LONGEST_TEXT: usize = 120;
+
+/// A code with the text that explains it, which for some codes is all there is.
+pub fn with_text(code: &str, text: &str) -> String {
+    let text: String = text.chars().filter(|c| !c.is_control()).take(LONGEST_TEXT).collect();
+    format!("{code} {text}").trim_end().to_owned()
+}
+
+/// It goes into a page and into a signed text: nothing but what WeChat's ids are made of.
+pub fn is_prepay_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+}
+
+/// Opaque but for its scheme; it is drawn as a QR code and nothing else.
+pub fn is_code_url(text: &str) -> bool {
+    text.len() <= 512 && text.starts_with("weixin://") && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// A browser is sent there: a web address and nothing that ends one. Plain http is the simulator's.
+pub fn is_h5_url(text: &str) -> bool {
+    let scheme = text.starts_with("https://") || text.starts_with("http://127.0.0.1:");
+    text.len() <= 512 && scheme && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\".contains(&b))
+}
+
+/// WeChat's page for an H5 payment, with the page of ours the browser comes back to.
+pub fn with_return(h5_url: &str, public_url: &str, out_trade_no: &OutTradeNo) -> String {
+    let back = return_url(public_url, out_trade_no);
+    format!("{h5_url}&redirect_url={}", utf8_percent_encode(&back, NON_ALPHANUMERIC))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_long_description_is_cut_between_characters() {
-        assert_eq!(truncated(&"中".repeat(50)).len(), 126);
-        assert_eq!(truncated("账户充值"), "账户充值");
-        assert_eq!(truncated(&"a".repeat(200)).len(), 127);
+        assert_eq!(description(&"中".repeat(50)).len(), 126);
+        assert_eq!(description("账户充值"), "账户充值");
+        assert_eq!(description(&"a".repeat(200)).len(), 127);
+    }
+
+    #[test]
+    fn an_address_that_could_leave_the_page_or_run_in_it_is_not_handed_out() {
+        assert!(is_code_url("weixin://wxpay/bizpayurl?pr=NwY5Mz9"));
+        assert!(is_h5_url("https://wx.tenpay.com/cgi-bin/mmpayweb-bin/checkmweb?prepay_id=wx2016&package=1"));
+        for text in ["", "javascript:alert(1)", "http://evil.example/", "https://a b", "https://a\"", "//a"] {
+            assert!(!is_h5_url(text) && !is_code_url(text), "{text}");
+        }
+        assert!(is_prepay_id("wx20141101-_") && !is_prepay_id("") && !is_prepay_id("wx&x"));
+    }
+
+    #[test]
+    fn each_channel_is_used_under_its_own_appid() {
+        let appids = Appids { web: "wxweb".to_owned(), mini: Some("wxmini".to_owned()), app: None };
+        assert_eq!(appids.of(Channel::WechatMini), Some("wxmini"));
+        assert_eq!(appids.of(Channel::WechatApp), None);
+        assert!(appids.include("wxmini") && !appids.include("wxother") && !appids.include(""));
     }
 }

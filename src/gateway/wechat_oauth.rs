@@ -47,6 +47,7 @@ pub fn token_request(appid: &str, secret: &SecretString, code: &str) -> Request 
         ),
         body: None,
         content_type: "application/json",
+        headers: Vec::new(),
         certificate: false,
     }
 }

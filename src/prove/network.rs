@@ -7,16 +7,15 @@ use super::{
     world::World,
 };
 use crate::{
-    domain::order::Provider,
     flow::{
         notify::{self, Incoming},
         settle::Evidence,
     },
     gateway::{
-        Response,
+        Protocol, Response,
         wechat_v2::{sign, xml::Fields},
     },
-    http::{HttpError, InProcess},
+    http::{HttpError, InProcess, Letter},
 };
 use futures_util::FutureExt;
 use std::{
@@ -35,7 +34,7 @@ type Answer = Result<Response, HttpError>;
 /// The line every request of a world travels over.
 pub fn line(world: &Weak<World>) -> InProcess {
     let world = world.clone();
-    Arc::new(move |url, body| {
+    Arc::new(move |Letter { url, body, .. }| {
         let world = world.clone();
         async move {
             let Some(world) = world.upgrade() else { return Err(HttpError::Timeout) };
@@ -98,10 +97,10 @@ async fn to_gateway(world: &Arc<World>, path: &str, body: Vec<u8>) -> Answer {
             let body = other.clone();
             drop(memory);
             world.note(|| "a query gets the reply to another".to_owned());
-            return Ok(Response { status: 200, body });
+            return Ok(Response::new(200, body));
         }
     }
-    Ok(Response { status: 200, body: reply })
+    Ok(Response::new(200, reply))
 }
 
 /// The caller's patience ends this.
@@ -131,11 +130,11 @@ fn answered(world: &World, path: &str, body: &[u8]) -> Vec<u8> {
 
 /// An authentic failure, signed as WeChat signs.
 fn failed(world: &World, err_code: &str) -> Response {
-    let account = &world.config.wechat;
+    let account = &world.account;
     let mut fields: Fields = [
         ("return_code", "SUCCESS"),
         ("return_msg", "OK"),
-        ("appid", account.appid.as_str()),
+        ("appid", account.appids.web.as_str()),
         ("mch_id", account.mch_id.as_str()),
         ("nonce_str", "prove"),
         ("result_code", "FAIL"),
@@ -146,7 +145,7 @@ fn failed(world: &World, err_code: &str) -> Response {
     .collect();
     let signature = sign::sign(&fields, &account.key, account.sign_type);
     fields.set("sign", &signature);
-    Response { status: 200, body: fields.to_xml().into_bytes() }
+    Response::new(200, fields.to_xml().into_bytes())
 }
 
 /// What nobody may believe.
@@ -162,7 +161,7 @@ fn spoiled(world: &World, reply: Vec<u8>) -> Response {
         _ => (200, b"<xml><return_code>FAIL</return_code><return_msg>busy</return_msg></xml>".to_vec()),
     };
     // Without a change it would be a true reply: then it is cut instead.
-    Response { status, body }
+    Response::new(status, body)
 }
 
 /// What a callback is about; the address says it.
@@ -217,22 +216,22 @@ pub async fn deliver(world: &Arc<World>, story: Story, body: Vec<u8>) -> Answer 
         return Err(HttpError::Connect("nobody listens".to_owned()));
     };
     let (sender, answer) = oneshot::channel();
-    let witness = world.clone();
+    let (witness, received_at) = (world.clone(), world.clock.now());
     let task = async move {
         let spoiled = witness.weather.spoiled.load(Ordering::Relaxed);
         let evidence =
             Evidence { body: body.clone(), headers: String::new(), remote_ip: "127.0.0.1".to_owned() };
-        let incoming = Incoming { provider: Provider::Wechat, evidence };
+        let incoming = Incoming { protocol: Protocol::WechatV2, evidence, received_at };
         let received = match story {
             Story::Payment => notify::receive(app, incoming).await,
             Story::Refund => notify::receive_refund(app, incoming).await,
         };
         let (reply, response) = match received {
             Ok(ack) if ack.body.contains("<![CDATA[SUCCESS]]>") => {
-                (Reply::Success, Response { status: 200, body: ack.body.into_bytes() })
+                (Reply::Success, Response::new(200, ack.body.into_bytes()))
             }
-            Ok(ack) => (Reply::Fail, Response { status: 200, body: ack.body.into_bytes() }),
-            Err(_) => (Reply::Error, Response { status: 503, body: Vec::new() }),
+            Ok(ack) => (Reply::Fail, Response::new(200, ack.body.into_bytes())),
+            Err(_) => (Reply::Error, Response::new(503, Vec::new())),
         };
         let books_failed = witness.weather.spoiled.load(Ordering::Relaxed) != spoiled;
         match story {

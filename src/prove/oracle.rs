@@ -351,7 +351,7 @@ enum Truth {
 
 fn truth(world: &World, body: &[u8]) -> Truth {
     let Ok(fields) = Fields::parse(body) else { return Truth::Lie };
-    let account = &world.config.wechat;
+    let account = &world.account;
     let of = |name: &str| fields.get(name).unwrap_or_default();
     let signed = of("sign") == sign::sign(&fields, &account.key, account.sign_type)
         && ["", account.sign_type.as_str()].contains(&of("sign_type"));
@@ -366,7 +366,8 @@ fn truth(world: &World, body: &[u8]) -> Truth {
         trade.transaction_id.as_deref() == fields.get("transaction_id")
             && trade.total_fee.get().to_string() == of("total_fee")
     });
-    if !fits || of("appid") != account.appid || of("mch_id") != account.mch_id || of("fee_type") != "CNY" {
+    if !fits || of("appid") != account.appids.web || of("mch_id") != account.mch_id || of("fee_type") != "CNY"
+    {
         return Truth::Lie;
     }
     Truth::Paid { number: of("out_trade_no").to_owned(), transaction_id: of("transaction_id").to_owned() }

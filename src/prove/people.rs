@@ -190,6 +190,7 @@ const fn told(pay: &Pay) -> &'static str {
         Pay::Paid => "is paid",
         Pay::Closed => "is closed",
         Pay::NeedOpenid => "needs an openid",
+        Pay::NotOffered => "cannot be paid this way",
         Pay::Busy => "is to be tried again",
         Pay::Refused => "is refused by the gateway",
         Pay::UsedUp => "was tried too often",
@@ -298,7 +299,7 @@ fn forged(world: &World, number: &str) -> (&'static str, Vec<u8>) {
             ("half of the sign", fields.to_xml())
         }
         10 => ("an amount twice", signed(&[]).replace("</xml>", "<total_fee>1</total_fee></xml>")),
-        11 => ("another merchant's own", of_another_merchant(&signed(&[]), world.config.wechat.sign_type)),
+        11 => ("another merchant's own", of_another_merchant(&signed(&[]), world.account.sign_type)),
         _ => ("no document", "<xml><out_trade_no>".to_owned()),
     };
     (what, text.into_bytes())

@@ -48,6 +48,8 @@ pub struct World {
     pub machine: Machine,
     pub store: Store,
     pub config: Config,
+    /// Ours at WeChat.
+    pub account: Account,
     pub simulator: Simulator,
     pub oracle: Oracle,
     pub users: Vec<Person>,
@@ -135,15 +137,17 @@ impl World {
             Some(url) => Store::in_schema(url, &format!("prove_{seed}"), Arc::new(disk))?,
         };
         let config = config(&clock, &swarm)?;
+        let account = config.wechat_v2.clone().ok_or(NoWorld::Config)?;
         let users = people(&store, swarm.users)?;
         let clerks = if swarm.clerks { clerks(&store)? } else { Vec::new() };
         let world = Arc::new_cyclic(|me: &Weak<World>| World {
-            simulator: simulator(&config, &clock, me),
+            simulator: simulator(&config, &account, &clock, me),
             dice,
             weather,
             machine: Machine::default(),
             store,
             config,
+            account,
             oracle: Oracle::default(),
             users,
             clerks,
@@ -300,9 +304,9 @@ fn config(clock: &Clock, swarm: &Swarm) -> Result<Config, NoWorld> {
     Ok(config)
 }
 
-fn simulator(config: &Config, clock: &Clock, me: &Weak<World>) -> Simulator {
+fn simulator(config: &Config, account: &Account, clock: &Clock, me: &Weak<World>) -> Simulator {
     let options = Options {
-        account: Account { accept: SignType::ALL.to_vec(), ..config.wechat.clone() },
+        account: Account { accept: SignType::ALL.to_vec(), ..account.clone() },
         app_secret: SecretString::from("no web authorisation here"),
         speed: 1,
         scenario: Scenario::Ok,

@@ -5,9 +5,12 @@
 use super::{Simulator, TradeState, cashier::find, trades::PREPAY_MS};
 use crate::{
     domain::time::UnixMs,
-    gateway::wechat_v2::{
-        jsapi::JsapiParams,
-        sign::{self, SignType},
+    gateway::{
+        wechat::JsapiParams,
+        wechat_v2::{
+            jsapi,
+            sign::{self, SignType},
+        },
     },
 };
 use actix_web::{
@@ -86,7 +89,7 @@ fn from_merchant(simulator: &Simulator, request: &HttpRequest) -> bool {
 /// The prepay_id to open, or what WeChat would refuse the page for.
 fn payable(simulator: &Simulator, asked: &PayRequest) -> Result<String, &'static str> {
     let account = simulator.account();
-    if asked.app_id != account.appid {
+    if asked.app_id != account.appids.web {
         return Err("appId 不是下单的 appid");
     }
     if asked.nonce_str.is_empty() || asked.nonce_str.len() > 32 {
@@ -102,7 +105,7 @@ fn payable(simulator: &Simulator, asked: &PayRequest) -> Result<String, &'static
         sign_type: asked.sign_type.clone(),
         pay_sign: String::new(),
     };
-    let right = sign::sign(&params.signed_fields(), &account.key, sign_type);
+    let right = sign::sign(&jsapi::signed_fields(&params), &account.key, sign_type);
     constant_time::verify_slices_are_equal(right.as_bytes(), asked.pay_sign.as_bytes())
         .map_err(|_| "paySign 签名错误")?;
     if !is_fresh(&asked.time_stamp, simulator.now()) {

@@ -330,7 +330,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         actix_web::rt::spawn(serve(simulator.clone(), listener).unwrap());
-        let http = Http::new(Origins { wechat_api: vec![origin], wechat_oauth: vec![] }).unwrap();
+        let http =
+            Http::new(Origins { wechat_api: vec![origin], wechat_oauth: vec![], ..Origins::default() })
+                .unwrap();
 
         let shop = TcpListener::bind("127.0.0.1:0").unwrap();
         let notify_url = format!("http://{}/notify", shop.local_addr().unwrap());

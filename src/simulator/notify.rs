@@ -148,7 +148,7 @@ fn notice(account: &Account, mut fields: Fields, nonce: &str) -> Fields {
     for (name, value) in [
         ("return_code", "SUCCESS"),
         ("result_code", "SUCCESS"),
-        ("appid", account.appid.as_str()),
+        ("appid", account.appids.web.as_str()),
         ("mch_id", account.mch_id.as_str()),
         ("nonce_str", nonce),
     ] {
@@ -231,7 +231,7 @@ pub async fn send_all(simulator: &Simulator, callbacks: Vec<Callback>) -> usize 
 async fn send(simulator: &Simulator, mut callback: Callback) {
     let at = simulator.now();
     let bytes = callback.body.clone().into_bytes();
-    let answer = simulator.0.http.post(&callback.notify_url, "text/xml", bytes).await;
+    let answer = simulator.0.http.post(&callback.notify_url, "text/xml", &[], bytes).await;
     let now = simulator.now();
     let sent = recorded(&callback, at, now, answer);
     let accepted = sent.accepted;

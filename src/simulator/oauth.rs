@@ -73,7 +73,7 @@ impl Codes {
 /// 28 characters: `o`, the person's 16 hex digits, and a mark that only this appid and key can make,
 /// so that an openid of an earlier run is still known.
 pub fn openid_of(account: &Account, person: &str) -> String {
-    let fields: Fields = [("appid", account.appid.as_str()), ("person", person)].into_iter().collect();
+    let fields: Fields = [("appid", account.appids.web.as_str()), ("person", person)].into_iter().collect();
     let mark: String = sign::sign(&fields, &account.key, SignType::HmacSha256).chars().take(11).collect();
     format!("o{person}{mark}")
 }
@@ -124,7 +124,7 @@ fn redirect_target(simulator: &Simulator, query: &str) -> Result<(Url, String), 
     }
     let value =
         |name: &str| pairs.iter().find(|(named, _)| named == name).map_or("", |(_, value)| value.as_str());
-    if value("appid") != simulator.account().appid {
+    if value("appid") != simulator.account().appids.web {
         return Err("40013 不合法的 AppID");
     }
     if value("response_type") != "code" {
@@ -181,7 +181,7 @@ fn redeemed(simulator: &Simulator, query: &TokenQuery) -> Result<String, Refusal
     if query.appid.is_empty() {
         return Err((41002, "appid missing"));
     }
-    if query.appid != simulator.account().appid {
+    if query.appid != simulator.account().appids.web {
         return Err((40013, "invalid appid"));
     }
     if query.secret.is_empty() {

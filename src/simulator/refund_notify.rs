@@ -104,7 +104,7 @@ pub fn sealed(account: &Account, inside: Fields, outside: &[(&str, &str)], nonce
     let req_info = refund_notify::seal(&account.key, &layout_in("root", &inside)).unwrap_or_default();
     let message = [
         ("return_code", "SUCCESS"),
-        ("appid", account.appid.as_str()),
+        ("appid", account.appids.web.as_str()),
         ("mch_id", account.mch_id.as_str()),
         ("nonce_str", nonce),
         ("req_info", req_info.as_str()),

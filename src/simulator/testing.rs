@@ -33,7 +33,7 @@ pub fn simulator() -> (Simulator, Clock) {
         strict_openid: true,
     };
     let clock = Clock::manual(NOW);
-    let http = Http::new(Origins { wechat_api: vec![], wechat_oauth: vec![] }).unwrap();
+    let http = Http::new(Origins::default()).unwrap();
     (Simulator::new(options, clock.clone(), http), clock)
 }
 

@@ -194,7 +194,7 @@ fn refused(simulator: &Simulator, asked: &Asked, own_rules: &[Rule]) -> Option<F
     if other("mch_id", &account.mch_id) {
         return fail("MCHID_NOT_EXIST", "商户号不存在".to_owned());
     }
-    if other("appid", &account.appid) {
+    if other("appid", &account.appids.web) {
         return fail("APPID_NOT_EXIST", "appid不存在".to_owned());
     }
     match rules::check(&asked.fields, own_rules) {

@@ -46,7 +46,7 @@ impl AttemptRow {
                 .ok_or(StoreError::Unreadable("environment"))?,
             amount: Fen::new(self.amount_fen).ok_or(StoreError::Unreadable("amount"))?,
             goods_name: self.goods_name,
-            payer: Openid::parse(&self.payer).ok_or(StoreError::Unreadable("openid"))?,
+            payer: payer(&self.payer)?,
             client_ip: self.client_ip,
             notify_url: self.notify_url,
             created_at: UnixMs(self.created_at),
@@ -57,6 +57,14 @@ impl AttemptRow {
             closed_at: self.closed_at.map(UnixMs),
         })
     }
+}
+
+/// The column is empty for channels by which anybody may pay.
+fn payer(text: &str) -> Result<Option<Openid>, StoreError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Openid::parse(text).map(Some).ok_or(StoreError::Unreadable("openid"))
 }
 
 /// # Errors
@@ -72,7 +80,7 @@ pub fn insert(db: &mut Db, attempt: &Attempt) -> Result<(), StoreError> {
             attempts::environment.eq(attempt.environment.as_str()),
             attempts::amount_fen.eq(attempt.amount.get()),
             attempts::goods_name.eq(&attempt.goods_name),
-            attempts::payer.eq(attempt.payer.as_str()),
+            attempts::payer.eq(attempt.payer.as_ref().map_or("", Openid::as_str)),
             attempts::client_ip.eq(&attempt.client_ip),
             attempts::notify_url.eq(&attempt.notify_url),
             attempts::created_at.eq(attempt.created_at.0),

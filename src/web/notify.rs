@@ -2,13 +2,12 @@
 
 use super::{Web, session::client_ip};
 use crate::{
-    domain::order::Provider,
     failpoint::{self, Failpoint},
     flow::{
         notify::{self, Incoming},
         settle::Evidence,
     },
-    gateway::{Ack, AckReply},
+    gateway::{Ack, AckReply, Protocol},
 };
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -21,18 +20,35 @@ use std::{sync::Arc, time::Duration};
 const MAX_BODY: usize = 64 * 1024;
 /// A body that trickles in slower than this is given up.
 const BODY_WAIT: Duration = Duration::from_secs(5);
-/// Headers worth keeping with a notice, and how much of each.
+/// Headers worth keeping with a notice, besides those that begin with `wechatpay-`, and how much of each: a signature
+/// by a key of 4096 bits has 684 characters.
 const KEPT_HEADERS: [&str; 5] = ["content-type", "content-length", "user-agent", "host", "x-forwarded-for"];
-const MAX_HEADER: usize = 256;
+const MAX_HEADER: usize = 1024;
+const MOST_HEADERS: usize = 24;
 
 /// POST /notify/wechat
 pub async fn wechat(web: Data<Arc<Web>>, request: HttpRequest, payload: Payload) -> HttpResponse {
-    receive(&web, &request, payload, Provider::Wechat, Story::Payment).await
+    receive(&web, &request, payload, Protocol::WechatV2, Story::Payment).await
 }
 
 /// POST /notify/wechat/refund
 pub async fn wechat_refund(web: Data<Arc<Web>>, request: HttpRequest, payload: Payload) -> HttpResponse {
-    receive(&web, &request, payload, Provider::Wechat, Story::Refund).await
+    receive(&web, &request, payload, Protocol::WechatV2, Story::Refund).await
+}
+
+/// POST /notify/wechat/v3
+pub async fn wechat_v3(web: Data<Arc<Web>>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    receive(&web, &request, payload, Protocol::WechatV3, Story::Payment).await
+}
+
+/// POST /notify/wechat/v3/refund
+pub async fn wechat_v3_refund(web: Data<Arc<Web>>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    receive(&web, &request, payload, Protocol::WechatV3, Story::Refund).await
+}
+
+/// POST /notify/alipay: payments and refunds alike
+pub async fn alipay(web: Data<Arc<Web>>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    receive(&web, &request, payload, Protocol::Alipay, Story::Payment).await
 }
 
 /// What a callback is about; the address says it.
@@ -46,14 +62,17 @@ async fn receive(
     web: &Web,
     request: &HttpRequest,
     payload: Payload,
-    provider: Provider,
+    protocol: Protocol,
     story: Story,
 ) -> HttpResponse {
-    let refused = |class| web.app.gateway(provider).ack(Ack::Refused(class));
+    let Some(gateway) = web.app.speaker(protocol) else {
+        return HttpResponse::NotFound().finish();
+    };
+    let refused = |class| gateway.ack(Ack::Refused(class));
     let body = match tokio::time::timeout(BODY_WAIT, read(payload)).await {
         Ok(Ok(body)) => body,
         Ok(Err(status)) => {
-            web.app.metrics.notices.with_label_values(&[provider.as_str(), "unread"]).inc();
+            web.app.metrics.notices.with_label_values(&[protocol.as_str(), "unread"]).inc();
             return answer(status, refused("MESSAGE TOO LARGE OR BROKEN"));
         }
         Err(_) => return answer(StatusCode::REQUEST_TIMEOUT, refused("MESSAGE TOO SLOW")),
@@ -65,7 +84,8 @@ async fn receive(
         remote_ip: client_ip(request, &web.app).to_string(),
     };
     // On a task of its own: a caller that hangs up does not stop a settlement half-way.
-    let (app, incoming) = (web.app.clone(), Incoming { provider, evidence });
+    let incoming = Incoming { protocol, evidence, received_at: web.app.clock.now() };
+    let app = web.app.clone();
     let task = match story {
         Story::Payment => tokio::spawn(notify::receive(app, incoming)),
         Story::Refund => tokio::spawn(notify::receive_refund(app, incoming)),
@@ -73,7 +93,10 @@ async fn receive(
     let done = task.await;
     failpoint::pass(Failpoint::NotifyBeforeReply);
     let response = match done {
-        Ok(Ok(ack)) => answer(StatusCode::OK, ack),
+        Ok(Ok(ack)) => {
+            let status = StatusCode::from_u16(ack.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            answer(status, ack)
+        }
         Ok(Err(error)) => {
             tracing::error!("a callback could not be recorded, the gateway will come again: {error}");
             answer(StatusCode::SERVICE_UNAVAILABLE, refused("TRY AGAIN LATER"))
@@ -96,12 +119,15 @@ async fn read(mut payload: Payload) -> Result<Vec<u8>, StatusCode> {
     Ok(body)
 }
 
+/// One line each, and each as often as it came: what a signature is made over must not be repeated.
 fn kept_headers(request: &HttpRequest) -> String {
-    KEPT_HEADERS
+    request
+        .headers()
         .iter()
-        .filter_map(|name| {
-            let value = request.headers().get(*name)?.to_str().ok()?;
-            let value: String = value.chars().take(MAX_HEADER).collect();
+        .filter(|(name, _)| KEPT_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("wechatpay-"))
+        .take(MOST_HEADERS)
+        .filter_map(|(name, value)| {
+            let value: String = value.to_str().ok()?.chars().take(MAX_HEADER).collect();
             Some(format!("{name}: {value}\n"))
         })
         .collect()

@@ -87,7 +87,8 @@ pub async fn show(
             }
             Pay::NeedOpenid => (PayKind::NeedOpenid, String::new()),
             Pay::Busy => (PayKind::Busy, String::new()),
-            Pay::Refused => (PayKind::Refused, String::new()),
+            Pay::Refused | Pay::NotOffered => (PayKind::Refused, String::new()),
+            Pay::Ready(_) => (PayKind::Busy, String::new()),
             Pay::UsedUp => (PayKind::UsedUp, String::new()),
         }
     };

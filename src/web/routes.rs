@@ -24,6 +24,9 @@ pub fn routes(cfg: &mut ServiceConfig) {
         .service(web::resource("/orders/{out_trade_no}/returned").route(post().to(pay::returned)))
         .service(web::resource("/notify/wechat").route(post().to(notify::wechat)))
         .service(web::resource("/notify/wechat/refund").route(post().to(notify::wechat_refund)))
+        .service(web::resource("/notify/wechat/v3").route(post().to(notify::wechat_v3)))
+        .service(web::resource("/notify/wechat/v3/refund").route(post().to(notify::wechat_v3_refund)))
+        .service(web::resource("/notify/alipay").route(post().to(notify::alipay)))
         .service(
             web::resource("/admin/setup/{link}")
                 .route(get().to(admin::set_up::show))

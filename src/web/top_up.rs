@@ -245,7 +245,7 @@ fn created(web: &Web, order: &Order, pay: Pay) -> Result<HttpResponse, WebError>
             ));
         }
         Pay::Busy => return Err(WebError::GatewayBusy),
-        Pay::Refused => return Err(WebError::GatewayRefuses),
+        Pay::Refused | Pay::NotOffered => return Err(WebError::GatewayRefuses),
     };
     Ok(HttpResponse::Created().json(json!({
         "out_trade_no": order.out_trade_no.as_str(),

@@ -175,7 +175,7 @@ fn simulate() -> (Simulator, String) {
         bridge_origin: PUBLIC_URL.to_owned(),
         strict_openid: true,
     };
-    let http = Http::new(Origins { wechat_api: vec![], wechat_oauth: vec![] }).unwrap();
+    let http = Http::new(Origins::default()).unwrap();
     let simulator = Simulator::new(options, Clock::system(), http);
     let serving = simulator.clone();
     // Ends with the test process: a crash of the shop does not touch WeChat.

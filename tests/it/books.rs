@@ -389,7 +389,7 @@ async fn after_a_restart_on_the_same_file_everything_is_found_again() {
     let database = files.database();
     let shop = Shop::open_with(move |config| {
         config.database = database;
-        config.wechat = old.wechat;
+        config.wechat_v2 = old.wechat_v2;
         config.secret_key = old.secret_key;
     })
     .await;

@@ -168,10 +168,10 @@ impl Stage {
         let shop = Shop::open_with(|config| {
             config.database = Database::Sqlite(books.clone());
             let good = |name: &str| GOOD.iter().find(|(known, _)| *known == name).unwrap().1;
-            config.wechat.appid = good("WECHAT_APPID").to_owned();
-            config.wechat.mch_id = good("WECHAT_MCH_ID").to_owned();
-            config.wechat.key = ApiKey::new(good("WECHAT_API_KEY")).unwrap();
-            config.wechat.environment = Environment::Live;
+            config.wechat_v2.as_mut().unwrap().appids.web = good("WECHAT_APPID").to_owned();
+            config.wechat_v2.as_mut().unwrap().mch_id = good("WECHAT_MCH_ID").to_owned();
+            config.wechat_v2.as_mut().unwrap().key = ApiKey::new(good("WECHAT_API_KEY")).unwrap();
+            config.wechat_v2.as_mut().unwrap().environment = Environment::Live;
         })
         .await;
         let number = shop.paid("ann", "50").await;

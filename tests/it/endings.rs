@@ -57,7 +57,7 @@ fn instance(shop: &Shop, wire: impl Fn(&str, Answer) -> Answer + Send + Sync + '
         let (simulator, asked) = (simulator.clone(), path.clone());
         let truth = async move { simulator.answer(&asked, &body).unwrap().unwrap() }.boxed();
         let answer = wire(&path, truth);
-        async move { Ok(Response { status: 200, body: answer.await.into_bytes() }) }.boxed()
+        async move { Ok(Response::new(200, answer.await.into_bytes())) }.boxed()
     };
     let http = Http::in_process(shop.app.config.origins.clone(), Arc::new(line));
     App::with_http(shop.app.config.clone(), shop.app.store.clone(), shop.clock.clone(), http).unwrap()
@@ -364,10 +364,10 @@ async fn asking(shop: &Shop, number: &str) -> Refund {
 
 /// An authentic failure, as WeChat signs it.
 fn failure(shop: &Shop, err_code: &str) -> String {
-    let account = &shop.app.config.wechat;
+    let account = shop.app.config.wechat_v2.as_ref().unwrap();
     let mut fields: Fields = [
         ("return_code", "SUCCESS"),
-        ("appid", account.appid.as_str()),
+        ("appid", account.appids.web.as_str()),
         ("mch_id", account.mch_id.as_str()),
         ("nonce_str", "endings"),
         ("result_code", "FAIL"),

@@ -47,7 +47,8 @@ fn person(shop: &Shop, number: u64) -> Openid {
 
 /// Whom the shop has bound to this phone.
 async fn bound(shop: &Shop, number: u64) -> Option<i64> {
-    let (appid, openid) = (shop.app.config.wechat.appid.clone(), person(shop, number));
+    let (appid, openid) =
+        (shop.app.config.wechat_v2.as_ref().unwrap().appids.web.clone(), person(shop, number));
     let user = shop.app.store.read(move |db| openids::user_of(db, &appid, &openid)).await.unwrap();
     user.map(|user| user.id)
 }
@@ -231,8 +232,8 @@ async fn an_attempt_made_for_another_merchant_account_is_left_to_a_person() {
     let database = files.database();
     let shop = Shop::open_with(move |config| {
         config.database = database;
-        config.wechat = old.wechat;
-        config.wechat.mch_id = "1900000109".to_owned();
+        config.wechat_v2 = old.wechat_v2;
+        config.wechat_v2.as_mut().unwrap().mch_id = "1900000109".to_owned();
         config.secret_key = old.secret_key;
     })
     .await;

@@ -91,7 +91,7 @@ impl Shop {
         }
         let simulator = Simulator::new(
             Options {
-                account: Account { accept: SignType::ALL.to_vec(), ..config.wechat.clone() },
+                account: Account { accept: SignType::ALL.to_vec(), ..config.wechat_v2.clone().unwrap() },
                 app_secret: SecretString::from(keys.app_secret),
                 speed: 1,
                 scenario: Scenario::Ok,
@@ -99,7 +99,7 @@ impl Shop {
                 strict_openid: true,
             },
             clock.clone(),
-            Http::new(Origins { wechat_api: vec![], wechat_oauth: vec![] }).unwrap(),
+            Http::new(Origins::default()).unwrap(),
         );
         let simulating = simulator::serve(simulator.clone(), simulator_listener).unwrap();
         let store = Store::open(&config.database).unwrap();

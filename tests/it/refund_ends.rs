@@ -249,10 +249,10 @@ async fn an_answer_about_two_refunds_or_about_another_one_is_not_believed() {
         let mut fields = Fields::parse(&genuine.body).unwrap();
         changes.iter().for_each(|(name, value)| fields.set(name, value));
         fields.remove("sign");
-        let account = &shop.app.config.wechat;
+        let account = shop.app.config.wechat_v2.as_ref().unwrap();
         let signature = sign::sign(&fields, &account.key, account.sign_type);
         fields.set("sign", &signature);
-        gateway.refund_news(&Response { status: 200, body: fields.to_xml().into_bytes() }, &refund)
+        gateway.refund_news(&Response::new(200, fields.to_xml().into_bytes()), &refund)
     };
     assert!(read(&[]).is_ok(), "signed anew, it is the same");
     for changes in [

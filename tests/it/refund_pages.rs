@@ -293,7 +293,7 @@ async fn a_large_refund_waits_for_a_second_administrator_and_never_for_the_first
 
 /// A payment that credited nobody, as item `id` of these facts.
 async fn uncredited(shop: &Shop, id: i64, transaction_id: &str, mch_id: &str) -> String {
-    let appid = &shop.app.config.wechat.appid;
+    let appid = shop.app.config.wechat_v2.as_ref().unwrap().appids.web;
     let item = format!(
         "INSERT INTO work_items (id, kind, out_trade_no, transaction_id, notice_id, opened_at, provider, account, \
          environment, amount_fen) VALUES ({id}, 'unknown_order', 'of-nobody', '{transaction_id}', '', {}, 'wechat', \
@@ -315,7 +315,8 @@ async fn every_reason_not_to_refund_is_409_with_its_sentence_and_writes_nothing(
         shop.refund(&often, "0.01").await.unwrap();
         shop.wait_for_refunds(2, 60).await;
     }
-    let (home, mch_id) = (format!("/admin/orders/{number}"), shop.app.config.wechat.mch_id.clone());
+    let (home, mch_id) =
+        (format!("/admin/orders/{number}"), shop.app.config.wechat_v2.as_ref().unwrap().mch_id.clone());
     let credited = shop.order(&number).await.transaction_id.unwrap().as_str().to_owned();
     let unpaid = user.top_up("9").await;
     let closed = uncredited(&shop, 903, "4200000000000000000000000903", &mch_id).await;

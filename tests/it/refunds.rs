@@ -257,7 +257,10 @@ async fn no_message_about_a_refund_changes_anything_by_itself() {
     let name = refund.out_refund_no.as_str();
     let stranger = Shop::open().await;
     let foreign = stranger.simulator.refund_notify(name, &[], &[]);
-    let us = (shop.app.config.wechat.appid.clone(), shop.app.config.wechat.mch_id.clone());
+    let us = (
+        shop.app.config.wechat_v2.as_ref().unwrap().appids.web.clone(),
+        shop.app.config.wechat_v2.as_ref().unwrap().mch_id.clone(),
+    );
     assert!(foreign.contains(&us.0) && foreign.contains(&us.1), "told apart by the key alone");
     let ours = |outside: &[(&str, &str)], inside: &[(&str, &str)]| {
         shop.simulator.refund_notify(name, outside, inside)
@@ -319,7 +322,7 @@ async fn after_a_change_of_merchant_nobody_asks_the_new_account_about_an_old_ref
     let refund = shop.refund(&number, "20").await.unwrap();
     assert_eq!(refund.state, RefundState::Asking);
     let mut config = shop.app.config.clone();
-    config.wechat.mch_id = "1000000001".to_owned();
+    config.wechat_v2.as_mut().unwrap().mch_id = "1000000001".to_owned();
     let moved = App::new(config, shop.app.store.clone(), shop.clock.clone()).unwrap();
     for _ in 0..3 {
         shop.clock.advance_ms(HOUR * 1000);

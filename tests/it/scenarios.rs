@@ -196,7 +196,8 @@ async fn md5_sign_on_an_hmac_order_makes_the_sweep_ask_at_once() {
 #[actix_web::test]
 async fn md5_sign_is_believed_when_the_account_accepts_it() {
     use shouyin::gateway::wechat_v2::sign::SignType;
-    let shop = Shop::open_with(|config| config.wechat.accept = SignType::ALL.to_vec()).await;
+    let shop =
+        Shop::open_with(|config| config.wechat_v2.as_mut().unwrap().accept = SignType::ALL.to_vec()).await;
     let user = shop.user("ann").await;
     let number = user.top_up("50").await;
     shop.simulator.set_scenario(&number, Scenario::Md5Sign);

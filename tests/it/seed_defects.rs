@@ -73,12 +73,12 @@ async fn scripted() -> (Shop, Scripted, Browser) {
 
 /// An authentic reply with these fields besides the usual ones.
 fn signed(shop: &Shop, fields: &[(&str, &str)]) -> String {
-    let account = &shop.app.config.wechat;
+    let account = shop.app.config.wechat_v2.as_ref().unwrap();
     let usual = [
         ("return_code", "SUCCESS"),
         ("return_msg", "OK"),
         ("result_code", "SUCCESS"),
-        ("appid", account.appid.as_str()),
+        ("appid", account.appids.web.as_str()),
         ("mch_id", account.mch_id.as_str()),
         ("nonce_str", "n"),
     ];
@@ -437,8 +437,8 @@ async fn s16_requests_are_signed_as_configured_and_no_entity_is_ever_expanded() 
         let url = gateway.url.clone();
         let shop = Shop::open_with(move |config| {
             config.origins.wechat_api = vec![url];
-            config.wechat.sign_type = sign_type;
-            config.wechat.accept = vec![sign_type];
+            config.wechat_v2.as_mut().unwrap().sign_type = sign_type;
+            config.wechat_v2.as_mut().unwrap().accept = vec![sign_type];
         })
         .await;
         let user = shop.user("ann").await;

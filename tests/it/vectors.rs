@@ -521,7 +521,7 @@ fn every_reply_is_judged_by_shape_signature_and_identity_before_its_words_count(
         assert_eq!((expect.hardness.as_str(), expect.acceptable.len()), ("must", 1), "{id}");
         let gateway = set.gateway(input.merchant.as_ref());
         let attempt = attempt(&input.asked.out_trade_no, 20);
-        let answer = Response { status: 200, body: bytes(&input.body_b64) };
+        let answer = Response::new(200, bytes(&input.body_b64));
         let read = reply::read(&gateway.account, &answer, &attempt.out_trade_no);
 
         let (decision, detail) = judged(&input.api, &read);
@@ -681,7 +681,7 @@ fn web_authorisation_sends_the_payer_out_and_reads_who_came_back() {
             assert_eq!(Some(url), expect.url, "{id}");
         }
         OauthInput::Token { http_status, body_text } => {
-            let answer = Response { status: *http_status, body: body_text.clone().into_bytes() };
+            let answer = Response::new(*http_status, body_text.clone().into_bytes());
             let decision = match wechat_oauth::openid(&answer) {
                 Ok(openid) => {
                     assert_eq!(openid.as_str(), "oUpF8uMEb4qRXf22hE3X68TekukE", "{id}");

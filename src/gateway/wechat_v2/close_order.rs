@@ -7,13 +7,14 @@ use super::{
     xml::Fields,
 };
 use crate::{
-    domain::ids::OutTradeNo,
+    domain::{ids::OutTradeNo, order::Attempt},
     gateway::{Closing, Request, Response, Stamp, Untrusted},
 };
 
-pub fn request(account: &Account, out_trade_no: &OutTradeNo, stamp: &Stamp) -> Request {
-    let fields: Fields = [("out_trade_no", out_trade_no.as_str())].into_iter().collect();
-    super::signed_request(account, "closeorder", "/pay/closeorder", fields, stamp)
+pub fn request(account: &Account, attempt: &Attempt, stamp: &Stamp) -> Request {
+    let fields: Fields = [("out_trade_no", attempt.out_trade_no.as_str())].into_iter().collect();
+    let appid = account.appid_of(attempt.channel);
+    super::signed_request(account, appid, "closeorder", "/pay/closeorder", fields, stamp)
 }
 
 /// # Errors

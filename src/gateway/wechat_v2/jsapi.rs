@@ -2,51 +2,31 @@
 //! `nonceStr` in the signature are the ones in the answer.
 
 use super::{Account, sign, xml::Fields};
-use crate::gateway::Stamp;
-use serde::Serialize;
+use crate::gateway::{Stamp, wechat::JsapiParams};
 
-/// Field names exactly as `getBrandWCPayRequest` spells them (official chapter 7_7).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct JsapiParams {
-    #[serde(rename = "appId")]
-    pub app_id: String,
-    /// Seconds since 1970, as text.
-    #[serde(rename = "timeStamp")]
-    pub time_stamp: String,
-    #[serde(rename = "nonceStr")]
-    pub nonce_str: String,
-    /// `prepay_id=` and the id.
-    pub package: String,
-    #[serde(rename = "signType")]
-    pub sign_type: String,
-    #[serde(rename = "paySign")]
-    pub pay_sign: String,
-}
-
-pub fn sign(account: &Account, prepay_id: &str, stamp: &Stamp) -> JsapiParams {
+/// `appid` is the one the payer's openid belongs to.
+pub fn sign(account: &Account, appid: &str, prepay_id: &str, stamp: &Stamp) -> JsapiParams {
     let mut params = JsapiParams {
-        app_id: account.appid.clone(),
+        app_id: appid.to_owned(),
         time_stamp: stamp.now.secs().to_string(),
         nonce_str: stamp.nonce.clone(),
         package: format!("prepay_id={prepay_id}"),
         sign_type: account.sign_type.as_str().to_owned(),
         pay_sign: String::new(),
     };
-    params.pay_sign = sign::sign(&params.signed_fields(), &account.key, account.sign_type);
+    params.pay_sign = sign::sign(&signed_fields(&params), &account.key, account.sign_type);
     params
 }
 
-impl JsapiParams {
-    /// The five fields under the signature.
-    pub fn signed_fields(&self) -> Fields {
-        [
-            ("appId", self.app_id.as_str()),
-            ("timeStamp", self.time_stamp.as_str()),
-            ("nonceStr", self.nonce_str.as_str()),
-            ("package", self.package.as_str()),
-            ("signType", self.sign_type.as_str()),
-        ]
-        .into_iter()
-        .collect()
-    }
+/// The five fields under the signature.
+pub fn signed_fields(params: &JsapiParams) -> Fields {
+    [
+        ("appId", params.app_id.as_str()),
+        ("timeStamp", params.time_stamp.as_str()),
+        ("nonceStr", params.nonce_str.as_str()),
+        ("package", params.package.as_str()),
+        ("signType", params.sign_type.as_str()),
+    ]
+    .into_iter()
+    .collect()
 }

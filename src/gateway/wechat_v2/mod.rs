@@ -1,17 +1,19 @@
 //! WeChat Pay API V2: XML signed with MD5 or HMAC-SHA256 under one shared key.
 
 use super::{
-    Ack, AckReply, Checkout, Closing, Gateway, Notified, Notify, Prepaid, RefundAsked, RefundNews,
+    Ack, AckReply, Checkout, Closing, Gateway, Notified, Notify, Prepaid, Protocol, RefundAsked, RefundNews,
     RefundNotified, Request, Response, Stamp, Trade, Untrusted,
+    wechat::{self, Appids},
 };
 use crate::domain::{
     ids::{OutTradeNo, TransactionId},
-    order::{Attempt, Environment, Provider},
+    order::{Attempt, Channel, Environment},
     refund::Refund,
 };
 use secrecy::{ExposeSecret, SecretString};
 use sign::SignType;
 
+pub mod app;
 pub mod close_order;
 pub mod error_code;
 pub mod jsapi;
@@ -43,13 +45,15 @@ impl ApiKey {
 /// Who we are at WeChat Pay. Key and algorithms come from here, never from a message.
 #[derive(Clone, Debug)]
 pub struct Account {
-    pub appid: String,
+    pub appids: Appids,
     pub mch_id: String,
     pub key: ApiKey,
     /// What we sign with.
     pub sign_type: SignType,
     /// What we accept in callbacks and replies besides `sign_type`.
     pub accept: Vec<SignType>,
+    /// Our own origin, without a trailing slash: where a browser that went away to pay comes back to.
+    pub public_url: String,
     pub environment: Environment,
 }
 
@@ -60,39 +64,64 @@ pub struct WechatV2 {
 }
 
 impl Account {
-    /// Merchant and appid, as attempts keep them.
+    /// Merchant and the service account's appid, as attempts keep them.
     pub fn name(&self) -> String {
-        format!("{}:{}", self.mch_id, self.appid)
+        wechat::account_name(&self.mch_id, &self.appids.web)
+    }
+
+    /// The appid that calls about an attempt name: the one of its channel.
+    fn appid_of(&self, channel: Channel) -> &str {
+        self.appids.of(channel).unwrap_or(&self.appids.web)
     }
 }
 
 impl Gateway for WechatV2 {
-    fn provider(&self) -> Provider {
-        Provider::Wechat
-    }
-
-    fn account(&self) -> String {
-        self.account.name()
+    fn protocol(&self) -> Protocol {
+        Protocol::WechatV2
     }
 
     fn environment(&self) -> Environment {
         self.account.environment
     }
 
-    fn prepay(&self, attempt: &Attempt, stamp: &Stamp) -> Request {
-        unified_order::request(&self.account, attempt, stamp)
+    fn account(&self, channel: Channel) -> Option<String> {
+        let appid = self.account.appids.of(channel)?;
+        Some(wechat::account_name(&self.account.mch_id, appid))
+    }
+
+    fn is_ours(&self, account: &str, environment: Environment) -> bool {
+        let (mch_id, appid) = account.split_once(':').unwrap_or_default();
+        environment == self.account.environment
+            && mch_id == self.account.mch_id
+            && self.account.appids.include(appid)
+    }
+
+    fn prepay(&self, attempt: &Attempt, stamp: &Stamp) -> Option<Request> {
+        Some(unified_order::request(&self.account, attempt, stamp))
     }
 
     fn prepaid(&self, answer: &Response, attempt: &Attempt) -> Result<Prepaid, Untrusted> {
         unified_order::read(&self.account, answer, attempt)
     }
 
-    fn checkout(&self, prepay_id: &str, stamp: &Stamp) -> Checkout {
-        Checkout::Jsapi { params: jsapi::sign(&self.account, prepay_id, stamp) }
+    fn prepaid_life_ms(&self, channel: Channel) -> i64 {
+        unified_order::life_ms(channel)
+    }
+
+    fn checkout(&self, attempt: &Attempt, prepay_id: &str, stamp: &Stamp) -> Checkout {
+        let appid = self.account.appid_of(attempt.channel);
+        match attempt.channel {
+            Channel::WechatNative => Checkout::Qr { code_url: prepay_id.to_owned() },
+            Channel::WechatH5 => Checkout::Redirect {
+                url: wechat::with_return(prepay_id, &self.account.public_url, &attempt.out_trade_no),
+            },
+            Channel::WechatApp => Checkout::App { params: app::sign(&self.account, appid, prepay_id, stamp) },
+            _ => Checkout::Jsapi { params: jsapi::sign(&self.account, appid, prepay_id, stamp) },
+        }
     }
 
     fn query(&self, attempt: &Attempt, stamp: &Stamp) -> Request {
-        order_query::request(&self.account, &attempt.out_trade_no, stamp)
+        order_query::request(&self.account, attempt, stamp)
     }
 
     fn trade(&self, answer: &Response, attempt: &Attempt) -> Result<Trade, Untrusted> {
@@ -112,11 +141,15 @@ impl Gateway for WechatV2 {
     }
 
     fn close(&self, attempt: &Attempt, stamp: &Stamp) -> Request {
-        close_order::request(&self.account, &attempt.out_trade_no, stamp)
+        close_order::request(&self.account, attempt, stamp)
     }
 
     fn closing(&self, answer: &Response, attempt: &Attempt) -> Result<Closing, Untrusted> {
         close_order::read(&self.account, answer, &attempt.out_trade_no)
+    }
+
+    fn refunds_by_certificate(&self) -> bool {
+        true
     }
 
     fn refund(&self, refund: &Refund, stamp: &Stamp) -> Request {
@@ -173,15 +206,21 @@ mod wrong {
     }
 }
 
+/// The appid of the payment that is to go back.
+fn appid_of_refund<'a>(account: &'a Account, refund: &'a Refund) -> &'a str {
+    refund.account.split_once(':').map_or(&account.appids.web, |(_, appid)| appid)
+}
+
 /// A signed call: the caller's fields, our identity, nonce, algorithm and signature.
 fn signed_request(
     account: &Account,
+    appid: &str,
     call: &'static str,
     path: &str,
     mut fields: xml::Fields,
     stamp: &Stamp,
 ) -> Request {
-    fields.set("appid", &account.appid);
+    fields.set("appid", appid);
     fields.set("mch_id", &account.mch_id);
     fields.set("nonce_str", &stamp.nonce);
     fields.set("sign_type", account.sign_type.as_str());
@@ -193,6 +232,7 @@ fn signed_request(
         path: path.to_owned(),
         body: Some(fields.to_xml()),
         content_type: "text/xml; charset=utf-8",
+        headers: Vec::new(),
         certificate: path.starts_with("/secapi/"),
     }
 }

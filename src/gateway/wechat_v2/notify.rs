@@ -8,10 +8,9 @@ use crate::{
     domain::{
         ids::{Openid, OutTradeNo, TransactionId},
         money::Fen,
-        order::Provider,
         time::UnixMs,
     },
-    gateway::{Ack, AckReply, Notified, Rejection, VerifiedPayment},
+    gateway::{Ack, AckReply, Notified, Protocol, Rejection, VerifiedPayment, wechat},
 };
 
 /// Shape, `return_code`, signature, `result_code`, identity, fields. The order itself is `settle`'s to compare.
@@ -41,7 +40,7 @@ fn check(account: &Account, fields: &Fields) -> Result<Option<VerifiedPayment>, 
     if fields.get("result_code") != Some("SUCCESS") {
         return Ok(None);
     }
-    if fields.get("appid") != Some(&account.appid) {
+    if !fields.get("appid").is_some_and(|appid| account.appids.include(appid)) {
         return Err(Rejection::AppidMismatch);
     }
     if fields.get("mch_id") != Some(&account.mch_id) {
@@ -86,8 +85,8 @@ pub(super) fn payment(account: &Account, fields: &Fields) -> Result<VerifiedPaym
     let name = if canary::sings(Canary::CashFeeIsTheAmount) { "cash_fee" } else { "total_fee" };
     let amount = fields.get(name).and_then(|text| Fen::parse_fen(text).ok()).filter(|fen| fen.get() > 0);
     Ok(VerifiedPayment {
-        provider: Provider::Wechat,
-        account: account.name(),
+        protocol: Protocol::WechatV2,
+        account: wechat::account_name(&account.mch_id, fields.get("appid").ok_or("appid")?),
         environment: account.environment,
         out_trade_no: fields.get("out_trade_no").and_then(OutTradeNo::parse).ok_or("out_trade_no")?,
         transaction_id: fields
@@ -110,6 +109,7 @@ pub fn ack(ack: Ack) -> AckReply {
     };
     AckReply {
         ack,
+        status: 200,
         content_type: "text/xml; charset=utf-8",
         body: format!(
             "<xml><return_code><![CDATA[{code}]]></return_code><return_msg><![CDATA[{message}]]></return_msg></xml>"

@@ -8,19 +8,23 @@ use super::{
     xml::Fields,
 };
 use crate::{
-    domain::ids::{OutTradeNo, TransactionId},
+    domain::{
+        ids::{OutTradeNo, TransactionId},
+        order::Attempt,
+    },
     gateway::{RefundedPayment, Request, Response, Stamp, Trade, Untrusted},
 };
 
-pub fn request(account: &Account, out_trade_no: &OutTradeNo, stamp: &Stamp) -> Request {
-    let fields: Fields = [("out_trade_no", out_trade_no.as_str())].into_iter().collect();
-    super::signed_request(account, "orderquery", "/pay/orderquery", fields, stamp)
+pub fn request(account: &Account, attempt: &Attempt, stamp: &Stamp) -> Request {
+    let fields: Fields = [("out_trade_no", attempt.out_trade_no.as_str())].into_iter().collect();
+    let appid = account.appid_of(attempt.channel);
+    super::signed_request(account, appid, "orderquery", "/pay/orderquery", fields, stamp)
 }
 
 /// By WeChat's own number, which orderquery prefers: also for orders we do not know.
 pub fn request_by_payment(account: &Account, payment: &TransactionId, stamp: &Stamp) -> Request {
     let fields: Fields = [("transaction_id", payment.as_str())].into_iter().collect();
-    super::signed_request(account, "orderquery", "/pay/orderquery", fields, stamp)
+    super::signed_request(account, &account.appids.web, "orderquery", "/pay/orderquery", fields, stamp)
 }
 
 /// A state this program has never heard of is `Pending`: not paid, not failed.

@@ -32,7 +32,7 @@ fn hint(account: &Account, body: &[u8]) -> Result<RefundHint, Rejection> {
         Some(_) => return Err(Rejection::CommFail),
         None => return Err(Rejection::Malformed),
     }
-    if outer.get("appid") != Some(&account.appid) {
+    if !outer.get("appid").is_some_and(|appid| account.appids.include(appid)) {
         return Err(Rejection::AppidMismatch);
     }
     if outer.get("mch_id") != Some(&account.mch_id) {

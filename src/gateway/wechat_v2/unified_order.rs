@@ -1,4 +1,4 @@
-//! unifiedorder: prepares a JSAPI payment and brings back its `prepay_id`.
+//! unifiedorder: prepares a payment and brings back its `prepay_id`, or the address that stands for it.
 //!
 //! Source: page 4011936530 (updated 2025-12-04).
 
@@ -10,12 +10,38 @@ use super::{
 };
 use crate::{
     canary::{self, Canary},
-    domain::order::Attempt,
-    gateway::{Prepaid, Request, Response, Stamp, Untrusted},
+    domain::order::{Attempt, Channel},
+    gateway::{Prepaid, Request, Response, Stamp, Untrusted, wechat},
 };
+use serde_json::json;
 
-/// Longest `body` we send, in bytes of UTF-8 (the pages say 127 and 128; the smaller is safe).
-const MAX_BODY: usize = 127;
+/// WeChat's word for a channel; a mini program pays as JSAPI, under its own appid.
+const fn trade_type(channel: Channel) -> &'static str {
+    match channel {
+        Channel::WechatNative => "NATIVE",
+        Channel::WechatH5 => "MWEB",
+        Channel::WechatApp => "APP",
+        _ => "JSAPI",
+    }
+}
+
+/// How long its answer may be used: two hours, and five minutes for `mweb_url`; ours end a little earlier.
+pub const fn life_ms(channel: Channel) -> i64 {
+    match channel {
+        Channel::WechatH5 => wechat::H5_LIFE_MS,
+        _ => wechat::PREPAY_LIFE_MS,
+    }
+}
+
+/// JSON in a field: which site sends the payer (H5 page of unifiedorder).
+fn scene_info(account: &Account, attempt: &Attempt) -> String {
+    let h5_info = json!({
+        "type": "Wap",
+        "wap_url": account.public_url,
+        "wap_name": wechat::description(&attempt.goods_name),
+    });
+    json!({ "h5_info": h5_info }).to_string()
+}
 
 /// Every parameter comes from the stored attempt, so a repeated call is a true repetition to WeChat.
 pub fn request(account: &Account, attempt: &Attempt, stamp: &Stamp) -> Request {
@@ -23,8 +49,8 @@ pub fn request(account: &Account, attempt: &Attempt, stamp: &Stamp) -> Request {
     let off_secs = if canary::sings(Canary::NoZone) { -8 * 3600 } else { 0 };
     let time_start = attempt.created_at.plus_secs(off_secs).beijing_compact();
     let time_expire = attempt.expires_at.plus_secs(off_secs).beijing_compact();
-    let fields: Fields = [
-        ("body", truncated(&attempt.goods_name)),
+    let mut fields: Fields = [
+        ("body", wechat::description(&attempt.goods_name)),
         ("out_trade_no", attempt.out_trade_no.as_str()),
         ("total_fee", total_fee.as_str()),
         ("fee_type", "CNY"),
@@ -32,12 +58,26 @@ pub fn request(account: &Account, attempt: &Attempt, stamp: &Stamp) -> Request {
         ("time_start", time_start.as_str()),
         ("time_expire", time_expire.as_str()),
         ("notify_url", attempt.notify_url.as_str()),
-        ("trade_type", "JSAPI"),
-        ("openid", attempt.payer.as_str()),
+        ("trade_type", trade_type(attempt.channel)),
     ]
     .into_iter()
     .collect();
-    super::signed_request(account, "unifiedorder", "/pay/unifiedorder", fields, stamp)
+    match attempt.channel {
+        Channel::WechatNative => fields.set("product_id", attempt.out_trade_no.as_str()),
+        Channel::WechatH5 => fields.set("scene_info", &scene_info(account, attempt)),
+        _ => {}
+    }
+    if let Some(payer) = &attempt.payer {
+        fields.set("openid", payer.as_str());
+    }
+    super::signed_request(
+        account,
+        account.appid_of(attempt.channel),
+        "unifiedorder",
+        "/pay/unifiedorder",
+        fields,
+        stamp,
+    )
 }
 
 /// # Errors
@@ -45,14 +85,13 @@ pub fn request(account: &Account, attempt: &Attempt, stamp: &Stamp) -> Request {
 pub fn read(account: &Account, answer: &Response, attempt: &Attempt) -> Result<Prepaid, Untrusted> {
     match reply::read(account, answer, &attempt.out_trade_no)? {
         Reply::Done(fields) => {
-            let prepay_id = fields.get("prepay_id").ok_or(Untrusted::Incomplete("prepay_id"))?;
-            // It goes into a page and into a signed text: nothing but what WeChat's ids are made of.
-            if prepay_id.len() > 64
-                || !prepay_id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
-            {
-                return Err(Untrusted::Incomplete("prepay_id"));
-            }
-            Ok(Prepaid::Ready { prepay_id: prepay_id.to_owned() })
+            let (name, usable): (_, fn(&str) -> bool) = match attempt.channel {
+                Channel::WechatNative => ("code_url", wechat::is_code_url),
+                Channel::WechatH5 => ("mweb_url", wechat::is_h5_url),
+                _ => ("prepay_id", wechat::is_prepay_id),
+            };
+            let prepay_id = fields.get(name).filter(|value| usable(value));
+            Ok(Prepaid::Ready { prepay_id: prepay_id.ok_or(Untrusted::Incomplete(name))?.to_owned() })
         }
         Reply::Failed { err_code, err_code_des } => Ok(match error_code::meaning(&err_code, &err_code_des) {
             Meaning::Paid => Prepaid::Paid,
@@ -63,23 +102,5 @@ pub fn read(account: &Account, answer: &Response, attempt: &Attempt) -> Result<P
             }
             Meaning::Configuration | Meaning::OurDefect => Prepaid::Refused { code: err_code },
         }),
-    }
-}
-
-/// Cut to 127 bytes without splitting a character.
-fn truncated(text: &str) -> &str {
-    let end = (0..=MAX_BODY.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    text.get(..end).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_description_is_cut_between_characters() {
-        assert_eq!(truncated(&"中".repeat(50)).len(), 126);
-        assert_eq!(truncated("账户充值"), "账户充值");
-        assert_eq!(truncated(&"a".repeat(200)).len(), 127);
     }
 }

@@ -72,8 +72,9 @@ mod tests {
         let key = ApiV3Key::new("0123456789abcdef0123456789ABCDEF").unwrap();
         let text = seal(&key, "nonce-nonce-", "", "money").unwrap();
         let opens = |algorithm: &str, data: &str| {
-            let sealed =
-                format!(r#"{{"algorithm":"{algorithm}","nonce":"nonce-nonce-","ciphertext":"{text}"{data}}}"#);
+            let sealed = format!(
+                r#"{{"algorithm":"{algorithm}","nonce":"nonce-nonce-","ciphertext":"{text}"{data}}}"#
+            );
             open(&key, &Object::parse(sealed.as_bytes()).unwrap()).is_some()
         };
         assert!(opens(ALGORITHM, ""));

@@ -49,17 +49,24 @@ pub(super) fn refund_meaning(status: u16, code: &str) -> RefundMeaning {
         "FREQUENCYLIMITED" | "RATELIMITEXCEEDED" | "RATELIMITED" | "INVALIDREQTOOMUCH" => {
             RefundMeaning::Throttled
         }
-        "PARAMERROR" | "INVALIDREQUEST" | "TRADEOVERDUE" | "USERACCOUNTABNORMAL" | "INVALIDTRANSACTIONID"
-        | "ORDERNOTEXIST" | "RESOURCENOTEXISTS" | "REFUNDFEEMISMATCH" | "MCHNOTEXISTS" | "MCHNOTEXIST" => {
-            RefundMeaning::Refused
-        }
+        "PARAMERROR"
+        | "INVALIDREQUEST"
+        | "TRADEOVERDUE"
+        | "USERACCOUNTABNORMAL"
+        | "INVALIDTRANSACTIONID"
+        | "ORDERNOTEXIST"
+        | "RESOURCENOTEXISTS"
+        | "REFUNDFEEMISMATCH"
+        | "MCHNOTEXISTS"
+        | "MCHNOTEXIST" => RefundMeaning::Refused,
         _ => RefundMeaning::UnknownOutcome,
     }
 }
 
 /// Whether a refund query says that there is no such refund.
 pub(super) fn knows_no_refund(status: u16, code: &str) -> bool {
-    status == 404 && matches!(plain(code).as_str(), "RESOURCENOTEXISTS" | "REFUNDNOTEXIST" | "REFUNDNOTEXISTS")
+    status == 404
+        && matches!(plain(code).as_str(), "RESOURCENOTEXISTS" | "REFUNDNOTEXIST" | "REFUNDNOTEXISTS")
 }
 
 #[cfg(test)]
@@ -142,7 +149,12 @@ mod tests {
     fn only_a_404_about_the_refund_itself_says_that_there_is_none() {
         assert!(knows_no_refund(404, "RESOURCE_NOT_EXISTS"));
         assert!(knows_no_refund(404, "REFUNDNOTEXIST"));
-        for (status, code) in [(404, "MCH_NOT_EXISTS"), (404, "ORDER_NOT_EXIST"), (400, "RESOURCE_NOT_EXISTS"), (500, "REFUNDNOTEXIST")] {
+        for (status, code) in [
+            (404, "MCH_NOT_EXISTS"),
+            (404, "ORDER_NOT_EXIST"),
+            (400, "RESOURCE_NOT_EXISTS"),
+            (500, "REFUNDNOTEXIST"),
+        ] {
             assert!(!knows_no_refund(status, code), "{status} {code}");
         }
     }

@@ -62,8 +62,13 @@ impl Object {
     /// The objects of a list; `None` when it is no list, or holds anything else.
     pub fn objects(&self, name: &str) -> Option<Vec<&Object>> {
         let Value::List(values) = self.value(name)? else { return None };
-        let object = |value| if let Value::Object(object) = value { Some(object) } else { None };
-        values.iter().map(object).collect()
+        values
+            .iter()
+            .map(|value| match value {
+                Value::Object(object) => Some(object),
+                _ => None,
+            })
+            .collect()
     }
 
     /// An amount in fen: an integer in plain digits, not a text, and without sign, point or exponent.
@@ -153,8 +158,25 @@ mod tests {
         };
         assert_eq!((total("0"), total("100"), total(" 100 ")), (Some(0), Some(100), Some(100)));
         for written in [
-            "\"100\"", "100.0", "1e2", "1E2", "-100", "-0", "+100", "0100", "1_000", "0x64", "null", "true",
-            "[100]", "{\"total\":100}", "9007199254740993", "", "1 00", "NaN", "１００",
+            "\"100\"",
+            "100.0",
+            "1e2",
+            "1E2",
+            "-100",
+            "-0",
+            "+100",
+            "0100",
+            "1_000",
+            "0x64",
+            "null",
+            "true",
+            "[100]",
+            "{\"total\":100}",
+            "9007199254740993",
+            "",
+            "1 00",
+            "NaN",
+            "１００",
         ] {
             assert_eq!(total(written), None, "{written}");
         }
@@ -181,10 +203,32 @@ mod tests {
         let (deep, bottomless) = (nested(17), "[".repeat(100_000));
         let lists = format!("{{\"a\":{}{}}}", "[".repeat(16), "]".repeat(16));
         for body in [
-            "", " ", "null", "[]", "\"a\"", "1", "{", "{}{}", "{}x", "{\"a\":1,}", "{a:1}", "{\"a\":01}", "{'a':1}",
-            "{\"a\":1}//", "\u{FEFF}{}", "{\"a\":\"\\ud800\"}", "{\"a\":\"\\udc00\\ud800\"}", "{\"a\":\"\n\"}",
-            "{\"a\":tru}", "{\"a\":nulll}", "{\"a\":-}", "{\"\\ud800\":1}", deep.as_str(), bottomless.as_str(),
-            lists.as_str(), "<xml/>",
+            "",
+            " ",
+            "null",
+            "[]",
+            "\"a\"",
+            "1",
+            "{",
+            "{}{}",
+            "{}x",
+            "{\"a\":1,}",
+            "{a:1}",
+            "{\"a\":01}",
+            "{'a':1}",
+            "{\"a\":1}//",
+            "\u{FEFF}{}",
+            "{\"a\":\"\\ud800\"}",
+            "{\"a\":\"\\udc00\\ud800\"}",
+            "{\"a\":\"\n\"}",
+            "{\"a\":tru}",
+            "{\"a\":nulll}",
+            "{\"a\":-}",
+            "{\"\\ud800\":1}",
+            deep.as_str(),
+            bottomless.as_str(),
+            lists.as_str(),
+            "<xml/>",
         ] {
             assert_eq!(Object::parse(body.as_bytes()), None, "{}", body.get(..60).unwrap_or(body));
         }

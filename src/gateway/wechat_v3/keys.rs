@@ -1,7 +1,7 @@
 //! Whose signatures are believed: WeChat Pay's public key and its platform certificates, each under its own name.
 //! Both kinds may sign at once while a merchant is switched from one to the other.
 
-use super::{MINUTE_MS, sign::{SignFault, Signature}};
+use super::sign::{SignFault, Signature};
 use crate::{
     domain::{ids::hex, time::UnixMs},
     gateway::{
@@ -12,9 +12,11 @@ use crate::{
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// How often certificates are asked for when nothing else calls for it, in ms: a new one is handed out days before
+/// Whatever calls for it, certificates are asked for at most this often, in ms.
+const PAUSE_MS: i64 = 60_000;
+/// How often they are asked for when nothing else calls for it, in ms: a new one is handed out days before
 /// it signs.
-const REFRESH_MS: i64 = 12 * 60 * MINUTE_MS;
+const REFRESH_MS: i64 = 12 * 3_600_000;
 
 /// WeChat Pay's public key for one merchant. It has no end.
 #[derive(Clone, Debug)]
@@ -112,7 +114,7 @@ impl KeyRing {
         // A clock that was set back makes the last time lie ahead: that is no reason to wait for it.
         let within = |ms: i64| asked_at.is_some_and(|at| (0..ms).contains(&now.since(at)));
         let none = held.certificates.iter().all(|certificate| certificate.not_after < now);
-        let due = self.asks && !within(MINUTE_MS) && (none || held.wanted || !within(REFRESH_MS));
+        let due = self.asks && !within(PAUSE_MS) && (none || held.wanted || !within(REFRESH_MS));
         if due {
             held.asked_at = Some(now);
             held.wanted = false;
@@ -137,3 +139,6 @@ impl KeyRing {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,15 +33,6 @@ mod reply;
 pub mod sign;
 mod transactions;
 
-#[cfg(test)]
-mod testing;
-
-const MINUTE_MS: i64 = 60_000;
-/// How long a `prepay_id` or `code_url` may be handed out: it lives for two hours (order pages of each product).
-const PREPAID_LIFE_MS: i64 = 110 * MINUTE_MS;
-/// How long an `h5_url` may be handed out: it lives for five minutes (H5 order page).
-const H5_LIFE_MS: i64 = 4 * MINUTE_MS;
-
 /// Everything but RFC 3986's unreserved characters is escaped.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -74,7 +65,7 @@ pub struct Account {
     pub public_key: Option<WechatPublicKey>,
     /// Platform certificates known from the start. During a switch to public-key mode both kinds sign.
     pub certificates: Vec<PlatformCertificate>,
-    /// Our own origin: where a phone's browser comes back to.
+    /// Our own origin, without a trailing slash: where a browser that went away to pay comes back to.
     pub public_url: String,
     pub environment: Environment,
 }
@@ -107,10 +98,10 @@ impl Gateway for WechatV3 {
     }
 
     fn is_ours(&self, account: &str, environment: Environment) -> bool {
+        let (mch_id, appid) = account.split_once(':').unwrap_or_default();
         environment == self.account.environment
-            && account.split_once(':').is_some_and(|(mch_id, appid)| {
-                mch_id == self.account.mch_id && self.account.appids.include(appid)
-            })
+            && mch_id == self.account.mch_id
+            && self.account.appids.include(appid)
     }
 
     fn prepay(&self, attempt: &Attempt, stamp: &Stamp) -> Option<Request> {
@@ -122,7 +113,7 @@ impl Gateway for WechatV3 {
     }
 
     fn prepaid_life_ms(&self, channel: Channel) -> i64 {
-        if channel == Channel::WechatH5 { H5_LIFE_MS } else { PREPAID_LIFE_MS }
+        if channel == Channel::WechatH5 { wechat::H5_LIFE_MS } else { wechat::PREPAY_LIFE_MS }
     }
 
     fn checkout(&self, attempt: &Attempt, prepay_id: &str, stamp: &Stamp) -> Checkout {
@@ -196,3 +187,8 @@ impl Gateway for WechatV3 {
 fn component(text: &str) -> PercentEncode<'_> {
     utf8_percent_encode(text, COMPONENT)
 }
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

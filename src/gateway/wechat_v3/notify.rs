@@ -6,7 +6,7 @@
 use super::{WechatV3, aead, json::Object, refund_notify, sign::SignFault, transactions};
 use crate::{
     domain::ids::OutTradeNo,
-    gateway::{Ack, AckReply, Headers, Notified, Notify, Rejection, VerifiedPayment},
+    gateway::{Ack, AckReply, Notified, Notify, Rejection, VerifiedPayment},
 };
 
 /// A callback, verified and opened.
@@ -89,3 +89,6 @@ pub(super) fn ack(ack: Ack) -> AckReply {
         body: serde_json::json!({ "code": code, "message": message }).to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,9 +9,7 @@ use super::{
 };
 use crate::{
     domain::ids::{OutTradeNo, TransactionId},
-    gateway::{
-        RefundedPayment, Request, Response, Stamp, Trade, Untrusted, wechat_v2::error_code::Meaning,
-    },
+    gateway::{RefundedPayment, Request, Response, Stamp, Trade, Untrusted, wechat_v2::error_code::Meaning},
 };
 
 pub(super) fn request(account: &Account, out_trade_no: &OutTradeNo, stamp: &Stamp) -> Request {

@@ -11,7 +11,8 @@ use super::{
 use crate::{
     domain::refund::Refund,
     gateway::{
-        RefundAsked, Request, Response, Stamp, Untrusted, wechat::with_text, wechat_v2::error_code::RefundMeaning,
+        RefundAsked, Request, Response, Stamp, Untrusted, wechat::with_text,
+        wechat_v2::error_code::RefundMeaning,
     },
 };
 use serde::Serialize;

@@ -33,13 +33,10 @@ pub(super) fn read(gateway: &WechatV3, answer: &Response) -> Result<Reply, Untru
         .ring
         .verify(Headers(&answer.headers), &answer.body, answer.received_at)
         .map_err(|fault| untrusted(answer, fault))?;
-    let body = || Object::parse(&answer.body).ok_or_else(|| Untrusted::Malformed("not strict JSON".to_owned()));
+    let body =
+        || Object::parse(&answer.body).ok_or_else(|| Untrusted::Malformed("not strict JSON".to_owned()));
     let failed = |code: &str, message: &str| {
-        Reply::Failed(Failure {
-            status: answer.status,
-            code: code.to_owned(),
-            message: message.to_owned(),
-        })
+        Reply::Failed(Failure { status: answer.status, code: code.to_owned(), message: message.to_owned() })
     };
     match answer.status {
         200 => body().map(Reply::Told),

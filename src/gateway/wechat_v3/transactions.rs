@@ -6,25 +6,20 @@ use super::{
     Account, WechatV3, app, error_code, jsapi,
     json::Object,
     reply::{self, Reply},
-    component, sign,
+    sign,
 };
 use crate::{
     domain::{
         ids::{Openid, OutTradeNo, TransactionId},
-        order::{Attempt, Channel, Environment, Provider},
+        order::{Attempt, Channel},
         time::UnixMs,
     },
     gateway::{
-        Checkout, Prepaid, Request, Response, Stamp, Untrusted, VerifiedPayment, return_url,
-        wechat::{self, truncated},
+        Checkout, Prepaid, Protocol, Request, Response, Stamp, Untrusted, VerifiedPayment, wechat,
         wechat_v2::error_code::Meaning,
     },
 };
 use serde::Serialize;
-use url::Url;
-
-/// Longest address we take from WeChat, in bytes.
-const LONGEST_URL: usize = 512;
 
 #[derive(Serialize)]
 struct Order<'a> {
@@ -75,12 +70,11 @@ pub(super) fn request(account: &Account, attempt: &Attempt, stamp: &Stamp) -> Op
         Channel::AlipayQr | Channel::AlipayPage | Channel::AlipayWap => return None,
     };
     let payer = attempt.payer.as_ref().filter(|_| attempt.channel.names_payer());
-    let scene_info =
-        SceneInfo { payer_client_ip: &attempt.client_ip, h5_info: H5Info { r#type: "Wap" } };
+    let scene_info = SceneInfo { payer_client_ip: &attempt.client_ip, h5_info: H5Info { r#type: "Wap" } };
     let order = Order {
         appid: appid(attempt),
         mchid: &account.mch_id,
-        description: truncated(&attempt.goods_name),
+        description: wechat::description(&attempt.goods_name),
         out_trade_no: attempt.out_trade_no.as_str(),
         time_expire: attempt.expires_at.beijing_rfc3339(),
         notify_url: &attempt.notify_url,
@@ -102,7 +96,7 @@ fn appid(attempt: &Attempt) -> &str {
 /// A reply that may not be used: the outcome is unknown.
 pub(super) fn read(gateway: &WechatV3, answer: &Response, attempt: &Attempt) -> Result<Prepaid, Untrusted> {
     match reply::read(gateway, answer)? {
-        Reply::Told(told) => ready(&gateway.account, &told, attempt.channel),
+        Reply::Told(told) => ready(&told, attempt.channel),
         Reply::NoContent => Err(Untrusted::Status(answer.status)),
         Reply::Failed(failure) => {
             Ok(match error_code::meaning(failure.status, &failure.code, &failure.message) {
@@ -118,35 +112,14 @@ pub(super) fn read(gateway: &WechatV3, answer: &Response, attempt: &Attempt) -> 
     }
 }
 
-fn ready(account: &Account, told: &Object, channel: Channel) -> Result<Prepaid, Untrusted> {
-    let (name, usable): (_, fn(&str, Environment) -> bool) = match channel {
-        Channel::WechatNative => ("code_url", is_code_url),
-        Channel::WechatH5 => ("h5_url", is_h5_url),
-        _ => ("prepay_id", is_prepay_id),
+fn ready(told: &Object, channel: Channel) -> Result<Prepaid, Untrusted> {
+    let (name, usable): (_, fn(&str) -> bool) = match channel {
+        Channel::WechatNative => ("code_url", wechat::is_code_url),
+        Channel::WechatH5 => ("h5_url", wechat::is_h5_url),
+        _ => ("prepay_id", wechat::is_prepay_id),
     };
-    let found = told.text(name).filter(|text| usable(text, account.environment));
+    let found = told.text(name).filter(|text| usable(text));
     Ok(Prepaid::Ready { prepay_id: found.ok_or(Untrusted::Incomplete(name))?.to_owned() })
-}
-
-/// It goes into a page and into a signed text: nothing but what WeChat's ids are made of.
-fn is_prepay_id(text: &str, _environment: Environment) -> bool {
-    text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
-}
-
-/// It becomes a QR code that the payer's WeChat opens, so it must be WeChat's own kind of address.
-fn is_code_url(text: &str, _environment: Environment) -> bool {
-    text.len() <= LONGEST_URL && text.starts_with("weixin://") && text.bytes().all(|b| b.is_ascii_graphic())
-}
-
-/// The payer's browser is sent there.
-fn is_h5_url(text: &str, environment: Environment) -> bool {
-    let scheme = Url::parse(text).ok().map(|url| url.scheme().to_owned());
-    let fits = match scheme.as_deref() {
-        Some("https") => true,
-        Some("http") => environment == Environment::Simulator,
-        _ => false,
-    };
-    fits && text.len() <= LONGEST_URL && !text.contains('#') && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// What the payer needs, from what `read` brought.
@@ -157,9 +130,8 @@ pub(super) fn checkout(account: &Account, attempt: &Attempt, prepay_id: &str, st
         }
         Channel::WechatApp => Checkout::App { params: app::sign(account, appid(attempt), prepay_id, stamp) },
         Channel::WechatH5 => {
-            let back = return_url(&account.public_url, &attempt.out_trade_no);
-            let joint = if prepay_id.contains('?') { '&' } else { '?' };
-            Checkout::Redirect { url: format!("{prepay_id}{joint}redirect_url={}", component(&back)) }
+            let url = wechat::with_return(prepay_id, &account.public_url, &attempt.out_trade_no);
+            Checkout::Redirect { url }
         }
         Channel::WechatNative | Channel::AlipayQr | Channel::AlipayPage | Channel::AlipayWap => {
             Checkout::Qr { code_url: prepay_id.to_owned() }
@@ -180,7 +152,7 @@ pub(super) fn payment(account: &Account, told: &Object) -> Result<VerifiedPaymen
     };
     let appid = told.text("appid").ok_or("appid")?;
     Ok(VerifiedPayment {
-        provider: Provider::Wechat,
+        protocol: Protocol::WechatV3,
         account: wechat::account_name(&account.mch_id, appid),
         environment: account.environment,
         out_trade_no: told.text("out_trade_no").and_then(OutTradeNo::parse).ok_or("out_trade_no")?,

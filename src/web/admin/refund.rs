@@ -11,7 +11,8 @@ use crate::{
     },
     flow::{
         decide_refund,
-        request_refund::{self, BadReason, Payment, Reason, RefundError, Standing, Wish},
+        refund_standing::Standing,
+        request_refund::{self, BadReason, Payment, Reason, RefundError, Wish},
     },
     web::{
         Web, csrf,

@@ -149,7 +149,7 @@ impl Waiting {
             bridge_origin: shop.to_owned(),
             strict_openid: true,
         };
-        let nowhere = Http::new(Origins { wechat_api: vec![], wechat_oauth: vec![] }).unwrap();
+        let nowhere = Http::new(Origins::default()).unwrap();
         let simulator = Simulator::new(options, Clock::system(), nowhere);
         tokio::spawn(simulator::serve(simulator, self.0.take().unwrap()).unwrap());
     }
@@ -193,5 +193,5 @@ fn debug_of_everything() -> String {
     let http = Http::new(config.origins.clone()).unwrap();
     values.insert("WECHAT_MCH_ID".to_owned(), "CANARY".to_owned());
     let error = shouyin::config::Config::read(&Source::from_maps(&BTreeMap::new(), &values)).unwrap_err();
-    format!("{source:?} {config:?} {:?} {http:?} {error:?} {error}", config.wechat.key)
+    format!("{source:?} {config:?} {:?} {http:?} {error:?} {error}", config.wechat_v2.as_ref().unwrap().key)
 }

@@ -31,7 +31,7 @@ async fn scripted(world: &mut World) -> (Rc<Shop>, Browser, Script) {
     let script = Script::open().await;
     let origin = script.origin.clone();
     let shop = world.open_with(|config| config.origins.wechat_api = vec![origin]).await;
-    script.speak_for(&shop.app.config.wechat);
+    script.speak_for(shop.app.config.wechat_v2.as_ref().unwrap());
     let user = shop.user("ann").await;
     (shop, user, script)
 }

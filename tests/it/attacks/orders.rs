@@ -186,7 +186,11 @@ async fn xml_breakers(world: &mut World) -> Outcome {
     let number = OutTradeNo::parse(&world.subject).unwrap();
     let mut attempt = shop.app.store.read(move |db| attempts::by_number(db, &number)).await.unwrap().unwrap();
     attempt.goods_name = BREAKER.to_owned();
-    let request = unified_order::request(&shop.app.config.wechat, &attempt, &shop.clock.stamp().unwrap());
+    let request = unified_order::request(
+        shop.app.config.wechat_v2.as_ref().unwrap(),
+        &attempt,
+        &shop.clock.stamp().unwrap(),
+    );
     let body = request.body.unwrap();
     let fields = Fields::parse(body.as_bytes()).unwrap_or_default();
     let flat = fields.get("total_fee") == Some("100") && fields.get("body") == Some(BREAKER);

@@ -61,12 +61,12 @@ async fn forged_notify(world: &mut World) -> Outcome {
     let (shop, refund) = r1(world, Scenario::Ok).await;
     let mark = Snapshot::of(&shop).await;
     notify(world, &shop, "<xml><return_code>SUCCESS</return_code></xml>".to_owned()).await;
-    let account = shop.app.config.wechat.clone();
+    let account = shop.app.config.wechat_v2.clone().unwrap();
     let named = format!(
         "<xml><return_code>SUCCESS</return_code><appid>{}</appid><mch_id>{}</mch_id>\
          <nonce_str>n</nonce_str><out_trade_no>{}</out_trade_no><out_refund_no>{}</out_refund_no>\
          <refund_fee>40</refund_fee><total_fee>100</total_fee><refund_status>SUCCESS</refund_status></xml>",
-        account.appid, account.mch_id, world.subject, refund.out_refund_no
+        account.appids.web, account.mch_id, world.subject, refund.out_refund_no
     );
     notify(world, &shop, named).await;
     let (refunds, after) = (states(&shop).await, Snapshot::of(&shop).await);

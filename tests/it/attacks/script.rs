@@ -157,7 +157,7 @@ fn written(account: &Account, line: Line) -> Option<Vec<u8>> {
     let ours = [
         ("return_code", "SUCCESS"),
         ("return_msg", "OK"),
-        ("appid", account.appid.as_str()),
+        ("appid", account.appids.web.as_str()),
         ("mch_id", account.mch_id.as_str()),
         ("nonce_str", "5K8264ILTKCH16CQ2502SI8ZNMTM67VS"),
     ];

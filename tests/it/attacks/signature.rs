@@ -50,13 +50,13 @@ async fn lower_case(world: &mut World) -> Outcome {
     for sign_type in [SignType::HmacSha256, SignType::Md5] {
         let shop = world
             .open_with(|config| {
-                config.wechat.sign_type = sign_type;
-                config.wechat.accept = vec![sign_type];
+                config.wechat_v2.as_mut().unwrap().sign_type = sign_type;
+                config.wechat_v2.as_mut().unwrap().accept = vec![sign_type];
             })
             .await;
         world.ordered(&shop).await;
         let mut fields = world.genuine();
-        let signature = sign::sign(&fields, &shop.app.config.wechat.key, sign_type);
+        let signature = sign::sign(&fields, shop.app.config.wechat_v2.as_ref().unwrap().key, sign_type);
         fields.set("sign", &signature.to_lowercase());
         let answer = world.notify(fields.to_xml()).await;
         replies.push((answer.status, answer.body, shop.verdicts().await));
@@ -115,8 +115,8 @@ async fn hmac_for_md5(world: &mut World) -> Outcome {
     // The same message, once HMAC is on the account's list.
     let shop = world
         .open_with(|config| {
-            config.wechat.sign_type = SignType::Md5;
-            config.wechat.accept = SignType::ALL.to_vec();
+            config.wechat_v2.as_mut().unwrap().sign_type = SignType::Md5;
+            config.wechat_v2.as_mut().unwrap().accept = SignType::ALL.to_vec();
         })
         .await;
     world.ordered(&shop).await;
@@ -151,14 +151,17 @@ async fn empty_field(world: &mut World) -> Outcome {
 async fn timing(world: &mut World) -> Outcome {
     let (shop, _) = world.o1().await;
     let fields = world.genuine();
-    let right = sign::sign(&fields, &shop.app.config.wechat.key, SignType::Md5);
+    let right = sign::sign(&fields, shop.app.config.wechat_v2.as_ref().unwrap().key, SignType::Md5);
     for round in 0..2000_usize {
         let shared = [0, 8, 16, 24, 31][round % 5];
         let tail: String =
             right.chars().skip(shared).map(|digit| if digit == 'A' { 'B' } else { 'A' }).collect();
         let mut forged = fields.clone();
         forged.set("sign", &format!("{}{tail}", &right[..shared]));
-        match shouyin::gateway::wechat_v2::notify::read(&shop.app.config.wechat, forged.to_xml().as_bytes()) {
+        match shouyin::gateway::wechat_v2::notify::read(
+            shop.app.config.wechat_v2.as_ref().unwrap(),
+            forged.to_xml().as_bytes(),
+        ) {
             shouyin::gateway::Notified::Rejected { .. } if round >= 20 => {}
             shouyin::gateway::Notified::Rejected { .. } => {
                 world.notify(forged.to_xml()).await;

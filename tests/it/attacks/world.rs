@@ -68,8 +68,8 @@ impl World {
     /// A shop that signs with MD5, as most orders of the catalogue do.
     pub async fn open(&mut self) -> Rc<Shop> {
         self.open_with(|config| {
-            config.wechat.sign_type = SignType::Md5;
-            config.wechat.accept = vec![SignType::Md5];
+            config.wechat_v2.as_mut().unwrap().sign_type = SignType::Md5;
+            config.wechat_v2.as_mut().unwrap().accept = vec![SignType::Md5];
         })
         .await
     }
@@ -165,7 +165,7 @@ pub fn genuine(shop: &Shop, number: &str) -> Fields {
 }
 
 pub fn signed(shop: &Shop, mut fields: Fields, sign_type: SignType) -> String {
-    let signature = sign::sign(&fields, &shop.app.config.wechat.key, sign_type);
+    let signature = sign::sign(&fields, shop.app.config.wechat_v2.as_ref().unwrap().key, sign_type);
     fields.set("sign", &signature);
     fields.to_xml()
 }
