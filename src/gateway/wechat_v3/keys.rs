@@ -125,6 +125,7 @@ impl KeyRing {
     /// Takes in certificates that were proved to be WeChat's. Those we had stay until they end.
     pub fn add(&self, certificates: Vec<PlatformCertificate>, now: UnixMs) {
         let mut held = self.held();
+        held.wanted = false;
         held.certificates.retain(|certificate| now <= certificate.not_after);
         for certificate in certificates {
             let known = held.certificates.iter().any(|known| known.serial == certificate.serial);
