@@ -295,11 +295,13 @@ async fn the_callback_comes_at_the_end_unsigned_and_opens_with_our_key() {
     let outer = Fields::parse(sent[0].body.as_bytes()).unwrap();
     assert_eq!((outer.get("return_code"), outer.get("sign")), (Some("SUCCESS"), None));
     let gateway = WechatV2 { account: simulator.account().clone() };
-    let RefundNotified::Hint(hint) = gateway.refund_notified(Notify { body: sent[0].body.as_bytes() }) else {
+    let RefundNotified::Hint(hint) =
+        gateway.refund_notified(Notify { body: sent[0].body.as_bytes(), ..Notify::default() })
+    else {
         panic!("{}", sent[0].body);
     };
     assert_eq!((hint.out_refund_no.as_str(), hint.out_trade_no.as_str()), ("r-1", NUMBER));
-    assert_eq!((hint.amount.get(), hint.total.get(), hint.status.as_str()), (400, 990, "SUCCESS"));
+    assert_eq!((hint.amount.unwrap().get(), hint.total.get(), hint.status.as_str()), (400, 990, "SUCCESS"));
     // Nobody acknowledged it, so it comes again with the gaps of payments.
     clock.advance_ms(15_000);
     assert_eq!(simulator.deliver_due().await, 2, "the payment's callback is repeated too");
@@ -317,10 +319,11 @@ async fn a_lost_callback_is_never_sent_and_tests_can_have_any_made() {
     simulator.deliver_due().await;
     assert_eq!(simulator.refunds()[0].callbacks, []);
     let gateway = WechatV2 { account: simulator.account().clone() };
-    let heard = |body: String| match gateway.refund_notified(Notify { body: body.as_bytes() }) {
-        RefundNotified::Hint(hint) => format!("{} {}", hint.out_refund_no, hint.amount.get()),
-        RefundNotified::Rejected(rejection) => rejection.verdict().to_owned(),
-    };
+    let heard =
+        |body: String| match gateway.refund_notified(Notify { body: body.as_bytes(), ..Notify::default() }) {
+            RefundNotified::Hint(hint) => format!("{} {}", hint.out_refund_no, hint.amount.unwrap().get()),
+            RefundNotified::Rejected(rejection) => rejection.verdict().to_owned(),
+        };
     assert_eq!(heard(simulator.refund_notify("r-1", &[], &[])), "r-1 400");
     assert_eq!(heard(simulator.refund_notify("r-1", &[], &[("refund_fee", "401")])), "r-1 401");
     assert_eq!(heard(simulator.refund_notify("r-1", &[("mch_id", "1")], &[])), "mch_id_mismatch");
