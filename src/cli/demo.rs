@@ -13,7 +13,7 @@ use crate::{
     flow::query,
     flow::{register, set_up, top_up},
     gateway::wechat_v2::{Account, sign::SignType},
-    simulator::{self, Options as SimulatorOptions, Simulator, faults::Scenario},
+    simulator::{self, Options as SimulatorOptions, Scenario, Simulator},
     store::{Store, attempts, orders},
 };
 use fast_qr::QRBuilder;
@@ -91,14 +91,7 @@ fn start_simulator(
     let account = config.wechat_v2.clone().ok_or_else(|| CliError::Failed(BROKEN_SETTINGS.to_owned()))?;
     let account = Account { accept: SignType::ALL.to_vec(), ..account };
     let simulator = Simulator::new(
-        SimulatorOptions {
-            account,
-            app_secret: keys.app_secret.clone().into(),
-            speed,
-            scenario: Scenario::Ok,
-            bridge_origin: config.public_url.to_string(),
-            strict_openid: true,
-        },
+        SimulatorOptions { speed, ..SimulatorOptions::of(keys, account, config.public_url.to_string()) },
         clock.clone(),
         outbound()?,
     );
@@ -130,16 +123,19 @@ fn reset(folder: &Path, database: &Database) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Keys of this data folder, made on the first run.
+/// Keys of this data folder, made on the first run; what a file of an older version lacks is added.
 fn keys(folder: &Path, clock: &Clock) -> Result<SimulatorKeys, CliError> {
     let path = folder.join("keys.json");
-    if let Some(keys) = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
-        return Ok(keys);
+    let kept = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let mut keys = match kept {
+        Some(keys) => keys,
+        None => SimulatorKeys::marked([clock.nonce()?, clock.nonce()?, clock.nonce()?]),
+    };
+    if keys.complete() {
+        fs::create_dir_all(folder)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        file.write_all(&serde_json::to_vec_pretty(&keys).unwrap_or_default())?;
     }
-    let keys = SimulatorKeys::marked([clock.nonce()?, clock.nonce()?, clock.nonce()?]);
-    fs::create_dir_all(folder)?;
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-    file.write_all(&serde_json::to_vec_pretty(&keys).unwrap_or_default())?;
     Ok(keys)
 }
 

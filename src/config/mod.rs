@@ -4,6 +4,7 @@ mod certificate;
 mod channels;
 mod database;
 mod origin;
+mod simulator_keys;
 mod source;
 mod variables;
 mod wechat;
@@ -23,6 +24,7 @@ pub use database::{Database, PostgresUrl};
 use ipnet::IpNet;
 pub use origin::PublicUrl;
 use secrecy::SecretString;
+pub use simulator_keys::{RsaKeys, SimulatorKeys};
 pub use source::Source;
 use std::{fmt, net::SocketAddr, path::PathBuf};
 pub use variables::{LATER, VARIABLES, Variable};
@@ -89,26 +91,6 @@ pub struct LogConfig {
     /// `None` leaves it to the command.
     pub filter: Option<String>,
     pub json: bool,
-}
-
-/// Fresh keys of one demo, each marked so that `serve` refuses it.
-#[derive(Clone, serde::Serialize, serde::Deserialize)]
-pub struct SimulatorKeys {
-    pub api_key: String,
-    pub app_secret: String,
-    pub secret_key: String,
-}
-
-impl SimulatorKeys {
-    /// From three random texts of at least 32 letters and digits.
-    pub fn marked(random: [String; 3]) -> SimulatorKeys {
-        let [api_key, app_secret, secret_key] = random;
-        SimulatorKeys {
-            api_key: format!("{SIMULATOR_MARK}{api_key}").chars().take(32).collect(),
-            app_secret: format!("{SIMULATOR_MARK}{app_secret}"),
-            secret_key: format!("{SIMULATOR_MARK}{secret_key}"),
-        }
-    }
 }
 
 /// One thing wrong with the configuration. Never contains a value.
@@ -215,7 +197,7 @@ impl Config {
                 environment: Environment::Simulator,
             }),
             wechat_login: Some(WechatApp::new(SIMULATOR_APPID, &keys.app_secret)),
-            wechat_mini: Some(WechatApp::new(SIMULATOR_MINI_APPID, &keys.app_secret)),
+            wechat_mini: Some(WechatApp::new(SIMULATOR_MINI_APPID, &keys.mini_secret())),
             wechat_certificate: None,
             origins: Origins {
                 wechat_api: vec![simulator.to_owned()],

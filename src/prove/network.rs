@@ -12,10 +12,11 @@ use crate::{
         settle::Evidence,
     },
     gateway::{
-        Protocol, Response,
+        Headers, Protocol, Response,
         wechat_v2::{sign, xml::Fields},
     },
     http::{HttpError, InProcess, Letter},
+    simulator::Asked,
 };
 use futures_util::FutureExt;
 use std::{
@@ -109,15 +110,15 @@ async fn never() -> Answer {
 }
 
 fn answered(world: &World, path: &str, body: &[u8]) -> Vec<u8> {
-    let reply = world.simulator.answer(path, body).ok().flatten().unwrap_or_default();
-    let fields = Fields::parse(reply.as_bytes()).unwrap_or_default();
+    let asked = Asked { method: "POST", target: path, headers: Headers::default(), body };
+    let reply = world.simulator.answer(&asked).ok().flatten().unwrap_or_default().body;
+    let fields = Fields::parse(&reply).unwrap_or_default();
     let of = |name: &str| fields.get(name).unwrap_or_default().to_owned();
     world.note(|| {
         let asked = Fields::parse(body).unwrap_or_default();
         let number = asked.get("out_trade_no").unwrap_or_default().to_owned();
         format!("{path} {number}: {}{}{}", of("err_code"), of("trade_state"), of("prepay_id"))
     });
-    let reply = reply.into_bytes();
     if path == "/pay/orderquery" && of("trade_state") == "SUCCESS" {
         let mut memory = locked(&world.memory);
         if memory.replies.len() >= KEPT_REPLIES {

@@ -159,13 +159,7 @@ mod tests {
         let prepay_id = prepay(&simulator).await;
         let signed = |now| {
             let stamp = Stamp { now, nonce: "n1".to_owned() };
-            serde_json::to_value(jsapi::sign(
-                simulator.account(),
-                &simulator.account().appids.web,
-                &prepay_id,
-                &stamp,
-            ))
-            .unwrap()
+            serde_json::to_value(jsapi::sign(simulator.account(), WEB, &prepay_id, &stamp)).unwrap()
         };
         let params = signed(NOW);
         let (status, body) = asked(&simulator, &params, ORIGIN).await;

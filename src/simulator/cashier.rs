@@ -1,11 +1,11 @@
 //! What people see of the simulator: the pay sheet with its mischief panel and the list of trades.
 
 use super::{
-    RefundStatus, Scenario, Simulator, SimulatorError, TradeState, notify,
+    RefundStatus, Scenario, Simulator, SimulatorError, TradeState, deliver,
     refunds::Refund,
     trades::{Sent, Trade},
 };
-use crate::domain::{money, time::UnixMs};
+use crate::domain::{money, order::Provider, time::UnixMs};
 use actix_web::{
     HttpResponse,
     http::{StatusCode, header},
@@ -174,8 +174,8 @@ async fn sheet(simulator: web::Data<Simulator>, query: web::Query<SheetQuery>) -
     let payable = matches!(trade.state, TradeState::NotPay | TradeState::Closed);
     let page = CashierPage {
         amount: trade.total_fee.yuan(),
-        goods: trade.parameter("body").to_owned(),
-        merchant: trade.parameter("mch_id").to_owned(),
+        goods: trade.goods.clone(),
+        merchant: trade.merchant.clone(),
         state: trade.state.desc_zh(),
         payable,
         closed: trade.state == TradeState::Closed,
@@ -200,7 +200,7 @@ async fn pay(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> Han
     let result = match simulator.take_payment(&trade.out_trade_no) {
         Ok((_, callbacks)) => {
             if scenario.notifies_before_return() {
-                notify::send_all(&simulator, callbacks).await;
+                deliver::send_all(&simulator, callbacks).await;
             } else {
                 simulator.book().schedule(callbacks);
             }
@@ -260,10 +260,14 @@ fn refund_callbacks(simulator: &Simulator, trade: &Trade) -> Vec<Sent> {
 
 /// Calls and callbacks of one trade, oldest first.
 fn log_of(trade: &Trade, about_refunds: &[Sent]) -> Vec<LogLine> {
+    let gateway = match trade.protocol.provider() {
+        Provider::Wechat => "微信",
+        Provider::Alipay => "支付宝",
+    };
     let calls = trade.messages.iter().map(|message| {
         let line = LogLine {
             at: message.at.beijing_text(),
-            title: format!("商户 → POST {}", message.call),
+            title: format!("商户 → {}", message.call),
             sent: message.asked.clone(),
             answered: message.answered.clone(),
             good: true,
@@ -275,8 +279,8 @@ fn log_of(trade: &Trade, about_refunds: &[Sent]) -> Vec<LogLine> {
         let verdict = if sent.accepted { "已接受" } else { "未接受" };
         let line = LogLine {
             at: sent.at.beijing_text(),
-            title: format!("微信 → POST notify_url · {status} · {verdict} · {} ms", sent.took_ms),
-            sent: sent.body.clone(),
+            title: format!("{gateway} → POST notify_url · {status} · {verdict} · {} ms", sent.took_ms),
+            sent: with_headers(sent),
             answered: sent.reply.clone(),
             good: sent.accepted,
         };
@@ -285,6 +289,12 @@ fn log_of(trade: &Trade, about_refunds: &[Sent]) -> Vec<LogLine> {
     let mut lines: Vec<(UnixMs, LogLine)> = calls.chain(callbacks).collect();
     lines.sort_by_key(|(at, _)| *at);
     lines.into_iter().map(|(_, line)| line).collect()
+}
+
+/// The headers that carry a signature, an empty line, the body.
+fn with_headers(sent: &Sent) -> String {
+    let headers: String = sent.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    if headers.is_empty() { sent.body.clone() } else { format!("{headers}\n{}", sent.body) }
 }
 
 fn row(trade: &Trade, scenario: Scenario) -> Row {

@@ -26,6 +26,10 @@ pub enum Scenario {
     RefundClosed,
     RefundLostReply,
     RefundNotifyLost,
+    CertRotated,
+    PublicKeyMode,
+    SignTestProbe,
+    ClockSkew,
 }
 
 /// What is wrong with the text of a callback.
@@ -34,8 +38,22 @@ pub enum Content {
     True,
     OneFenLess,
     WrongSign,
-    /// MD5 for an order signed with HMAC-SHA256, and the other way round.
+    /// V2: MD5 for an order signed with HMAC-SHA256, and the other way round. V3: the name of one that is not ours.
     OtherAlgorithm,
+    /// V3 signs the first try wrongly on purpose, to see whether anybody looks.
+    SignTest,
+    /// V3's clock is ten minutes off at the first try.
+    SkewedClock,
+}
+
+impl Content {
+    /// What the next try is like.
+    pub const fn of_retry(self) -> Content {
+        match self {
+            Content::SignTest | Content::SkewedClock => Content::True,
+            other => other,
+        }
+    }
 }
 
 /// One callback a payment causes.
@@ -57,7 +75,7 @@ const LONG_REFUND_SECS: i64 = 3 * 24 * 3600;
 const DELAY_SECS: i64 = 30;
 
 impl Scenario {
-    pub const ALL: [Scenario; 20] = [
+    pub const ALL: [Scenario; 24] = [
         Scenario::Ok,
         Scenario::NotifyLost,
         Scenario::NotifyDelayed,
@@ -78,6 +96,10 @@ impl Scenario {
         Scenario::RefundClosed,
         Scenario::RefundLostReply,
         Scenario::RefundNotifyLost,
+        Scenario::CertRotated,
+        Scenario::PublicKeyMode,
+        Scenario::SignTestProbe,
+        Scenario::ClockSkew,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -137,6 +159,16 @@ impl Scenario {
             Scenario::RefundNotifyLost => {
                 ("refund-notify-lost", "丢退款通知", "退款成功但从不通知，要靠查退款")
             }
+            Scenario::CertRotated => {
+                ("cert-rotated", "换平台证书", "付款时出现新的平台证书，从此用它签名（V3）")
+            }
+            Scenario::PublicKeyMode => ("public-key-mode", "公钥签名", "通知用微信支付公钥签名（V3）"),
+            Scenario::SignTestProbe => {
+                ("signtest-probe", "探测验签", "第一次通知的签名是探测用的错签名，重发的才是真的（V3）")
+            }
+            Scenario::ClockSkew => {
+                ("clock-skew", "时钟偏差", "第一次通知的时间戳差 10 分钟，重发的是对的（V3）")
+            }
         }
     }
 
@@ -152,6 +184,8 @@ impl Scenario {
             Scenario::WrongAmount => vec![Planned { content: Content::OneFenLess, ..first }],
             Scenario::WrongSign => vec![Planned { content: Content::WrongSign, ..first }],
             Scenario::Md5Sign => vec![Planned { content: Content::OtherAlgorithm, ..first }],
+            Scenario::SignTestProbe => vec![Planned { content: Content::SignTest, ..first }],
+            Scenario::ClockSkew => vec![Planned { content: Content::SkewedClock, ..first }],
             Scenario::Ok
             | Scenario::NotifyBeforeReturn
             | Scenario::CancelAfterPaid
@@ -164,7 +198,9 @@ impl Scenario {
             | Scenario::RefundAbnormal
             | Scenario::RefundClosed
             | Scenario::RefundLostReply
-            | Scenario::RefundNotifyLost => vec![first],
+            | Scenario::RefundNotifyLost
+            | Scenario::CertRotated
+            | Scenario::PublicKeyMode => vec![first],
         }
     }
 
@@ -183,6 +219,11 @@ impl Scenario {
 
     pub const fn uses_coupon(self) -> bool {
         matches!(self, Scenario::Coupon)
+    }
+
+    /// A new platform certificate appears with the payment.
+    pub const fn rotates_certificate(self) -> bool {
+        matches!(self, Scenario::CertRotated)
     }
 
     /// What the page hears after a payment.
@@ -271,6 +312,8 @@ mod tests {
                 Scenario::WrongAmount => vec![(0, Content::OneFenLess)],
                 Scenario::WrongSign => vec![(0, Content::WrongSign)],
                 Scenario::Md5Sign => vec![(0, Content::OtherAlgorithm)],
+                Scenario::SignTestProbe => vec![(0, Content::SignTest)],
+                Scenario::ClockSkew => vec![(0, Content::SkewedClock)],
                 _ => vec![(0, Content::True)],
             };
             assert_eq!(sent(scenario), expected, "{}", scenario.name());

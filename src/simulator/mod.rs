@@ -3,8 +3,12 @@
 
 use crate::{
     clock::{Clock, NoEntropy},
+    config::SimulatorKeys,
     domain::{money::Fen, time::UnixMs},
-    gateway::wechat_v2::{Account, xml::Fields},
+    gateway::{
+        Headers, Protocol, Response,
+        wechat_v2::{Account, xml::Fields},
+    },
     http::Http,
 };
 use actix_web::{App, HttpServer, ResponseError, dev::Server, web};
@@ -21,6 +25,8 @@ pub mod trades;
 
 mod bridge;
 mod cashier;
+mod deliver;
+mod ids;
 mod layout;
 mod notify;
 mod oauth;
@@ -29,11 +35,18 @@ mod rules;
 #[cfg(test)]
 pub(crate) mod testing;
 mod wechat_v2;
+mod wechat_v3;
 
 pub use faults::Scenario;
 pub use refunds::{RefundStatus, RefundView};
 pub use trades::{Sent, TradeState};
+pub use wechat_v3::{
+    keys::{Signer, V3Keys},
+    notify::SignedNotify,
+};
 
+/// Where its pages would be when it answers without a network.
+const IN_PROCESS: &str = "http://127.0.0.1:8090";
 /// How often `run` looks for due callbacks.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -41,8 +54,12 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Options {
     pub account: Account,
-    /// The web authorisation secret of `account.appid`.
+    /// The web authorisation secret of `account.appids.web`.
     pub app_secret: SecretString,
+    /// The secret of the mini program, `account.appids.mini`.
+    pub mini_secret: SecretString,
+    /// What V3 is signed with; it is not spoken without.
+    pub v3: Option<V3Keys>,
     /// Gaps between tries of a refused callback and the time a refund takes are divided by this; 0 counts as 1.
     pub speed: u32,
     /// For trades that get none of their own.
@@ -52,6 +69,31 @@ pub struct Options {
     pub bridge_origin: String,
     /// Refuse openids this simulator never issued under this appid.
     pub strict_openid: bool,
+}
+
+impl Options {
+    /// Without mischief, at the gateways' own pace; V2 alone, and one secret for web and mini program.
+    pub fn new(account: Account, app_secret: SecretString, bridge_origin: String) -> Options {
+        Options {
+            account,
+            mini_secret: app_secret.clone(),
+            app_secret,
+            v3: None,
+            speed: 1,
+            scenario: Scenario::Ok,
+            bridge_origin,
+            strict_openid: true,
+        }
+    }
+
+    /// The same for a merchant with these keys, in every protocol they have keys for.
+    pub fn of(keys: &SimulatorKeys, account: Account, bridge_origin: String) -> Options {
+        Options {
+            mini_secret: SecretString::from(keys.mini_secret()),
+            v3: V3Keys::of(keys),
+            ..Options::new(account, SecretString::from(keys.app_secret.clone()), bridge_origin)
+        }
+    }
 }
 
 /// The simulated WeChat. Cloning shares the book.
@@ -66,9 +108,23 @@ struct Inner {
     codes: Mutex<oauth::Codes>,
 }
 
+/// An API call as it arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub method: &'a str,
+    /// Path and query.
+    pub target: &'a str,
+    pub headers: Headers<'a>,
+    pub body: &'a [u8],
+}
+
 /// A trade as tests look at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TradeView {
+    pub protocol: Protocol,
+    pub appid: String,
+    /// V2's word for the way to pay; Alipay's own words.
+    pub trade_type: String,
     pub state: TradeState,
     pub total_fee: Fen,
     pub prepay_id: String,
@@ -124,7 +180,7 @@ impl Simulator {
         let mut book = self.book();
         let trade = book.trade(out_trade_no, now).filter(|trade| trade.is_paid());
         let trade = trade.ok_or_else(|| SimulatorError::UnknownTrade(out_trade_no.to_owned()))?;
-        let callback = notify::again(self, trade, now)?;
+        let callback = deliver::again(self, trade, now)?;
         book.schedule(vec![callback]);
         Ok(())
     }
@@ -144,6 +200,9 @@ impl Simulator {
         let scenario = book.scenario(out_trade_no);
         let trade = book.trade(out_trade_no, self.0.clock.now())?;
         Some(TradeView {
+            protocol: trade.protocol,
+            appid: trade.appid.clone(),
+            trade_type: trade.trade_type.clone(),
             state: trade.state,
             total_fee: trade.total_fee,
             prepay_id: trade.prepay_id.clone(),
@@ -153,14 +212,20 @@ impl Simulator {
         })
     }
 
-    /// Answers an API call without a network: the path, the body as it arrived. `None` for a path WeChat has not.
-    /// A reply that a scenario holds back is given at once.
+    /// Answers an API call without a network. A reply that a scenario holds back is given at once. `None` for a call
+    /// the gateways do not know.
     ///
     /// # Errors
     /// No random bytes.
-    pub fn answer(&self, path: &str, body: &[u8]) -> Result<Option<String>, NoEntropy> {
-        let Some(call) = wechat_v2::Call::of_path(path) else { return Ok(None) };
-        wechat_v2::answer(self, call, body, "").map(|(reply, _)| Some(reply))
+    pub fn answer(&self, asked: &Asked<'_>) -> Result<Option<Response>, NoEntropy> {
+        if let Some((response, _)) = wechat_v3::answer(self, asked, IN_PROCESS, None)? {
+            return Ok(Some(response));
+        }
+        let call = wechat_v2::Call::of_path(asked.target).filter(|_| asked.method == "POST");
+        let Some(call) = call else { return Ok(None) };
+        let (reply, _) = wechat_v2::answer(self, call, asked.body, IN_PROCESS)?;
+        let body = reply.into_bytes();
+        Ok(Some(Response { received_at: self.now(), ..Response::new(200, body) }))
     }
 
     /// When the next callback falls due, if any waits.
@@ -168,9 +233,11 @@ impl Simulator {
         self.book().next_due()
     }
 
-    /// The number a prepay_id was handed out for: what the payer's phone pays.
-    pub fn number_of(&self, prepay_id: &str) -> Option<String> {
-        self.book().number_of_prepay_id(prepay_id)
+    /// The number that a prepay_id, a code_url or an address with a prepay_id in it was handed out for: what the
+    /// payer's phone pays.
+    pub fn number_of(&self, shown: &str) -> Option<String> {
+        let in_address = shown.split_once("prepay_id=").and_then(|(_, rest)| rest.split('&').next());
+        self.book().number_of_prepay_id(in_address.unwrap_or(shown))
     }
 
     /// Every API call that could be read, oldest first: its name, a blank and the out_trade_no it named, or for
@@ -184,9 +251,16 @@ impl Simulator {
         self.book().paid_total_fen()
     }
 
-    /// A genuine openid under the account's appid, the same for the same person.
+    /// A genuine openid under the service account's appid, the same for the same person.
     pub fn openid_of(&self, person: u64) -> String {
-        oauth::openid_of(&self.0.options.account, &format!("{person:016x}"))
+        let account = self.account();
+        oauth::openid_of(account, &account.appids.web, &format!("{person:016x}"))
+    }
+
+    /// The same person's openid under the mini program's appid; `None` when there is no mini program.
+    pub fn mini_openid_of(&self, person: u64) -> Option<String> {
+        let account = self.account();
+        Some(oauth::openid_of(account, account.appids.mini.as_deref()?, &format!("{person:016x}")))
     }
 
     /// The callback this trade has or would have, with fields replaced before signing (an empty value
@@ -206,7 +280,7 @@ impl Simulator {
     /// A refused one waits for its next turn.
     pub async fn deliver_due(&self) -> usize {
         let due = self.book().take_due(self.0.clock.now());
-        notify::send_all(self, due).await
+        deliver::send_all(self, due).await
     }
 
     /// Delivers callbacks as they fall due, for ever.
@@ -216,7 +290,7 @@ impl Simulator {
             if !due.is_empty() {
                 // A merchant that answers slowly must not hold up the callbacks of other trades.
                 let simulator = self.clone();
-                tokio::spawn(async move { notify::send_all(&simulator, due).await });
+                tokio::spawn(async move { deliver::send_all(&simulator, due).await });
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -242,9 +316,12 @@ impl Simulator {
         paid.state = TradeState::Success;
         paid.paid_at = Some(now);
         paid.coupon = scenario.uses_coupon().then(|| notify::coupon_of(paid.total_fee));
-        let callbacks = notify::planned(self, &paid, scenario, now)?;
+        let callbacks = deliver::planned(self, &paid, scenario, now)?;
+        let transaction_id = paid.transaction_id.clone();
+        let rotates = paid.protocol == Protocol::WechatV3 && scenario.rotates_certificate();
         *trade = paid;
-        Ok((trade.transaction_id.clone(), callbacks))
+        book.v3.rotated |= rotates;
+        Ok((transaction_id, callbacks))
     }
 
     /// A panic elsewhere leaves the book as it was between two statements, which is good enough to go on.
@@ -271,6 +348,7 @@ pub fn routes(simulator: &Simulator) -> impl Fn(&mut web::ServiceConfig) + Clone
     move |config| {
         config.app_data(web::Data::new(simulator.clone()));
         wechat_v2::routes(config);
+        wechat_v3::routes(config);
         oauth::routes(config);
         cashier::routes(config);
         bridge::routes(config);
@@ -330,9 +408,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         actix_web::rt::spawn(serve(simulator.clone(), listener).unwrap());
-        let http =
-            Http::new(Origins { wechat_api: vec![origin], wechat_oauth: vec![], ..Origins::default() })
-                .unwrap();
+        let http = Http::new(Origins { wechat_api: vec![origin], ..Origins::default() }).unwrap();
 
         let shop = TcpListener::bind("127.0.0.1:0").unwrap();
         let notify_url = format!("http://{}/notify", shop.local_addr().unwrap());

@@ -72,14 +72,14 @@ impl Codes {
 
 /// 28 characters: `o`, the person's 16 hex digits, and a mark that only this appid and key can make,
 /// so that an openid of an earlier run is still known.
-pub fn openid_of(account: &Account, person: &str) -> String {
-    let fields: Fields = [("appid", account.appids.web.as_str()), ("person", person)].into_iter().collect();
+pub fn openid_of(account: &Account, appid: &str, person: &str) -> String {
+    let fields: Fields = [("appid", appid), ("person", person)].into_iter().collect();
     let mark: String = sign::sign(&fields, &account.key, SignType::HmacSha256).chars().take(11).collect();
     format!("o{person}{mark}")
 }
 
-pub fn is_issued(account: &Account, openid: &str) -> bool {
-    openid.get(1..17).is_some_and(|person| openid_of(account, person) == openid)
+pub fn is_issued(account: &Account, appid: &str, openid: &str) -> bool {
+    openid.get(1..17).is_some_and(|person| openid_of(account, appid, person) == openid)
 }
 
 async fn authorize(
@@ -97,8 +97,8 @@ async fn authorize(
         Some(person) => person,
         None => simulator.0.clock.nonce()?.chars().take(16).collect(),
     };
-    let code = simulator.0.clock.nonce()?;
-    simulator.codes().issue(&code, openid_of(simulator.account(), &person), simulator.now());
+    let (code, account) = (simulator.0.clock.nonce()?, simulator.account());
+    simulator.codes().issue(&code, openid_of(account, &account.appids.web, &person), simulator.now());
     let (mut url, state) = target;
     url.query_pairs_mut().append_pair("code", &code).append_pair("state", &state);
     let cookie = Cookie::build(PERSON, person)
@@ -216,7 +216,7 @@ mod tests {
     }
 
     async fn code(simulator: &Simulator, person: Option<&str>) -> String {
-        let url = wechat_oauth::authorize_url("", "wxd930ea5d5a258f4f", "http://shop.test/back?a=b", "s1");
+        let url = wechat_oauth::authorize_url("", WEB, "http://shop.test/back?a=b", "s1");
         let path = url.split_once('#').unwrap().0;
         let answer = get(simulator, path, person).await;
         assert_eq!(answer.status(), 302);
@@ -227,7 +227,7 @@ mod tests {
 
     async fn exchange(simulator: &Simulator, secret: &str, code: &str) -> serde_json::Value {
         let secret = SecretString::from(secret);
-        let path = wechat_oauth::token_request("wxd930ea5d5a258f4f", &secret, code).path;
+        let path = wechat_oauth::token_request(WEB, &secret, code).path;
         let answer = get(simulator, &path, None).await;
         serde_json::from_slice(&test::read_body(answer).await).unwrap()
     }
@@ -239,8 +239,8 @@ mod tests {
         assert_eq!(exchange(&simulator, "wrong", &code).await["errcode"], 40125);
         let reply = exchange(&simulator, "an-app-secret", &code).await;
         let body = serde_json::to_vec(&reply).unwrap();
-        let openid = wechat_oauth::openid(&Response::new(200, body)).unwrap();
-        assert!(is_issued(simulator.account(), openid.as_str()));
+        let openid = wechat_oauth::openid(&Response { status: 200, body, ..Response::default() }).unwrap();
+        assert!(is_issued(simulator.account(), WEB, openid.as_str()));
         assert_eq!(openid.as_str().len(), 28);
         assert_eq!(exchange(&simulator, "an-app-secret", &code).await["errcode"], 40163);
         assert_eq!(exchange(&simulator, "an-app-secret", "never-issued").await["errcode"], 40029);
@@ -271,7 +271,7 @@ mod tests {
     async fn an_authorisation_that_breaks_a_rule_goes_nowhere() {
         let (simulator, _) = simulator();
         let good = [
-            ("appid", "wxd930ea5d5a258f4f"),
+            ("appid", WEB),
             ("redirect_uri", "http://shop.test/back"),
             ("response_type", "code"),
             ("scope", "snsapi_base"),
@@ -304,9 +304,10 @@ mod tests {
     #[actix_web::test]
     async fn an_openid_of_another_appid_is_not_known() {
         let (simulator, _) = simulator();
-        let mut other = simulator.account().clone();
-        other.appids.web = "wx2".to_owned();
-        assert!(!is_issued(simulator.account(), &openid_of(&other, "00000000000000aa")));
-        assert!(!is_issued(simulator.account(), "oÜÜÜÜÜÜÜÜÜÜÜÜÜÜ"));
+        let account = simulator.account();
+        let openid = openid_of(account, MINI, "00000000000000aa");
+        assert!(is_issued(account, MINI, &openid) && !is_issued(account, WEB, &openid));
+        assert_eq!(simulator.mini_openid_of(170), Some(openid));
+        assert!(!is_issued(account, WEB, "oÜÜÜÜÜÜÜÜÜÜÜÜÜÜ"));
     }
 }

@@ -5,7 +5,6 @@
 use super::{
     layout::{layout, layout_in},
     refunds::{Refund, RefundStatus, overridden},
-    trades::Callback,
 };
 use crate::{
     clock::{Clock, NoEntropy},
@@ -25,20 +24,6 @@ pub fn refund_id(clock: &Clock) -> Result<String, NoEntropy> {
     let day: String = clock.now().beijing_compact().chars().take(8).collect();
     let tail = u64::from_be_bytes(clock.random()?).checked_rem(10_000_000_000_000_000).unwrap_or_default();
     Ok(format!("50300{day}{tail:016}"))
-}
-
-/// The callback about a refund's end, due then; `None` when nobody said where to.
-pub fn callback(account: &Account, refund: &Refund, nonce: &str) -> Option<Callback> {
-    Some(Callback {
-        out_trade_no: refund.out_trade_no.clone(),
-        out_refund_no: Some(refund.out_refund_no.clone()),
-        notify_url: refund.notify_url.clone()?,
-        body: sealed(account, fields(refund), &[], nonce),
-        due: refund.ends_at,
-        failed: 0,
-        repeats: true,
-        parallel: false,
-    })
 }
 
 /// What the secret part says of a refund that has ended.
@@ -100,11 +85,17 @@ pub fn unknown(out_refund_no: &str) -> Fields {
 }
 
 /// The whole message around its secret part.
-pub fn sealed(account: &Account, inside: Fields, outside: &[(&str, &str)], nonce: &str) -> String {
+pub fn sealed(
+    account: &Account,
+    appid: &str,
+    inside: Fields,
+    outside: &[(&str, &str)],
+    nonce: &str,
+) -> String {
     let req_info = refund_notify::seal(&account.key, &layout_in("root", &inside)).unwrap_or_default();
     let message = [
         ("return_code", "SUCCESS"),
-        ("appid", account.appids.web.as_str()),
+        ("appid", appid),
         ("mch_id", account.mch_id.as_str()),
         ("nonce_str", nonce),
         ("req_info", req_info.as_str()),

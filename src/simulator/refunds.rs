@@ -1,12 +1,12 @@
 //! Refunds in the simulator's book of truth: taken on, under way, and ended when their time has come.
 
 use super::{
-    Simulator, SimulatorError, refund_notify,
+    Simulator, SimulatorError, deliver, refund_notify,
     trades::{Book, Sent, TradeState},
 };
 use crate::{
     domain::{money::Fen, time::UnixMs},
-    gateway::wechat_v2::xml::Fields,
+    gateway::{Protocol, wechat_v2::xml::Fields},
 };
 use std::collections::BTreeMap;
 
@@ -50,9 +50,13 @@ impl RefundStatus {
 pub struct Refund {
     /// 1 for the first refund of this book.
     pub serial: u64,
+    /// What it was asked for in, and is notified in.
+    pub protocol: Protocol,
     pub out_refund_no: String,
     pub refund_id: String,
     pub out_trade_no: String,
+    /// The trade's.
+    pub appid: String,
     pub transaction_id: String,
     pub refund_fee: Fen,
     pub total_fee: Fen,
@@ -84,6 +88,7 @@ impl Refund {
 
 /// A refund as it was asked for, with the id and the course it gets if it is new.
 pub struct Wanted {
+    pub protocol: Protocol,
     pub out_refund_no: String,
     pub refund_id: String,
     pub out_trade_no: String,
@@ -193,7 +198,8 @@ pub fn take_on(book: &mut Book, wanted: Wanted, now: UnixMs) -> Result<Taken, No
             && known.total_fee == wanted.total_fee;
         return if same { Ok(Taken::Again(known.clone())) } else { Err(NotTaken::Mismatch) };
     }
-    let trade = book.trade(&wanted.out_trade_no, now).ok_or(NotTaken::Unpaid)?.clone();
+    let provider = wanted.protocol.provider();
+    let trade = book.trade_with(provider, &wanted.out_trade_no, now).ok_or(NotTaken::Unpaid)?.clone();
     let paid_at = trade.paid_at.ok_or(NotTaken::Unpaid)?;
     if wanted.total_fee != trade.total_fee || wanted.refund_fee > trade.total_fee {
         return Err(NotTaken::Mismatch);
@@ -220,9 +226,11 @@ pub fn take_on(book: &mut Book, wanted: Wanted, now: UnixMs) -> Result<Taken, No
     let coupon = share_of(trade_coupon, wanted.refund_fee, trade.total_fee);
     Ok(Taken::New(book.refunds.open(Refund {
         serial: 0,
+        protocol: wanted.protocol,
         out_refund_no: wanted.out_refund_no,
         refund_id: wanted.refund_id,
         out_trade_no: wanted.out_trade_no,
+        appid: trade.appid,
         transaction_id: trade.transaction_id,
         refund_fee: wanted.refund_fee,
         total_fee: wanted.total_fee,
@@ -297,12 +305,13 @@ impl Simulator {
         let trade = book.trade(out_trade_no, now).filter(|trade| trade.is_paid());
         let trade = trade.ok_or_else(|| SimulatorError::UnknownTrade(out_trade_no.to_owned()))?;
         trade.state = TradeState::Refund;
-        let total_fee = trade.total_fee;
+        let (total_fee, protocol) = (trade.total_fee, trade.protocol);
         let Some(left) = Fen::new(total_fee.get().saturating_sub(reserved)).filter(|left| *left > Fen::ZERO)
         else {
             return Ok(());
         };
         let wanted = Wanted {
+            protocol,
             out_refund_no: format!("elsewhere-{refund_id}"),
             refund_id,
             out_trade_no: out_trade_no.to_owned(),
@@ -339,7 +348,7 @@ impl Simulator {
         let refund = refund.clone();
         book.drop_callbacks_about(out_refund_no);
         let scenario = book.scenario(&refund.out_trade_no);
-        let callback = refund_notify::callback(self.account(), &refund, &nonce);
+        let callback = deliver::about_refund(self, &refund, &nonce);
         book.schedule(callback.filter(|_| scenario.notifies_refunds()).into_iter().collect());
         Ok(())
     }
@@ -353,12 +362,13 @@ impl Simulator {
         inside: &[(&str, &str)],
     ) -> String {
         let refund = self.book().refunds.by_number(out_refund_no).cloned();
-        let fields = match &refund {
-            Some(refund) => refund_notify::fields(refund),
-            None => refund_notify::unknown(out_refund_no),
+        let (appid, fields) = match &refund {
+            Some(refund) => (refund.appid.as_str(), refund_notify::fields(refund)),
+            None => (self.account().appids.web.as_str(), refund_notify::unknown(out_refund_no)),
         };
         refund_notify::sealed(
             self.account(),
+            appid,
             overridden(fields, inside),
             outside,
             "5K8264ILTKCH16CQ2502SI8ZNMTM67VS",

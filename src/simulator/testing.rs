@@ -4,10 +4,12 @@ use super::*;
 use crate::{
     config::Origins,
     domain::order::Environment,
-    gateway::wechat::Appids,
-    gateway::wechat_v2::{
-        ApiKey,
-        sign::{self, SignType},
+    gateway::{
+        wechat::Appids,
+        wechat_v2::{
+            ApiKey,
+            sign::{self, SignType},
+        },
     },
 };
 use actix_web::test;
@@ -15,10 +17,13 @@ use actix_web::test;
 pub const NOW: UnixMs = UnixMs(1_770_000_000_000);
 pub const NUMBER: &str = "order-000001";
 pub const ORIGIN: &str = "http://shop.test";
+pub const WEB: &str = "wxd930ea5d5a258f4f";
+pub const MINI: &str = "wx00000000000mini0";
+pub const APP: &str = "wx000000000000app0";
 
 pub fn simulator() -> (Simulator, Clock) {
     let account = Account {
-        appids: Appids { web: "wxd930ea5d5a258f4f".to_owned(), mini: None, app: None },
+        appids: Appids { web: WEB.to_owned(), mini: Some(MINI.to_owned()), app: Some(APP.to_owned()) },
         mch_id: "10000100".to_owned(),
         key: ApiKey::new("192006250b4c09247ec02edce69f6a2d").unwrap(),
         sign_type: SignType::HmacSha256,
@@ -29,6 +34,7 @@ pub fn simulator() -> (Simulator, Clock) {
     let options = Options {
         account,
         app_secret: SecretString::from("an-app-secret"),
+        mini_secret: SecretString::from("a-mini-secret"),
         speed: 1,
         scenario: Scenario::Ok,
         bridge_origin: ORIGIN.to_owned(),
@@ -44,7 +50,7 @@ pub fn order(simulator: &Simulator) -> Fields {
     let openid = simulator.openid_of(1);
     let (start, expire) = (NOW.beijing_compact(), NOW.plus_secs(900).beijing_compact());
     [
-        ("appid", "wxd930ea5d5a258f4f"),
+        ("appid", WEB),
         ("mch_id", "10000100"),
         ("nonce_str", "ibuaiVcKdpRxkhJA"),
         ("sign_type", "HMAC-SHA256"),
@@ -65,7 +71,7 @@ pub fn order(simulator: &Simulator) -> Fields {
 
 pub fn about(number: &str) -> Fields {
     [
-        ("appid", "wxd930ea5d5a258f4f"),
+        ("appid", WEB),
         ("mch_id", "10000100"),
         ("nonce_str", "n"),
         ("sign_type", "HMAC-SHA256"),

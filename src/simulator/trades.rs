@@ -1,9 +1,16 @@
 //! The simulator's book of truth: which trades exist, what became of them, which callbacks are still to be sent.
 
-use super::{faults::Scenario, refunds::Refunds};
+use super::{
+    faults::{Content, Scenario},
+    refunds::Refunds,
+    wechat_v3::notify::Memory,
+};
 use crate::{
-    domain::{money::Fen, time::UnixMs},
-    gateway::wechat_v2::{sign::SignType, xml::Fields},
+    domain::{money::Fen, order::Provider, time::UnixMs},
+    gateway::{
+        Protocol,
+        wechat_v2::{sign::SignType, xml::Fields},
+    },
 };
 use std::collections::BTreeMap;
 
@@ -49,10 +56,22 @@ impl TradeState {
 pub struct Trade {
     /// 1 for the first trade of this book.
     pub serial: u64,
+    /// What it was ordered in, and is notified in.
+    pub protocol: Protocol,
     pub out_trade_no: String,
-    /// unifiedorder as it arrived, without `nonce_str` and `sign`.
+    /// The order as it arrived, without what differs at every try. What nests is named with points: `amount.total`.
     pub parameters: Fields,
+    /// The gateway's number of the merchant.
+    pub merchant: String,
+    pub appid: String,
+    /// V2's word for the way to pay: JSAPI, NATIVE, MWEB, APP; Alipay's own words.
+    pub trade_type: String,
+    pub goods: String,
+    pub notify_url: String,
+    /// Who must pay, when the order says so.
+    pub payer: Option<String>,
     pub total_fee: Fen,
+    /// How V2 signs about it.
     pub sign_type: SignType,
     pub prepay_id: String,
     /// Reserved when the order is placed, used once it is paid.
@@ -70,10 +89,6 @@ pub struct Trade {
 }
 
 impl Trade {
-    pub fn parameter(&self, name: &str) -> &str {
-        self.parameters.get(name).unwrap_or_default()
-    }
-
     pub fn is_paid(&self) -> bool {
         self.paid_at.is_some()
     }
@@ -89,8 +104,8 @@ impl Trade {
 #[derive(Clone, Debug)]
 pub struct Message {
     pub at: UnixMs,
-    /// Its path.
-    pub call: &'static str,
+    /// Method and path.
+    pub call: String,
     pub asked: String,
     pub answered: String,
 }
@@ -99,12 +114,15 @@ pub struct Message {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
     pub at: UnixMs,
+    pub content_type: &'static str,
+    /// Besides the content type.
+    pub headers: Vec<(&'static str, String)>,
     pub body: String,
     /// `None` when there was no HTTP answer.
     pub status: Option<u16>,
     /// The reply's body, or why there is none.
     pub reply: String,
-    /// HTTP 200 and `return_code` SUCCESS.
+    /// Acknowledged in the words of its protocol.
     pub accepted: bool,
     pub took_ms: i64,
 }
@@ -112,11 +130,17 @@ pub struct Sent {
 /// A callback on its way.
 #[derive(Clone, Debug)]
 pub struct Callback {
+    pub protocol: Protocol,
     pub out_trade_no: String,
     /// Of the refund it speaks of, if it speaks of one.
     pub out_refund_no: Option<String>,
     pub notify_url: String,
+    pub content_type: &'static str,
+    /// Besides those that V3 makes anew for every try.
+    pub headers: Vec<(&'static str, String)>,
     pub body: String,
+    /// What is wrong with it, for what is only decided when it leaves.
+    pub content: Content,
     pub due: UnixMs,
     /// Tries that failed so far.
     pub failed: usize,
@@ -126,12 +150,21 @@ pub struct Callback {
 
 /// A placed order as it arrived, with the ids it gets if it is new.
 pub struct Placed {
+    pub protocol: Protocol,
     pub out_trade_no: String,
     pub parameters: Fields,
+    pub merchant: String,
+    pub appid: String,
+    pub trade_type: String,
+    pub goods: String,
+    pub notify_url: String,
+    pub payer: Option<String>,
     pub total_fee: Fen,
     pub sign_type: SignType,
     pub expires_at: Option<UnixMs>,
     pub prepay_id: String,
+    /// What a QR code says in place of the prepay_id.
+    pub code_url: Option<String>,
     pub transaction_id: String,
 }
 
@@ -157,16 +190,18 @@ pub enum Closing {
 #[derive(Debug, Default)]
 pub struct Book {
     trades: BTreeMap<String, Trade>,
+    /// By everything a payer can be shown: prepay_id, code_url.
     numbers_by_prepay_id: BTreeMap<String, String>,
     numbers_by_transaction_id: BTreeMap<String, String>,
     scenarios: BTreeMap<String, Scenario>,
     default_scenario: Scenario,
-    /// Well-formed unifiedorder calls per number.
+    /// Well-formed requests for a prepay_id, per number.
     asked: BTreeMap<String, u32>,
     calls: Vec<String>,
     queue: BTreeMap<(UnixMs, u64), Callback>,
     last_serial: u64,
     pub refunds: Refunds,
+    pub v3: Memory,
 }
 
 impl Book {
@@ -181,6 +216,12 @@ impl Book {
         Some(trade)
     }
 
+    /// The same, if it is a trade with this provider: the numbers of one mean nothing to the other.
+    pub fn trade_with(&mut self, provider: Provider, out_trade_no: &str, now: UnixMs) -> Option<&mut Trade> {
+        self.trade(out_trade_no, now).filter(|trade| trade.protocol.provider() == provider)
+    }
+
+    /// Of a prepay_id or a code_url.
     pub fn number_of_prepay_id(&self, prepay_id: &str) -> Option<String> {
         self.numbers_by_prepay_id.get(prepay_id).cloned()
     }
@@ -224,7 +265,9 @@ impl Book {
         }
         let serial = self.next_serial();
         let number = placed.out_trade_no.clone();
-        self.numbers_by_prepay_id.insert(placed.prepay_id.clone(), number.clone());
+        for shown in std::iter::once(&placed.prepay_id).chain(&placed.code_url) {
+            self.numbers_by_prepay_id.insert(shown.clone(), number.clone());
+        }
         self.numbers_by_transaction_id.insert(placed.transaction_id.clone(), number.clone());
         let prepay_id = placed.prepay_id.clone();
         self.trades.insert(number, opened(placed, serial, now));
@@ -261,7 +304,7 @@ impl Book {
         self.default_scenario = scenario;
     }
 
-    /// Counts a unifiedorder call for this number: 1 for the first.
+    /// Counts a request for a prepay_id of this number: 1 for the first.
     pub fn count_asked(&mut self, out_trade_no: &str) -> u32 {
         let asked = self.asked.entry(out_trade_no.to_owned()).or_default();
         *asked = asked.saturating_add(1);
@@ -324,8 +367,15 @@ impl Book {
 fn opened(placed: Placed, serial: u64, now: UnixMs) -> Trade {
     Trade {
         serial,
+        protocol: placed.protocol,
         out_trade_no: placed.out_trade_no,
         parameters: placed.parameters,
+        merchant: placed.merchant,
+        appid: placed.appid,
+        trade_type: placed.trade_type,
+        goods: placed.goods,
+        notify_url: placed.notify_url,
+        payer: placed.payer,
         total_fee: placed.total_fee,
         sign_type: placed.sign_type,
         prepay_id: placed.prepay_id,
@@ -349,12 +399,20 @@ mod tests {
 
     fn placed(number: &str, body: &str, prepay_id: &str) -> Placed {
         Placed {
+            protocol: Protocol::WechatV2,
             out_trade_no: number.to_owned(),
             parameters: [("out_trade_no", number), ("body", body)].into_iter().collect(),
+            merchant: "10000100".to_owned(),
+            appid: "wxd930ea5d5a258f4f".to_owned(),
+            trade_type: "NATIVE".to_owned(),
+            goods: body.to_owned(),
+            notify_url: "http://127.0.0.1:9/notify".to_owned(),
+            payer: None,
             total_fee: Fen::new(990).unwrap(),
             sign_type: SignType::HmacSha256,
             expires_at: Some(NOW.plus_secs(300)),
             prepay_id: prepay_id.to_owned(),
+            code_url: Some(format!("code:{prepay_id}")),
             transaction_id: format!("t{prepay_id}"),
         }
     }
@@ -366,6 +424,7 @@ mod tests {
         assert_eq!(book.place(placed("number-1", "a", "p2"), NOW), Ok("p1".to_owned()));
         assert_eq!(book.place(placed("number-1", "b", "p3"), NOW), Err(NotPlaced::Used));
         assert_eq!(book.number_of_prepay_id("p2"), None);
+        assert_eq!(book.number_of_prepay_id("code:p1").as_deref(), Some("number-1"));
     }
 
     #[test]

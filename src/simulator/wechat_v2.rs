@@ -3,7 +3,7 @@
 //! Source: page 4011936530 and its neighbours for queries and closing; texts of unsigned replies as seen.
 
 use super::{
-    Simulator, SimulatorError,
+    Simulator, SimulatorError, ids,
     layout::layout,
     notify, oauth,
     rules::{self, Broken, Rule},
@@ -11,10 +11,13 @@ use super::{
 };
 use crate::{
     clock::{Clock, NoEntropy},
-    domain::{money::Fen, time::UnixMs},
-    gateway::wechat_v2::{
-        sign::{self, SignType},
-        xml::{Fields, XmlFault},
+    domain::{money::Fen, order::Provider, time::UnixMs},
+    gateway::{
+        Protocol,
+        wechat_v2::{
+            sign::{self, SignType},
+            xml::{Fields, XmlFault},
+        },
     },
 };
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -157,7 +160,7 @@ pub(super) fn answer(
     let reply = signed(simulator, &asked, verdict)?;
     let message = Message {
         at: simulator.now(),
-        call: call.path(),
+        call: format!("POST {}", call.path()),
         asked: layout(&asked.fields),
         answered: reply.clone(),
     };
@@ -190,11 +193,10 @@ fn read(simulator: &Simulator, call: Call, body: &[u8]) -> Result<Asked, &'stati
 fn refused(simulator: &Simulator, asked: &Asked, own_rules: &[Rule]) -> Option<Failure> {
     let account = simulator.account();
     let fail = |err_code, err_code_des| Some(Failure { err_code, err_code_des });
-    let other = |name: &str, ours: &str| asked.fields.get(name).is_some_and(|named| named != ours);
-    if other("mch_id", &account.mch_id) {
+    if asked.fields.get("mch_id").is_some_and(|named| named != account.mch_id) {
         return fail("MCHID_NOT_EXIST", "商户号不存在".to_owned());
     }
-    if other("appid", &account.appids.web) {
+    if asked.fields.get("appid").is_some_and(|named| !account.appids.include(named)) {
         return fail("APPID_NOT_EXIST", "appid不存在".to_owned());
     }
     match rules::check(&asked.fields, own_rules) {
@@ -204,12 +206,32 @@ fn refused(simulator: &Simulator, asked: &Asked, own_rules: &[Rule]) -> Option<F
     }
 }
 
+/// What trade_type, appid and openid say about each other.
+fn mismatch(simulator: &Simulator, asked: &Asked) -> Option<&'static str> {
+    let (appids, appid) = (&simulator.account().appids, asked.get("appid"));
+    let right = match asked.get("trade_type") {
+        "JSAPI" => appid == appids.web || appids.mini.as_deref() == Some(appid),
+        "APP" => appids.app.as_deref() == Some(appid),
+        _ => appid == appids.web,
+    };
+    if !right {
+        return Some("trade_type 与 appid 的类型不符");
+    }
+    match asked.fields.get("openid") {
+        // The real one looks away; nobody who sends it knows what he is doing.
+        Some(_) if asked.get("trade_type") != "JSAPI" => Some("参数 openid 只用于 JSAPI"),
+        Some(openid) if simulator.0.options.strict_openid => {
+            let issued = oauth::is_issued(simulator.account(), appid, openid);
+            (!issued).then_some("参数 openid 错误，appid和openid不匹配")
+        }
+        _ => None,
+    }
+}
+
 /// The verdict, and whether the reply is to be held back.
 fn place(simulator: &Simulator, asked: &Asked, origin: &str) -> Result<(Verdict, bool), NoEntropy> {
-    let openid = asked.fields.get("openid");
-    let strict = simulator.0.options.strict_openid;
-    if strict && openid.is_some_and(|openid| !oauth::is_issued(simulator.account(), openid)) {
-        return Ok((Verdict::fail("PARAM_ERROR", "参数 openid 错误，appid和openid不匹配"), false));
+    if let Some(reason) = mismatch(simulator, asked) {
+        return Ok((Verdict::fail("PARAM_ERROR", reason), false));
     }
     let number = asked.get("out_trade_no");
     let now = simulator.now();
@@ -236,42 +258,45 @@ fn placed(clock: &Clock, asked: &Asked) -> Result<Placed, NoEntropy> {
     let mut parameters = asked.fields.clone();
     parameters.remove("nonce_str");
     parameters.remove("sign");
-    let now = clock.now().beijing_compact();
-    let day: String = now.chars().take(8).collect();
-    let nonce: String = clock.nonce()?.chars().take(20).collect();
-    // 4200, six digits, the day and ten digits: 28 as today's real ones have.
-    let (issuer, tail) = (below(clock, 1_000_000)?, below(clock, 10_000_000_000)?);
+    let text = |name| asked.get(name).to_owned();
+    let prepay_id = ids::prepay_id(clock)?;
     Ok(Placed {
-        out_trade_no: asked.get("out_trade_no").to_owned(),
+        protocol: Protocol::WechatV2,
+        out_trade_no: text("out_trade_no"),
         parameters,
+        merchant: text("mch_id"),
+        appid: text("appid"),
+        trade_type: text("trade_type"),
+        goods: text("body"),
+        notify_url: text("notify_url"),
+        payer: asked.fields.get("openid").map(str::to_owned),
         total_fee: Fen::parse_fen(asked.get("total_fee")).unwrap_or_default(),
         sign_type: asked.sign_type,
         expires_at: asked.fields.get("time_expire").and_then(UnixMs::parse_beijing_compact),
-        prepay_id: format!("wx{now}{nonce}"),
-        transaction_id: format!("4200{issuer:06}{day}{tail:010}"),
+        code_url: (asked.get("trade_type") == "NATIVE").then(|| ids::code_url(&prepay_id)),
+        prepay_id,
+        transaction_id: ids::transaction_id(clock)?,
     })
-}
-
-fn below(clock: &Clock, limit: u64) -> Result<u64, NoEntropy> {
-    Ok(u64::from_be_bytes(clock.random()?).checked_rem(limit).unwrap_or_default())
 }
 
 fn prepared(asked: &Asked, prepay_id: &str, origin: &str) -> Fields {
     let mut fields: Fields =
         [("trade_type", asked.get("trade_type")), ("prepay_id", prepay_id)].into_iter().collect();
     match asked.get("trade_type") {
-        "NATIVE" => {
-            let short: String = prepay_id.chars().skip(16).take(11).collect();
-            fields.set("code_url", &format!("weixin://wxpay/bizpayurl?pr={short}"));
-        }
-        "MWEB" => fields.set("mweb_url", &format!("{origin}/cashier?prepay_id={prepay_id}")),
+        "NATIVE" => fields.set("code_url", &ids::code_url(prepay_id)),
+        "MWEB" => fields.set("mweb_url", &ids::h5_url(origin, prepay_id)),
         _ => {}
     }
     fields
 }
 
 fn close(simulator: &Simulator, asked: &Asked) -> Verdict {
-    match simulator.book().close(asked.get("out_trade_no"), simulator.now()) {
+    let (number, now) = (asked.get("out_trade_no"), simulator.now());
+    let mut book = simulator.book();
+    if book.trade_with(Provider::Wechat, number, now).is_none() {
+        return Verdict::fail("ORDERNOTEXIST", "订单不存在");
+    }
+    match book.close(number, now) {
         Closing::Done => Verdict::Done([("result_msg", "OK")].into_iter().collect()),
         Closing::Paid => Verdict::fail("ORDERPAID", "订单已支付"),
         Closing::Already => Verdict::fail("ORDERCLOSED", "订单已关闭"),
@@ -288,7 +313,7 @@ fn query(simulator: &Simulator, asked: &Asked) -> Verdict {
     };
     let by_transaction_id = asked.fields.get("transaction_id").is_some();
     let trade = number
-        .and_then(|number| book.trade(&number, simulator.now()))
+        .and_then(|number| book.trade_with(Provider::Wechat, &number, simulator.now()))
         .filter(|trade| trade.is_paid() || !by_transaction_id);
     match trade {
         Some(trade) => Verdict::Done(told(trade)),
@@ -305,6 +330,7 @@ fn told(trade: &Trade) -> Fields {
             [("out_trade_no", trade.out_trade_no.as_str())].into_iter().chain(attach).collect()
         }
     };
+    fields.set("appid", &trade.appid);
     fields.set("trade_state", trade.state.as_str());
     fields.set("trade_state_desc", trade.state.desc_zh());
     fields
@@ -327,7 +353,7 @@ fn signed(simulator: &Simulator, asked: &Asked, verdict: Verdict) -> Result<Stri
     reply.set("return_code", "SUCCESS");
     reply.set("return_msg", "OK");
     for echoed in ["appid", "mch_id", "device_info"] {
-        if let Some(value) = asked.fields.get(echoed) {
+        if let Some(value) = asked.fields.get(echoed).filter(|_| reply.get(echoed).is_none()) {
             reply.set(echoed, value);
         }
     }

@@ -6,9 +6,9 @@ use super::{Asked, Verdict};
 use crate::{
     clock::NoEntropy,
     domain::{money::Fen, time::UnixMs},
-    gateway::wechat_v2::xml::Fields,
+    gateway::{Protocol, wechat_v2::xml::Fields},
     simulator::{
-        Simulator, notify, refund_notify,
+        Simulator, deliver, notify, refund_notify,
         refunds::{self, NotTaken, Refund, RefundStatus, Taken, Wanted},
         trades::{Book, Trade},
     },
@@ -55,7 +55,7 @@ pub fn take_on(simulator: &Simulator, asked: &Asked) -> Result<Verdict, NoEntrop
         Err(refused) => return Ok(not_taken(refused)),
         Ok(Taken::Again(refund)) => refund,
         Ok(Taken::New(refund)) => {
-            let callback = refund_notify::callback(simulator.account(), &refund, &nonce);
+            let callback = deliver::about_refund(simulator, &refund, &nonce);
             book.schedule(callback.filter(|_| scenario.notifies_refunds()).into_iter().collect());
             if scenario.loses_refund_reply() {
                 return Ok(Verdict::fail("SYSTEMERROR", "接口返回错误"));
@@ -81,6 +81,7 @@ fn wanted(
     let amount = |name| Fen::parse_fen(asked.get(name)).unwrap_or_default();
     let text = |name| asked.fields.get(name).map(str::to_owned);
     Wanted {
+        protocol: Protocol::WechatV2,
         out_refund_no: asked.get("out_refund_no").to_owned(),
         refund_id,
         out_trade_no,

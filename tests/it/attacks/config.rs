@@ -14,7 +14,7 @@ use shouyin::{
     domain::order::Environment,
     gateway::wechat_v2::{Account, ApiKey, sign::SignType},
     http::Http,
-    simulator::{self, Options, Scenario, Simulator},
+    simulator::{self, Options, Simulator},
 };
 use std::{collections::BTreeMap, net::TcpListener};
 
@@ -142,14 +142,7 @@ impl Waiting {
             accept: SignType::ALL.to_vec(),
             environment: Environment::Live,
         };
-        let options = Options {
-            account,
-            app_secret: CANARIES[1].1.into(),
-            speed: 1,
-            scenario: Scenario::Ok,
-            bridge_origin: shop.to_owned(),
-            strict_openid: true,
-        };
+        let options = Options::new(account, CANARIES[1].1.into(), shop.to_owned());
         let nowhere = Http::new(Origins::default()).unwrap();
         let simulator = Simulator::new(options, Clock::system(), nowhere);
         tokio::spawn(simulator::serve(simulator, self.0.take().unwrap()).unwrap());
