@@ -120,6 +120,12 @@ impl App {
         self.gateways().find_map(|gateway| Some((gateway, gateway.account(channel)?)))
     }
 
+    /// The ways of paying that are offered and that a gateway of ours has.
+    pub fn channels(&self) -> Vec<Channel> {
+        let all = self.config.channels.iter().copied();
+        all.filter(|channel| self.gateway_for(*channel).is_some()).collect()
+    }
+
     /// The one to ask about what was made for an account; `None` when the account is not ours any more.
     pub fn gateway_of(
         &self,
@@ -155,6 +161,14 @@ impl App {
     /// Where new orders belong.
     pub fn environment(&self) -> Environment {
         self.config.environment
+    }
+
+    /// The appid under which the payer of a channel is known; empty, which no openid has, when there is none.
+    pub fn payer_appid(&self, channel: Channel) -> &str {
+        match channel {
+            Channel::WechatMini => self.config.wechat_mini.as_ref().map_or("", |mini| mini.appid.as_str()),
+            _ => self.appid(),
+        }
     }
 
     /// The appid the openids of WeChat's browser are asked for and kept under; empty, which no openid has, when we have
