@@ -18,6 +18,7 @@ use crate::{
         alipay,
         wechat::Appids,
         wechat_v2::{self, ApiKey, sign::SignType},
+        wechat_v3,
     },
 };
 pub use certificate::ClientCertificate;
@@ -55,6 +56,8 @@ pub struct Config {
     /// The ways of paying that are offered, each of them with an account below.
     pub channels: Vec<Channel>,
     pub wechat_v2: Option<wechat_v2::Account>,
+    /// New payments at WeChat go by this when it is there.
+    pub wechat_v3: Option<wechat_v3::Account>,
     pub alipay: Option<alipay::Account>,
     /// The service account, for silent authorisation in WeChat's browser.
     pub wechat_login: Option<WechatApp>,
@@ -155,6 +158,7 @@ impl Config {
                 environment: Environment::Live,
                 channels,
                 wechat_v2: wechat.v2,
+                wechat_v3: None,
                 alipay: None,
                 wechat_login: wechat.login,
                 wechat_mini: wechat.mini,
@@ -186,6 +190,7 @@ impl Config {
                 .into_iter()
                 .filter(|channel| channel.provider() == Provider::Wechat || keys.rsa.is_some())
                 .collect(),
+            wechat_v3: None,
             alipay: keys.alipay(simulator, &format!("http://{listen}")),
             wechat_v2: Some(wechat_v2::Account {
                 appids: Appids {

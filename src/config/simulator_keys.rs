@@ -6,6 +6,8 @@ use crate::{
     gateway::{
         alipay,
         rsa::{PrivateKey, PublicKey},
+        wechat_v2,
+        wechat_v3::{self, ApiV3Key, WechatPublicKey},
     },
 };
 use aws_lc_rs::digest::{SHA256, digest};
@@ -94,6 +96,26 @@ impl SimulatorKeys {
     pub fn api_v3_key(&self) -> String {
         let digits = digits("api v3 key", &self.api_key, 64);
         format!("{SIMULATOR_MARK}{digits}").chars().take(32).collect()
+    }
+
+    /// The merchant at the simulator's WeChat, in public-key mode; `None` without RSA keys.
+    pub fn wechat_v3(&self, v2: &wechat_v2::Account) -> Option<wechat_v3::Account> {
+        let rsa = self.rsa.as_ref()?;
+        let public = PrivateKey::parse(&rsa.wechat_public).ok()?.public_base64()?;
+        Some(wechat_v3::Account {
+            appids: v2.appids.clone(),
+            mch_id: v2.mch_id.clone(),
+            key: PrivateKey::parse(&rsa.merchant).ok()?,
+            serial: rsa.merchant_serial(),
+            api_v3_key: ApiV3Key::new(&self.api_v3_key())?,
+            public_key: Some(WechatPublicKey {
+                id: rsa.public_key_id(),
+                key: PublicKey::parse(&public).ok()?,
+            }),
+            certificates: Vec::new(),
+            public_url: v2.public_url.clone(),
+            environment: Environment::Simulator,
+        })
     }
 
     /// The merchant at the simulator's Alipay; `None` without RSA keys.
