@@ -4,7 +4,9 @@ use crate::{
     clock::Clock,
     config::Config,
     domain::order::{Channel, Environment, Provider},
-    gateway::{Gateway, Protocol, Request, Response, alipay::Alipay, wechat_v2::WechatV2, wechat_v3::WechatV3},
+    gateway::{
+        Gateway, Protocol, Request, Response, alipay::Alipay, wechat_v2::WechatV2, wechat_v3::WechatV3,
+    },
     http::{Http, HttpError},
     metrics::Metrics,
     store::Store,
