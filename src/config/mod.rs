@@ -8,6 +8,7 @@ mod simulator_keys;
 mod source;
 mod variables;
 mod wechat;
+mod wechat_v3;
 
 use crate::{
     domain::{
@@ -15,6 +16,7 @@ use crate::{
         order::{Channel, Environment, Provider},
     },
     gateway::{
+        self,
         wechat::Appids,
         wechat_v2::{self, ApiKey, sign::SignType},
     },
@@ -54,6 +56,7 @@ pub struct Config {
     /// The ways of paying that are offered, each of them with an account below.
     pub channels: Vec<Channel>,
     pub wechat_v2: Option<wechat_v2::Account>,
+    pub wechat_v3: Option<gateway::wechat_v3::Account>,
     /// The service account, for silent authorisation in WeChat's browser.
     pub wechat_login: Option<WechatApp>,
     pub wechat_mini: Option<WechatApp>,
@@ -153,6 +156,7 @@ impl Config {
                 environment: Environment::Live,
                 channels,
                 wechat_v2: wechat.v2,
+                wechat_v3: wechat.v3,
                 wechat_login: wechat.login,
                 wechat_mini: wechat.mini,
                 wechat_certificate,
@@ -196,6 +200,7 @@ impl Config {
                 public_url: format!("http://{listen}"),
                 environment: Environment::Simulator,
             }),
+            wechat_v3: None,
             wechat_login: Some(WechatApp::new(SIMULATOR_APPID, &keys.app_secret)),
             wechat_mini: Some(WechatApp::new(SIMULATOR_MINI_APPID, &keys.mini_secret())),
             wechat_certificate: None,

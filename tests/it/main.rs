@@ -27,4 +27,5 @@ mod screenshots;
 mod seed_defects;
 mod top_up;
 mod vectors;
+mod vectors_v3;
 mod webdriver;
