@@ -8,6 +8,7 @@ mod simulator_keys;
 mod source;
 mod variables;
 mod wechat;
+mod wechat_v3;
 
 use crate::{
     domain::{
@@ -158,7 +159,7 @@ impl Config {
                 environment: Environment::Live,
                 channels,
                 wechat_v2: wechat.v2,
-                wechat_v3: None,
+                wechat_v3: wechat.v3,
                 alipay: None,
                 wechat_login: wechat.login,
                 wechat_mini: wechat.mini,
@@ -205,6 +206,7 @@ impl Config {
                 public_url: format!("http://{listen}"),
                 environment: Environment::Simulator,
             }),
+            wechat_v3: None,
             wechat_login: Some(WechatApp::new(SIMULATOR_APPID, &keys.app_secret)),
             wechat_mini: Some(WechatApp::new(SIMULATOR_MINI_APPID, &keys.mini_secret())),
             wechat_certificate: None,
