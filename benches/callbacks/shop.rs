@@ -85,7 +85,9 @@ pub async fn inside(database: Database, orders: usize, callers: usize) -> f64 {
             tokio::spawn(async move {
                 let wechat = WechatV2 { account: app.config.wechat_v2.clone().unwrap() };
                 for body in bodies.iter().skip(caller).step_by(step) {
-                    let Notified::Paid(payment) = wechat.notified(Notify { body: body.as_bytes() }) else {
+                    let Notified::Paid(payment) =
+                        wechat.notified(Notify { body: body.as_bytes(), ..Notify::default() })
+                    else {
                         panic!("a genuine callback");
                     };
                     let evidence = Evidence { body: body.clone().into_bytes(), ..Evidence::default() };
@@ -131,7 +133,8 @@ pub async fn prepare(app: &Arc<App>, count: usize) -> Vec<String> {
         .unwrap();
     let numbers: Vec<_> = (0..count).map(|n| OutTradeNo::parse(&number(n)).unwrap()).collect();
     for chunk in numbers.chunks(400) {
-        let (chunk, user_ids, notify_url) = (chunk.to_vec(), user_ids.clone(), app.config.notify_url());
+        let (chunk, user_ids, notify_url) =
+            (chunk.to_vec(), user_ids.clone(), app.config.url("/notify/wechat"));
         let account = app.config.wechat_v2.as_ref().unwrap().name();
         app.store
             .write(move |db| {
@@ -157,7 +160,7 @@ pub async fn prepare(app: &Arc<App>, count: usize) -> Vec<String> {
                             environment: new.environment,
                             amount: new.amount,
                             goods_name: new.goods_name,
-                            payer: Openid::parse("oUpF8uMEb4qRXf22hE3X68TekukE").unwrap(),
+                            payer: Openid::parse("oUpF8uMEb4qRXf22hE3X68TekukE"),
                             client_ip: "127.0.0.1".to_owned(),
                             notify_url: notify_url.clone(),
                             created_at: now,

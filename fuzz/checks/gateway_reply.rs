@@ -39,7 +39,7 @@ fn attempt() -> Attempt {
         environment: Environment::Live,
         amount: Fen::new(20).expect("in range"),
         goods_name: String::new(),
-        payer: Openid::parse("o1").expect("a good openid"),
+        payer: Openid::parse("o1"),
         client_ip: String::new(),
         notify_url: String::new(),
         created_at: UnixMs(0),
@@ -75,6 +75,7 @@ fn judge(gateway: &WechatV2, attempt: &Attempt, body: &[u8]) {
         Ok(Closing::Closed) => assert!(done || failed("ORDERCLOSED")),
         Ok(Closing::Paid) => assert!(failed("ORDERPAID")),
         Ok(Closing::NotFound) => assert!(failed("ORDERNOTEXIST")),
+        Ok(Closing::Unbegun) => panic!("V2 knows every order it has prepared"),
         Ok(Closing::Unknown { .. }) | Err(_) => assert!(!done),
     }
     nothing_else_is_trusted(gateway, attempt, &fields);

@@ -6,6 +6,7 @@ use shouyin::{
     domain::order::{Environment, Provider},
     gateway::{
         Gateway, Notified, Notify, Rejection, VerifiedPayment,
+        wechat::Appids,
         wechat_v2::{Account, ApiKey, WechatV2, sign::SignType, xml::Fields},
     },
 };
@@ -14,7 +15,8 @@ use shouyin::{
 pub fn gateway() -> WechatV2 {
     WechatV2 {
         account: Account {
-            appid: APPID.to_owned(),
+            appids: Appids { web: APPID.to_owned(), mini: None, app: None },
+            public_url: String::new(),
             mch_id: MCH_ID.to_owned(),
             key: ApiKey::new(KEY).expect("not empty"),
             sign_type: SignType::Md5,
@@ -34,7 +36,7 @@ pub fn check(body: &[u8]) {
 }
 
 fn judge(gateway: &WechatV2, body: &[u8]) {
-    let notified = gateway.notified(Notify { body });
+    let notified = gateway.notified(Notify { body, ..Notify::default() });
     let Ok(fields) = Fields::parse(body) else {
         let nothing = Notified::Rejected { rejection: Rejection::Malformed, out_trade_no: None };
         return assert_eq!(notified, nothing);
@@ -45,7 +47,7 @@ fn judge(gateway: &WechatV2, body: &[u8]) {
         Notified::Paid(paid) => {
             assert_eq!((verdict, payment.as_ref()), ("paid", Some(&facts(paid))));
             let claim = paid.claim();
-            let kept_with_attempts = (gateway.provider(), gateway.account(), gateway.environment());
+            let kept_with_attempts = (Provider::Wechat, gateway.account.name(), gateway.account.environment);
             assert_eq!((claim.provider, claim.account.to_owned(), claim.environment), kept_with_attempts);
             assert_eq!(paid.payer().map(|payer| payer.as_str()), payer(&read));
             any_change_is_refused(gateway, &fields);
@@ -54,6 +56,7 @@ fn judge(gateway: &WechatV2, body: &[u8]) {
             assert_eq!(verdict, "not_paid");
             assert!(out_trade_no.as_ref().is_none_or(|number| read.says("out_trade_no", number.as_str())));
         }
+        Notified::Refund(hint) => panic!("V2 reports refunds at another door: {hint:?}"),
         Notified::Rejected { rejection, out_trade_no } => {
             assert_eq!(verdict, rejection.verdict());
             assert!(out_trade_no.as_ref().is_none_or(|number| read.says("out_trade_no", number.as_str())));
@@ -113,7 +116,7 @@ pub fn facts(paid: &VerifiedPayment) -> Payment {
 
 fn any_change_is_refused(gateway: &WechatV2, fields: &Fields) {
     for changed in changes(fields) {
-        let notified = gateway.notified(Notify { body: changed.to_xml().as_bytes() });
+        let notified = gateway.notified(Notify { body: changed.to_xml().as_bytes(), ..Notify::default() });
         assert!(matches!(notified, Notified::Rejected { .. }), "{changed:?}");
     }
 }

@@ -128,7 +128,9 @@ fn sealed(secret: &str) -> String {
 
 /// `secret` is what the sealed part holds, where that is known.
 fn judge_callback(gateway: &WechatV2, body: &[u8], secret: Option<&str>) {
-    let RefundNotified::Hint(hint) = gateway.refund_notified(Notify { body }) else { return };
+    let RefundNotified::Hint(hint) = gateway.refund_notified(Notify { body, ..Notify::default() }) else {
+        return;
+    };
     let outer = Message::read(body).expect("accepted, and no well-formed flat XML to others");
     assert!(
         outer.says("return_code", "SUCCESS") && outer.says("appid", APPID) && outer.says("mch_id", MCH_ID)

@@ -65,28 +65,22 @@ pub(super) async fn run(options: Options) -> Result<(), CliError> {
     let api_key = ApiKey::new(&key).ok_or_else(|| CliError::Usage("--key must not be empty".to_owned()))?;
     let listener = TcpListener::bind(options.listen)
         .map_err(|error| CliError::OutOfReach(format!("cannot listen on {}: {error}", options.listen)))?;
-    let simulator = Simulator::new(
-        SimulatorOptions {
-            account: Account {
-                appids: Appids { web: options.appid.clone(), mini: None, app: None },
-                mch_id: options.mch_id.clone(),
-                key: api_key,
-                sign_type,
-                accept: SignType::ALL.to_vec(),
-                public_url: options.merchant.clone(),
-                environment: Environment::Simulator,
-            },
-            app_secret: SecretString::from(app_secret.clone()),
-            mini_secret: SecretString::from(app_secret.clone()),
-            alipay: None,
-            speed: options.speed,
-            scenario,
-            bridge_origin: options.merchant,
-            strict_openid: true,
-        },
-        clock,
-        outbound()?,
-    );
+    let account = Account {
+        appids: Appids { web: options.appid.clone(), mini: None, app: None },
+        mch_id: options.mch_id.clone(),
+        key: api_key,
+        sign_type,
+        accept: SignType::ALL.to_vec(),
+        public_url: options.merchant.clone(),
+        environment: Environment::Simulator,
+    };
+    let secret = SecretString::from(app_secret.clone());
+    let behaviour = SimulatorOptions {
+        speed: options.speed,
+        scenario,
+        ..SimulatorOptions::new(account, secret, options.merchant)
+    };
+    let simulator = Simulator::new(behaviour, clock, outbound()?);
     let address = listener.local_addr()?;
     println!("WeChat simulator on http://{address}, scenario {}", scenario.name());
     println!("  appid {}  mch_id {}", options.appid, options.mch_id);

@@ -32,11 +32,11 @@ fn refused(name: &str, value: &str) {
 #[test]
 fn a_complete_configuration_is_read() {
     let config = read(&[]).unwrap();
-    assert_eq!(config.notify_url(), "https://pay.shop.cn/notify/wechat");
+    assert_eq!(config.url("/notify/wechat"), "https://pay.shop.cn/notify/wechat");
     assert_eq!(config.top_up.max.get(), 500_000);
     assert_eq!(config.top_up.presets.len(), 6);
     assert_eq!(config.origins.wechat_api.len(), 2);
-    assert_eq!(config.wechat.accept, vec![SignType::HmacSha256]);
+    assert_eq!(config.wechat_v2.unwrap().accept, vec![SignType::HmacSha256]);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn public_url_and_origins_are_kept_in_normal_form() {
         let config = read(&[("PUBLIC_URL", text)]).unwrap();
         assert_eq!(config.public_url.as_str(), "https://pay.shop.cn", "{text}");
         assert!(config.public_url.is_https(), "{text}");
-        assert_eq!(config.notify_url(), "https://pay.shop.cn/notify/wechat");
+        assert_eq!(config.url("/notify/wechat"), "https://pay.shop.cn/notify/wechat");
     }
     let config = read(&[("WECHAT_API_BASE", "HTTPS://API.mch.weixin.qq.com:443/")]).unwrap();
     assert_eq!(config.origins.wechat_api, ["https://api.mch.weixin.qq.com"]);

@@ -440,7 +440,7 @@ mod tests {
             environment: Environment::Live,
             amount: order.amount,
             goods_name: String::new(),
-            payer: Openid::parse("o1").unwrap(),
+            payer: Openid::parse("o1"),
             client_ip: String::new(),
             notify_url: String::new(),
             created_at: UnixMs(0),

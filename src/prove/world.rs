@@ -305,16 +305,9 @@ fn config(clock: &Clock, swarm: &Swarm) -> Result<Config, NoWorld> {
 }
 
 fn simulator(config: &Config, account: &Account, clock: &Clock, me: &Weak<World>) -> Simulator {
-    let options = Options {
-        account: Account { accept: SignType::ALL.to_vec(), ..account.clone() },
-        app_secret: SecretString::from("no web authorisation here"),
-        mini_secret: SecretString::from("nor a mini program"),
-        alipay: None,
-        speed: 1,
-        scenario: Scenario::Ok,
-        bridge_origin: String::new(),
-        strict_openid: true,
-    };
+    let account = Account { accept: SignType::ALL.to_vec(), ..account.clone() };
+    let secret = SecretString::from("no web authorisation here");
+    let options = Options::new(account, secret, String::new());
     let http = Http::in_process(config.origins.clone(), network::line(me));
     Simulator::new(options, clock.clone(), http)
 }

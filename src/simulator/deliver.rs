@@ -10,6 +10,7 @@ use super::{
     notify, refund_notify,
     refunds::Refund,
     trades::{Book, Callback, Sent, Trade},
+    wechat_v3,
 };
 use crate::{
     clock::NoEntropy,
@@ -67,8 +68,7 @@ fn about_payment(
     let due = now.plus_secs(plan.delay_secs);
     let body = match trade.protocol {
         Protocol::WechatV2 => notify::body(simulator.account(), trade, plan.content, &nonce),
-        // Nothing is ordered in this yet.
-        Protocol::WechatV3 => String::new(),
+        Protocol::WechatV3 => wechat_v3::notify::about_payment(simulator, trade, plan.content, &nonce),
         Protocol::Alipay => alipay::notify::body(simulator, trade, plan.content, due),
     };
     Ok(Callback {
@@ -99,8 +99,7 @@ pub fn about_refund(
             let inside = refund_notify::fields(refund);
             refund_notify::sealed(simulator.account(), &refund.appid, inside, &[], nonce)
         }
-        // Nothing is ordered in this yet.
-        Protocol::WechatV3 => return None,
+        Protocol::WechatV3 => wechat_v3::notify::about_refund(simulator, refund, nonce),
         Protocol::Alipay => return alipay::notify::about_refund(simulator, book, refund),
     };
     Some(Callback {
@@ -151,6 +150,10 @@ async fn send(simulator: &Simulator, mut callback: Callback) {
     if callback.failed > 0 && callback.protocol == Protocol::Alipay {
         callback.body = alipay::notify::sent_again(simulator, &callback.body, callback.content, at);
     }
+    if callback.protocol == Protocol::WechatV3 {
+        // Without randomness it goes out unsigned, and nobody believes it.
+        callback.headers = wechat_v3::notify::headers_of(simulator, &callback).unwrap_or_default();
+    }
     let bytes = callback.body.clone().into_bytes();
     let headers = &callback.headers;
     let answer = simulator.0.http.post(&callback.notify_url, callback.content_type, headers, bytes).await;
@@ -171,6 +174,7 @@ async fn send(simulator: &Simulator, mut callback: Callback) {
     }
     if let Some(gap) = gap_ms(callback.protocol, callback.failed, simulator.0.options.speed) {
         callback.failed = callback.failed.saturating_add(1);
+        callback.content = callback.content.of_retry();
         callback.due = now.plus_ms(gap);
         book.schedule(vec![callback]);
     }

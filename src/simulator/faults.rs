@@ -27,6 +27,10 @@ pub enum Scenario {
     RefundClosed,
     RefundLostReply,
     RefundNotifyLost,
+    CertRotated,
+    PublicKeyMode,
+    SignTestProbe,
+    ClockSkew,
     TradeFinished,
     WaitBuyerPay,
 }
@@ -37,8 +41,22 @@ pub enum Content {
     True,
     OneFenLess,
     WrongSign,
-    /// MD5 for an order signed with HMAC-SHA256, and the other way round.
+    /// V2: MD5 for an order signed with HMAC-SHA256, and the other way round. V3: the name of one that is not ours.
     OtherAlgorithm,
+    /// V3 signs the first try wrongly on purpose, to see whether anybody looks.
+    SignTest,
+    /// V3's clock is ten minutes off at the first try.
+    SkewedClock,
+}
+
+impl Content {
+    /// What the next try is like.
+    pub const fn of_retry(self) -> Content {
+        match self {
+            Content::SignTest | Content::SkewedClock => Content::True,
+            other => other,
+        }
+    }
 }
 
 /// One callback a payment causes.
@@ -60,7 +78,7 @@ const LONG_REFUND_SECS: i64 = 3 * 24 * 3600;
 const DELAY_SECS: i64 = 30;
 
 impl Scenario {
-    pub const ALL: [Scenario; 22] = [
+    pub const ALL: [Scenario; 26] = [
         Scenario::Ok,
         Scenario::NotifyLost,
         Scenario::NotifyDelayed,
@@ -81,6 +99,10 @@ impl Scenario {
         Scenario::RefundClosed,
         Scenario::RefundLostReply,
         Scenario::RefundNotifyLost,
+        Scenario::CertRotated,
+        Scenario::PublicKeyMode,
+        Scenario::SignTestProbe,
+        Scenario::ClockSkew,
         Scenario::TradeFinished,
         Scenario::WaitBuyerPay,
     ];
@@ -142,6 +164,16 @@ impl Scenario {
             Scenario::RefundNotifyLost => {
                 ("refund-notify-lost", "丢退款通知", "退款成功但从不通知，要靠查退款")
             }
+            Scenario::CertRotated => {
+                ("cert-rotated", "换平台证书", "付款时出现新的平台证书，从此用它签名（V3）")
+            }
+            Scenario::PublicKeyMode => ("public-key-mode", "公钥签名", "通知用微信支付公钥签名（V3）"),
+            Scenario::SignTestProbe => {
+                ("signtest-probe", "探测验签", "第一次通知的签名是探测用的错签名，重发的才是真的（V3）")
+            }
+            Scenario::ClockSkew => {
+                ("clock-skew", "时钟偏差", "第一次通知的时间戳差 10 分钟，重发的是对的（V3）")
+            }
             Scenario::TradeFinished => {
                 ("trade-finished", "交易完结", "付款 30 秒后又通知 TRADE_FINISHED：不能再入账，也不能再退款")
             }
@@ -163,6 +195,8 @@ impl Scenario {
             Scenario::WrongAmount => vec![Planned { content: Content::OneFenLess, ..first }],
             Scenario::WrongSign => vec![Planned { content: Content::WrongSign, ..first }],
             Scenario::Md5Sign => vec![Planned { content: Content::OtherAlgorithm, ..first }],
+            Scenario::SignTestProbe => vec![Planned { content: Content::SignTest, ..first }],
+            Scenario::ClockSkew => vec![Planned { content: Content::SkewedClock, ..first }],
             Scenario::Ok
             | Scenario::NotifyBeforeReturn
             | Scenario::CancelAfterPaid
@@ -176,6 +210,8 @@ impl Scenario {
             | Scenario::RefundClosed
             | Scenario::RefundLostReply
             | Scenario::RefundNotifyLost
+            | Scenario::CertRotated
+            | Scenario::PublicKeyMode
             | Scenario::TradeFinished
             | Scenario::WaitBuyerPay => vec![first],
         }
@@ -196,6 +232,11 @@ impl Scenario {
 
     pub const fn uses_coupon(self) -> bool {
         matches!(self, Scenario::Coupon)
+    }
+
+    /// A new platform certificate appears with the payment.
+    pub const fn rotates_certificate(self) -> bool {
+        matches!(self, Scenario::CertRotated)
     }
 
     /// What the page hears after a payment.
@@ -271,8 +312,17 @@ impl Scenario {
         match (protocol, self) {
             // There is one Alipay account to refund to, and it takes what comes.
             (Protocol::Alipay, Scenario::RefundAbnormal | Scenario::RefundClosed) => false,
-            (Protocol::Alipay, _) => true,
-            (_, Scenario::TradeFinished | Scenario::WaitBuyerPay) => false,
+            (Protocol::Alipay, Scenario::TradeFinished | Scenario::WaitBuyerPay) => true,
+            (Protocol::WechatV2 | Protocol::WechatV3, Scenario::TradeFinished | Scenario::WaitBuyerPay) => {
+                false
+            }
+            (
+                _,
+                Scenario::CertRotated
+                | Scenario::PublicKeyMode
+                | Scenario::SignTestProbe
+                | Scenario::ClockSkew,
+            ) => matches!(protocol, Protocol::WechatV3),
             _ => true,
         }
     }
@@ -308,6 +358,8 @@ mod tests {
                 Scenario::WrongAmount => vec![(0, Content::OneFenLess)],
                 Scenario::WrongSign => vec![(0, Content::WrongSign)],
                 Scenario::Md5Sign => vec![(0, Content::OtherAlgorithm)],
+                Scenario::SignTestProbe => vec![(0, Content::SignTest)],
+                Scenario::ClockSkew => vec![(0, Content::SkewedClock)],
                 _ => vec![(0, Content::True)],
             };
             assert_eq!(sent(scenario), expected, "{}", scenario.name());

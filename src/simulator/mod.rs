@@ -36,12 +36,19 @@ mod rules;
 #[cfg(test)]
 pub(crate) mod testing;
 mod wechat_v2;
+mod wechat_v3;
 
 pub use alipay::AlipayApp;
 pub use faults::Scenario;
 pub use refunds::{RefundStatus, RefundView};
 pub use trades::{Sent, TradeState};
+pub use wechat_v3::{
+    keys::{Signer, V3Keys},
+    notify::SignedNotify,
+};
 
+/// Where its pages would be when it answers without a network.
+const IN_PROCESS: &str = "http://127.0.0.1:8090";
 /// How often `run` looks for due callbacks.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -53,6 +60,8 @@ pub struct Options {
     pub app_secret: SecretString,
     /// The secret of the mini program, `account.appids.mini`.
     pub mini_secret: SecretString,
+    /// What V3 is signed with; it is not spoken without.
+    pub v3: Option<V3Keys>,
     /// The merchant at Alipay, which is not spoken without.
     pub alipay: Option<AlipayApp>,
     /// Gaps between tries of a refused callback and the time a refund takes are divided by this; 0 counts as 1.
@@ -67,17 +76,28 @@ pub struct Options {
 }
 
 impl Options {
-    /// A simulator without mischief and at the gateways' own pace, for a merchant with these keys and pages.
-    pub fn of(keys: &SimulatorKeys, account: Account, bridge_origin: String) -> Options {
+    /// Without mischief, at the gateways' own pace; V2 alone, and one secret for web and mini program.
+    pub fn new(account: Account, app_secret: SecretString, bridge_origin: String) -> Options {
         Options {
             account,
-            app_secret: SecretString::from(keys.app_secret.clone()),
-            mini_secret: SecretString::from(keys.mini_secret()),
-            alipay: AlipayApp::of(keys),
+            mini_secret: app_secret.clone(),
+            app_secret,
+            v3: None,
+            alipay: None,
             speed: 1,
             scenario: Scenario::Ok,
             bridge_origin,
             strict_openid: true,
+        }
+    }
+
+    /// The same for a merchant with these keys, in every protocol they have keys for.
+    pub fn of(keys: &SimulatorKeys, account: Account, bridge_origin: String) -> Options {
+        Options {
+            mini_secret: SecretString::from(keys.mini_secret()),
+            v3: V3Keys::of(keys),
+            alipay: AlipayApp::of(keys),
+            ..Options::new(account, SecretString::from(keys.app_secret.clone()), bridge_origin)
         }
     }
 }
@@ -218,12 +238,14 @@ impl Simulator {
             let answer = alipay::answer(self, asked.method, query, asked.body)?;
             return Ok(Some(Response { received_at: self.now(), ..answer.reply.response() }));
         }
-        let Some(call) = wechat_v2::Call::of_path(path).filter(|_| asked.method == "POST") else {
-            return Ok(None);
-        };
-        let (reply, _) = wechat_v2::answer(self, call, asked.body, "")?;
+        if let Some((response, _)) = wechat_v3::answer(self, asked, IN_PROCESS, None)? {
+            return Ok(Some(response));
+        }
+        let call = wechat_v2::Call::of_path(asked.target).filter(|_| asked.method == "POST");
+        let Some(call) = call else { return Ok(None) };
+        let (reply, _) = wechat_v2::answer(self, call, asked.body, IN_PROCESS)?;
         let body = reply.into_bytes();
-        Ok(Some(Response { status: 200, body, received_at: self.now(), ..Response::default() }))
+        Ok(Some(Response { received_at: self.now(), ..Response::new(200, body) }))
     }
 
     /// When the next callback falls due, if any waits.
@@ -316,8 +338,11 @@ impl Simulator {
         paid.paid_at = Some(now);
         paid.coupon = scenario.uses_coupon().then(|| notify::coupon_of(paid.total_fee));
         let callbacks = deliver::planned(self, &paid, scenario, now)?;
+        let transaction_id = paid.transaction_id.clone();
+        let rotates = paid.protocol == Protocol::WechatV3 && scenario.rotates_certificate();
         *trade = paid;
-        Ok((trade.transaction_id.clone(), callbacks))
+        book.v3.rotated |= rotates;
+        Ok((transaction_id, callbacks))
     }
 
     /// A panic elsewhere leaves the book as it was between two statements, which is good enough to go on.
@@ -349,6 +374,7 @@ pub fn routes(simulator: &Simulator) -> impl Fn(&mut web::ServiceConfig) + Clone
         config.app_data(web::Data::new(simulator.clone()));
         wechat_v2::routes(config);
         alipay::routes(config);
+        wechat_v3::routes(config);
         oauth::routes(config);
         cashier::routes(config);
         bridge::routes(config);

@@ -74,7 +74,8 @@ pub fn payer(trade: &Trade) -> &str {
 pub fn body(account: &Account, trade: &Trade, content: Content, nonce: &str) -> String {
     let mut fields = notice(account, &trade.appid, payment_fields(trade), nonce);
     match content {
-        Content::True => signed(account, fields, trade.sign_type),
+        // The last two are V3's alone.
+        Content::True | Content::SignTest | Content::SkewedClock => signed(account, fields, trade.sign_type),
         Content::OneFenLess => {
             fields.set("total_fee", &trade.total_fee.get().saturating_sub(1).to_string());
             signed(account, fields, trade.sign_type)

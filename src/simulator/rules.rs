@@ -134,20 +134,20 @@ fn check_times(fields: &Fields) -> Result<(), Broken> {
     }
 }
 
-fn is_bmp(value: &str) -> bool {
+pub fn is_bmp(value: &str) -> bool {
     value.chars().all(|character| character.len_utf8() < 4)
 }
 
-fn is_out_trade_no(value: &str) -> bool {
+pub fn is_out_trade_no(value: &str) -> bool {
     (6..=32).contains(&value.len())
         && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-|*".contains(&b))
 }
 
-fn is_out_refund_no(value: &str) -> bool {
+pub fn is_out_refund_no(value: &str) -> bool {
     value.len() <= 64 && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-|*@".contains(&b))
 }
 
-fn is_transaction_id(value: &str) -> bool {
+pub fn is_transaction_id(value: &str) -> bool {
     value.len() <= 32 && value.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
@@ -159,7 +159,7 @@ fn is_time(value: &str) -> bool {
     UnixMs::parse_beijing_compact(value).is_some()
 }
 
-fn is_notify_url(value: &str) -> bool {
+pub fn is_notify_url(value: &str) -> bool {
     value.len() <= 256
         && Url::parse(value).is_ok_and(|url| {
             matches!(url.scheme(), "http" | "https")
@@ -170,7 +170,7 @@ fn is_notify_url(value: &str) -> bool {
         })
 }
 
-fn is_openid(value: &str) -> bool {
+pub fn is_openid(value: &str) -> bool {
     value.len() <= 128 && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
 }
 

@@ -3,6 +3,7 @@
 use super::{
     faults::{Content, Scenario},
     refunds::Refunds,
+    wechat_v3::notify::Memory,
 };
 use crate::{
     domain::{money::Fen, order::Provider, time::UnixMs},
@@ -202,6 +203,7 @@ pub struct Book {
     queue: BTreeMap<(UnixMs, u64), Callback>,
     last_serial: u64,
     pub refunds: Refunds,
+    pub v3: Memory,
 }
 
 impl Book {

@@ -11,9 +11,12 @@ use shouyin::{
     clock::Clock,
     config::Origins,
     domain::order::Environment,
-    gateway::wechat_v2::{Account, ApiKey, sign::SignType},
+    gateway::{
+        wechat::Appids,
+        wechat_v2::{Account, ApiKey, sign::SignType},
+    },
     http::Http,
-    simulator::{self, Options, Scenario, Simulator},
+    simulator::{self, Options, Simulator},
 };
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -160,21 +163,16 @@ fn simulate() -> (Simulator, String) {
     let secret = |name: &str| SECRETS.iter().find(|(known, _)| *known == name).unwrap().1.to_owned();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
-    let options = Options {
-        account: Account {
-            appid: secret("WECHAT_APPID"),
-            mch_id: secret("WECHAT_MCH_ID"),
-            key: ApiKey::new(&secret("WECHAT_API_KEY")).unwrap(),
-            sign_type: SignType::HmacSha256,
-            accept: SignType::ALL.to_vec(),
-            environment: Environment::Live,
-        },
-        app_secret: secret("WECHAT_APP_SECRET").into(),
-        speed: 1,
-        scenario: Scenario::Ok,
-        bridge_origin: PUBLIC_URL.to_owned(),
-        strict_openid: true,
+    let account = Account {
+        appids: Appids { web: secret("WECHAT_APPID"), mini: None, app: None },
+        mch_id: secret("WECHAT_MCH_ID"),
+        key: ApiKey::new(&secret("WECHAT_API_KEY")).unwrap(),
+        sign_type: SignType::HmacSha256,
+        accept: SignType::ALL.to_vec(),
+        public_url: PUBLIC_URL.to_owned(),
+        environment: Environment::Live,
     };
+    let options = Options::new(account, secret("WECHAT_APP_SECRET").into(), PUBLIC_URL.to_owned());
     let http = Http::new(Origins::default()).unwrap();
     let simulator = Simulator::new(options, Clock::system(), http);
     let serving = simulator.clone();

@@ -383,7 +383,7 @@ async fn a_number_used_with_other_parameters_is_closed_before_a_new_one_is_tried
     other.amount = Fen::new(1).unwrap();
     let gateway = WechatV2 { account: shop.app.config.wechat_v2.clone().unwrap() };
     let request = gateway.prepay(&other, &shop.clock.stamp().unwrap());
-    let placed = shop.app.http.send(&request).await.unwrap();
+    let placed = shop.app.http.send(&request.unwrap()).await.unwrap();
     let placed = String::from_utf8(placed.body).unwrap();
     assert!(placed.contains("prepay_id"), "{placed}");
 

@@ -52,7 +52,7 @@ type Answer = BoxFuture<'static, String>;
 /// Another instance on the same books; `wire` is given each call's path and what WeChat would answer if it were asked.
 fn instance(shop: &Shop, wire: impl Fn(&str, Answer) -> Answer + Send + Sync + 'static) -> Arc<App> {
     let simulator = shop.simulator.clone();
-    let line = move |url: String, body: Vec<u8>| {
+    let line = move |shouyin::http::Letter { url, body, .. }| {
         let path = format!("/{}", url.splitn(4, '/').nth(3).unwrap());
         let (simulator, asked) = (simulator.clone(), path.clone());
         let truth = async move { simulator.answer(&asked, &body).unwrap().unwrap() }.boxed();
@@ -126,7 +126,7 @@ async fn no_attempt_is_opened_for_an_order_that_was_closed_meanwhile() {
     let shop = Shop::open().await;
     let disk = Arc::new(Meanwhile::default());
     let store = Store::in_memory(disk.clone()).unwrap();
-    let http = Http::in_process(shop.app.config.origins.clone(), Arc::new(|url, _| panic!("{url}")));
+    let http = Http::in_process(shop.app.config.origins.clone(), Arc::new(|letter| panic!("{}", letter.url)));
     let app = App::with_http(shop.app.config.clone(), store, shop.clock.clone(), http).unwrap();
     let (name, now) = (Username::parse("ann").unwrap(), shop.clock.now());
     let user = app.store.write(move |db| users::insert(db, &name, "", Role::User, now)).await.unwrap();

@@ -7,18 +7,16 @@ use crate::{
     refund_pages::{press, refund},
 };
 use shouyin::{
-    domain::{
-        ids::OutTradeNo,
-        money::Fen,
-        order::{Attempt, Provider},
-    },
+    domain::{ids::OutTradeNo, money::Fen, order::Attempt},
+    gateway::Protocol,
     simulator::faults::Scenario,
     store::attempts,
 };
 
 /// WeChat takes an order of this attempt that our books may know nothing of, and it is paid.
 pub fn pay_at_wechat(shop: &Shop, attempt: &Attempt) {
-    let request = shop.app.gateway(Provider::Wechat).prepay(attempt, &shop.clock.stamp().unwrap());
+    let request =
+        shop.app.speaker(Protocol::WechatV2).unwrap().prepay(attempt, &shop.clock.stamp().unwrap()).unwrap();
     let answer = shop.simulator.answer(&request.path, request.body.unwrap().as_bytes()).unwrap().unwrap();
     assert!(answer.contains("prepay_id"), "{answer}");
     shop.simulator.pay(attempt.out_trade_no.as_str()).unwrap();
@@ -331,7 +329,7 @@ async fn a_message_is_replayed_from_its_page_and_credits_once() {
     let (junk, good) = (&notices[0], &notices[1]);
     let owner = shop.order(&number).await.user_id;
     let page = admin.get(&format!("/admin/notices/{}", good.id)).await.body;
-    let openid = shop.attempts(&number).await[0].payer.as_str().to_owned();
+    let openid = shop.attempts(&number).await[0].payer.clone().unwrap().as_str().to_owned();
     assert!(page.contains("重放") && page.contains(&number) && !page.contains(&openid), "{page}");
     for (notice, answered) in [(good, "SUCCESS"), (good, "SUCCESS"), (junk, "FAIL")] {
         let path = format!("/admin/notices/{}", notice.id);

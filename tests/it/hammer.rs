@@ -8,7 +8,7 @@ use shouyin::{
     domain::{
         ids::{Openid, Username},
         money::Fen,
-        order::{Channel, Order, Provider, Settled, Source},
+        order::{Channel, Order, Settled, Source},
         user::Role,
     },
     flow::{
@@ -100,14 +100,15 @@ where
 
 async fn by_flow(app: &Arc<App>, racer: &Racer) {
     let evidence = Evidence { body: racer.callback.clone().into_bytes(), ..Evidence::default() };
-    let incoming = Incoming { provider: Provider::Wechat, evidence };
+    let incoming =
+        Incoming { protocol: shouyin::gateway::Protocol::WechatV2, evidence, received_at: app.clock.now() };
     let answer = notify::receive(app.clone(), incoming).await.unwrap();
     assert!(answer.body.contains("[SUCCESS]"), "{}", answer.body);
 }
 
 async fn by_http(app: &Arc<App>, racer: &Racer) {
     let client = Client::builder().redirect(Policy::none()).no_proxy().build().unwrap();
-    let request = client.post(app.config.notify_url()).body(racer.callback.clone());
+    let request = client.post(app.config.url("/notify/wechat")).body(racer.callback.clone());
     let answer = Answer::of(request.send().await.unwrap()).await;
     assert_eq!(answer.status, 200);
     assert!(answer.body.contains("[SUCCESS]"), "{}", answer.body);

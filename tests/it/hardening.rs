@@ -11,7 +11,7 @@ use shouyin::{
     config::PublicUrl,
     domain::{
         ids::{Openid, OutTradeNo},
-        order::{Channel, Provider},
+        order::Channel,
     },
     flow::{
         notify::{self, Incoming},
@@ -102,7 +102,7 @@ async fn an_account_keeps_the_first_phone_it_was_used_on_and_any_other_only_pays
     assert_eq!(second.log_in("ann", PASSWORD).await.status, 303);
     assert_eq!(trip(&shop, &second, BOB).await, "/orders");
     let number = second.top_up("50").await;
-    assert_eq!(shop.attempts(&number).await[0].payer, person(&shop, 0xbb));
+    assert_eq!(shop.attempts(&number).await[0].payer, Some(person(&shop, 0xbb)));
     shop.simulator.pay(&number).unwrap();
     shop.deliver().await;
     assert_eq!(shop.books(&number).await.balance, 5000);
@@ -333,7 +333,11 @@ async fn a_flood_of_forged_callbacks_is_refused_without_being_written_down_and_h
         // The allowance grows again by and by; a flood takes all of it.
         while shop.app.has_room_for_junk() {}
         let evidence = Evidence { body: forged.clone().into_bytes(), ..Evidence::default() };
-        let incoming = Incoming { provider: Provider::Wechat, evidence };
+        let incoming = Incoming {
+            protocol: shouyin::gateway::Protocol::WechatV2,
+            evidence,
+            received_at: shop.clock.now(),
+        };
         assert_eq!(notify::receive(shop.app.clone(), incoming).await.unwrap().body, first.body);
         if round == 20 {
             while shop.app.has_room_for_junk() {}

@@ -2,7 +2,6 @@
 
 use crate::database;
 use reqwest::{Client, Method, redirect::Policy};
-use secrecy::SecretString;
 use serde_json::Value;
 use shouyin::{
     app::App,
@@ -23,7 +22,7 @@ use shouyin::{
     gateway::wechat_v2::{Account, sign::SignType},
     http::Http,
     jobs,
-    simulator::{self, Options, Simulator, faults::Scenario},
+    simulator::{self, Options, Simulator},
     store::{
         Store, attempts, books, notices, notices::Notice, orders, refunds, work_items, work_items::WorkItem,
     },
@@ -89,15 +88,9 @@ impl Shop {
         if config.database.file().is_some() {
             database::forget(&fresh);
         }
+        let account = Account { accept: SignType::ALL.to_vec(), ..config.wechat_v2.clone().unwrap() };
         let simulator = Simulator::new(
-            Options {
-                account: Account { accept: SignType::ALL.to_vec(), ..config.wechat_v2.clone().unwrap() },
-                app_secret: SecretString::from(keys.app_secret),
-                speed: 1,
-                scenario: Scenario::Ok,
-                bridge_origin: format!("http://{address}"),
-                strict_openid: true,
-            },
+            Options::of(&keys, account, format!("http://{address}")),
             clock.clone(),
             Http::new(Origins::default()).unwrap(),
         );

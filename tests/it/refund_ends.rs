@@ -188,7 +188,7 @@ async fn wechats_signed_word_against_a_refund_that_came_to_nothing_is_kept_and_m
     assert_eq!((work(&shop).await.len(), calls(&shop, &refund).1), (0, 2), "asked, and still unknown there");
     // The very request comes to WeChat after all.
     shop.simulator.set_scenario(&number, Scenario::Ok);
-    let gateway = shop.app.gateway(refund.provider);
+    let gateway = shop.app.speaker(shouyin::gateway::Protocol::WechatV2).unwrap();
     let late = gateway.refund(&refund, &shop.clock.stamp().unwrap());
     gateway.refund_asked(&shop.app.http.send(&late).await.unwrap(), &refund).unwrap();
     shop.clock.advance_ms(MINUTE * 1000);
@@ -242,7 +242,7 @@ async fn an_answer_about_two_refunds_or_about_another_one_is_not_believed() {
     let shop = Shop::open().await;
     let number = shop.paid("ann", "50").await;
     let refund = shop.refund(&number, "20").await.unwrap();
-    let gateway = shop.app.gateway(refund.provider);
+    let gateway = shop.app.speaker(shouyin::gateway::Protocol::WechatV2).unwrap();
     let query = gateway.refund_query(&refund, &shop.clock.stamp().unwrap());
     let genuine = shop.app.http.send(&query).await.unwrap();
     let read = |changes: &[(&str, &str)]| {

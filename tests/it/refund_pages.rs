@@ -293,7 +293,7 @@ async fn a_large_refund_waits_for_a_second_administrator_and_never_for_the_first
 
 /// A payment that credited nobody, as item `id` of these facts.
 async fn uncredited(shop: &Shop, id: i64, transaction_id: &str, mch_id: &str) -> String {
-    let appid = shop.app.config.wechat_v2.as_ref().unwrap().appids.web;
+    let appid = &shop.app.config.wechat_v2.as_ref().unwrap().appids.web;
     let item = format!(
         "INSERT INTO work_items (id, kind, out_trade_no, transaction_id, notice_id, opened_at, provider, account, \
          environment, amount_fen) VALUES ({id}, 'unknown_order', 'of-nobody', '{transaction_id}', '', {}, 'wechat', \

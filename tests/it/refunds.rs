@@ -122,7 +122,7 @@ async fn a_refund_whose_reply_is_lost_is_found_and_stays_one() {
     assert_eq!(shop.same_refund(&refund).await.state, RefundState::Success);
     assert_eq!(at_wechat(&shop), [(refund.out_refund_no.to_string(), 2000, RefundStatus::Success)]);
     // Even the very same request once more is the same refund there.
-    let gateway = shop.app.gateway(Provider::Wechat);
+    let gateway = shop.app.speaker(shouyin::gateway::Protocol::WechatV2).unwrap();
     let again = gateway.refund(&refund, &shop.clock.stamp().unwrap());
     gateway.refund_asked(&shop.app.http.send(&again).await.unwrap(), &refund).unwrap();
     assert_eq!(at_wechat(&shop).len(), 1);
@@ -459,7 +459,7 @@ pub async fn reserved(shop: &Shop, number: &str) -> Refund {
         total: order.amount,
         amount: order.amount,
         reason: "商品已售完".to_owned(),
-        notify_url: shop.app.config.refund_notify_url(),
+        notify_url: shop.app.config.url("/notify/wechat/refund"),
         requested_by: "boss".to_owned(),
         requested_at: shop.clock.now(),
         state: RefundState::Asking,

@@ -62,7 +62,8 @@ fn number(id: i64) -> String {
 /// What WeChat says about one payment, verified as a callback is.
 fn payment(order: i64, transaction: i64, fen: i64) -> VerifiedPayment {
     let account = Merchant {
-        appid: "wx1".to_owned(),
+        appids: crate::gateway::wechat::Appids { web: "wx1".to_owned(), mini: None, app: None },
+        public_url: String::new(),
         mch_id: "1900000001".to_owned(),
         key: ApiKey::new("k").unwrap(),
         sign_type: SignType::Md5,
@@ -89,7 +90,7 @@ fn payment(order: i64, transaction: i64, fen: i64) -> VerifiedPayment {
     }
     let sign = sign::sign(&fields, &account.key, SignType::Md5);
     fields.set("sign", &sign);
-    match (WechatV2 { account }).notified(Notify { body: fields.to_xml().as_bytes() }) {
+    match (WechatV2 { account }).notified(Notify { body: fields.to_xml().as_bytes(), ..Notify::default() }) {
         Notified::Paid(payment) => payment,
         other => panic!("{other:?}"),
     }

@@ -14,7 +14,7 @@ use shouyin::{
     domain::order::Environment,
     gateway::wechat_v2::{Account, ApiKey, sign::SignType},
     http::Http,
-    simulator::{self, Options, Scenario, Simulator},
+    simulator::{self, Options, Simulator},
 };
 use std::{collections::BTreeMap, net::TcpListener};
 
@@ -134,21 +134,15 @@ fn simulate() -> (std::sync::Mutex<Waiting>, String) {
 impl Waiting {
     fn start(&mut self, shop: &str) {
         let account = Account {
-            appid: GOOD[1].1.to_owned(),
+            appids: shouyin::gateway::wechat::Appids { web: GOOD[1].1.to_owned(), mini: None, app: None },
+            public_url: String::new(),
             mch_id: GOOD[3].1.to_owned(),
             key: ApiKey::new(CANARIES[2].1).unwrap(),
             sign_type: SignType::HmacSha256,
             accept: SignType::ALL.to_vec(),
             environment: Environment::Live,
         };
-        let options = Options {
-            account,
-            app_secret: CANARIES[1].1.into(),
-            speed: 1,
-            scenario: Scenario::Ok,
-            bridge_origin: shop.to_owned(),
-            strict_openid: true,
-        };
+        let options = Options::new(account, CANARIES[1].1.into(), shop.to_owned());
         let nowhere = Http::new(Origins::default()).unwrap();
         let simulator = Simulator::new(options, Clock::system(), nowhere);
         tokio::spawn(simulator::serve(simulator, self.0.take().unwrap()).unwrap());

@@ -101,7 +101,7 @@ async fn mass_assignment(world: &mut World) -> Outcome {
     let order = shop.order(&newest(&shop).await).await;
     let attempt = &rows(&shop, "attempts").await[1];
     let plain = !order.is_paid() && order.user_id == 1 && order.amount.get() == 200 && order.id == 2;
-    let ours = attempt["notify_url"] == shop.app.config.notify_url().as_str()
+    let ours = attempt["notify_url"] == shop.app.config.url("/notify/wechat").as_str()
         && attempt["environment"] == "simulator";
     world.holds("extra fields have no effect", plain && ours, format!("{order:?} {attempt}"));
     Ok(())
@@ -152,7 +152,7 @@ async fn host_header(world: &mut World) -> Outcome {
     shop.simulator.pay(&number).unwrap();
     shop.deliver().await;
     let came = shop.order(&number).await.is_paid();
-    world.holds("notify_url sent", came && url == shop.app.config.notify_url(), url);
+    world.holds("notify_url sent", came && url == shop.app.config.url("/notify/wechat"), url);
     let mut links = answer.header("location").to_owned();
     for path in ["/top-up", "/orders", "/login", "/nothing", &format!("/orders/{}/pay", world.subject)] {
         for agent in [&user, &shop.browser()] {

@@ -56,7 +56,7 @@ async fn lower_case(world: &mut World) -> Outcome {
             .await;
         world.ordered(&shop).await;
         let mut fields = world.genuine();
-        let signature = sign::sign(&fields, shop.app.config.wechat_v2.as_ref().unwrap().key, sign_type);
+        let signature = sign::sign(&fields, &shop.app.config.wechat_v2.as_ref().unwrap().key, sign_type);
         fields.set("sign", &signature.to_lowercase());
         let answer = world.notify(fields.to_xml()).await;
         replies.push((answer.status, answer.body, shop.verdicts().await));
@@ -151,7 +151,7 @@ async fn empty_field(world: &mut World) -> Outcome {
 async fn timing(world: &mut World) -> Outcome {
     let (shop, _) = world.o1().await;
     let fields = world.genuine();
-    let right = sign::sign(&fields, shop.app.config.wechat_v2.as_ref().unwrap().key, SignType::Md5);
+    let right = sign::sign(&fields, &shop.app.config.wechat_v2.as_ref().unwrap().key, SignType::Md5);
     for round in 0..2000_usize {
         let shared = [0, 8, 16, 24, 31][round % 5];
         let tail: String =

@@ -165,7 +165,7 @@ pub fn genuine(shop: &Shop, number: &str) -> Fields {
 }
 
 pub fn signed(shop: &Shop, mut fields: Fields, sign_type: SignType) -> String {
-    let signature = sign::sign(&fields, shop.app.config.wechat_v2.as_ref().unwrap().key, sign_type);
+    let signature = sign::sign(&fields, &shop.app.config.wechat_v2.as_ref().unwrap().key, sign_type);
     fields.set("sign", &signature);
     fields.to_xml()
 }
