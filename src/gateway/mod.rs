@@ -10,6 +10,7 @@ use crate::domain::{
 };
 use serde::Serialize;
 
+pub mod alipay;
 pub mod rsa;
 pub mod wechat;
 pub mod wechat_oauth;
