@@ -9,6 +9,7 @@ mod simulator_keys;
 mod source;
 mod variables;
 mod wechat;
+mod wechat_v3;
 
 use crate::{
     domain::{
@@ -16,6 +17,7 @@ use crate::{
         order::{Channel, Environment, Provider},
     },
     gateway::{
+        self,
         wechat::Appids,
         wechat_v2::{self, ApiKey, sign::SignType},
     },
@@ -25,10 +27,10 @@ pub use database::{Database, PostgresUrl};
 use ipnet::IpNet;
 pub use origin::PublicUrl;
 use secrecy::SecretString;
-pub use simulator_keys::{RsaKeys, SimulatorKeys};
+pub use simulator_keys::{RsaKeys, SIMULATOR_ALIPAY_APP_ID, SIMULATOR_ALIPAY_SELLER_ID, SimulatorKeys};
 pub use source::Source;
 use std::{fmt, net::SocketAddr, path::PathBuf};
-pub use variables::{LATER, VARIABLES, Variable};
+pub use variables::{VARIABLES, Variable};
 pub use wechat::WechatApp;
 
 /// What every simulator key begins with. `serve` refuses such keys, so play money stays play money.
@@ -55,10 +57,12 @@ pub struct Config {
     /// The ways of paying that are offered, each of them with an account below.
     pub channels: Vec<Channel>,
     pub wechat_v2: Option<wechat_v2::Account>,
+    /// New payments at WeChat go by this when it is there.
+    pub wechat_v3: Option<gateway::wechat_v3::Account>,
+    pub alipay: Option<gateway::alipay::Account>,
     /// The service account, for silent authorisation in WeChat's browser.
     pub wechat_login: Option<WechatApp>,
     pub wechat_mini: Option<WechatApp>,
-    pub alipay: Option<crate::gateway::alipay::Account>,
     /// What WeChat wants to see before it refunds by V2.
     pub wechat_certificate: Option<ClientCertificate>,
     pub origins: Origins,
@@ -157,6 +161,7 @@ impl Config {
                 environment: Environment::Live,
                 channels,
                 wechat_v2: wechat.v2,
+                wechat_v3: wechat.v3,
                 wechat_login: wechat.login,
                 wechat_mini: wechat.mini,
                 alipay,
@@ -186,8 +191,10 @@ impl Config {
             environment: Environment::Simulator,
             channels: Channel::ALL
                 .into_iter()
-                .filter(|channel| channel.provider() == Provider::Wechat)
+                .filter(|channel| channel.provider() == Provider::Wechat || keys.rsa.is_some())
                 .collect(),
+            wechat_v3: None,
+            alipay: keys.alipay(simulator, &format!("http://{listen}")),
             wechat_v2: Some(wechat_v2::Account {
                 appids: Appids {
                     web: SIMULATOR_APPID.to_owned(),
@@ -203,7 +210,6 @@ impl Config {
             }),
             wechat_login: Some(WechatApp::new(SIMULATOR_APPID, &keys.app_secret)),
             wechat_mini: Some(WechatApp::new(SIMULATOR_MINI_APPID, &keys.mini_secret())),
-            alipay: None,
             wechat_certificate: None,
             origins: Origins {
                 wechat_api: vec![simulator.to_owned()],

@@ -28,4 +28,5 @@ mod seed_defects;
 mod top_up;
 mod vectors;
 mod vectors_alipay;
+mod vectors_v3;
 mod webdriver;
