@@ -48,7 +48,7 @@ fn read_contents(contents: &Object) -> Option<RefundHint> {
         out_trade_no: OutTradeNo::parse(contents.text("out_trade_no")?)?,
         transaction_id: TransactionId::parse(contents.text("transaction_id")?)?,
         total: amount.fen("total")?,
-        amount: amount.fen("refund")?,
+        amount: Some(amount.fen("refund")?),
         status: status.to_owned(),
     })
 }
