@@ -70,6 +70,7 @@ pub fn simulator() -> (Simulator, Clock) {
         account,
         app_secret: SecretString::from("an-app-secret"),
         mini_secret: SecretString::from("a-mini-secret"),
+        v3: None,
         alipay: None,
         speed: 1,
         scenario: Scenario::Ok,
