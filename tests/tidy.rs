@@ -98,8 +98,16 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ("settle_together::settle(", &["store/writer.rs", "store/inline.rs"], "one door for money"),
     (
         "Md5",
-        &["gateway/wechat_v2/sign.rs", "gateway/wechat_v2/mod.rs", "config/", "cli/", "prove/", "simulator/"],
-        "MD5 is V2's alone",
+        &[
+            "gateway/wechat_v2/sign.rs",
+            "gateway/wechat_v2/mod.rs",
+            "gateway/alipay/cert_sn.rs",
+            "config/",
+            "cli/",
+            "prove/",
+            "simulator/",
+        ],
+        "MD5 signs for V2 alone, and names Alipay's certificates",
     ),
 ];
 

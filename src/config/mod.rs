@@ -8,6 +8,7 @@ mod simulator_keys;
 mod source;
 mod variables;
 mod wechat;
+mod wechat_v3;
 
 use crate::{
     domain::{
@@ -15,8 +16,10 @@ use crate::{
         order::{Channel, Environment, Provider},
     },
     gateway::{
+        alipay,
         wechat::Appids,
         wechat_v2::{self, ApiKey, sign::SignType},
+        wechat_v3,
     },
 };
 pub use certificate::ClientCertificate;
@@ -24,7 +27,7 @@ pub use database::{Database, PostgresUrl};
 use ipnet::IpNet;
 pub use origin::PublicUrl;
 use secrecy::SecretString;
-pub use simulator_keys::{RsaKeys, SimulatorKeys};
+pub use simulator_keys::{RsaKeys, SIMULATOR_ALIPAY_APP_ID, SIMULATOR_ALIPAY_SELLER_ID, SimulatorKeys};
 pub use source::Source;
 use std::{fmt, net::SocketAddr, path::PathBuf};
 pub use variables::{LATER, VARIABLES, Variable};
@@ -54,6 +57,9 @@ pub struct Config {
     /// The ways of paying that are offered, each of them with an account below.
     pub channels: Vec<Channel>,
     pub wechat_v2: Option<wechat_v2::Account>,
+    /// New payments at WeChat go by this when it is there.
+    pub wechat_v3: Option<wechat_v3::Account>,
+    pub alipay: Option<alipay::Account>,
     /// The service account, for silent authorisation in WeChat's browser.
     pub wechat_login: Option<WechatApp>,
     pub wechat_mini: Option<WechatApp>,
@@ -153,6 +159,8 @@ impl Config {
                 environment: Environment::Live,
                 channels,
                 wechat_v2: wechat.v2,
+                wechat_v3: wechat.v3,
+                alipay: None,
                 wechat_login: wechat.login,
                 wechat_mini: wechat.mini,
                 wechat_certificate,
@@ -181,8 +189,10 @@ impl Config {
             environment: Environment::Simulator,
             channels: Channel::ALL
                 .into_iter()
-                .filter(|channel| channel.provider() == Provider::Wechat)
+                .filter(|channel| channel.provider() == Provider::Wechat || keys.rsa.is_some())
                 .collect(),
+            wechat_v3: None,
+            alipay: keys.alipay(simulator, &format!("http://{listen}")),
             wechat_v2: Some(wechat_v2::Account {
                 appids: Appids {
                     web: SIMULATOR_APPID.to_owned(),
@@ -196,6 +206,7 @@ impl Config {
                 public_url: format!("http://{listen}"),
                 environment: Environment::Simulator,
             }),
+            wechat_v3: None,
             wechat_login: Some(WechatApp::new(SIMULATOR_APPID, &keys.app_secret)),
             wechat_mini: Some(WechatApp::new(SIMULATOR_MINI_APPID, &keys.mini_secret())),
             wechat_certificate: None,

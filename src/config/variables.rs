@@ -45,6 +45,18 @@ pub const VARIABLES: &[Variable] = &[
         "WECHAT_KEY_PEM",
         "the text of apiclient_key.pem, or WECHAT_KEY_PEM_FILE with its path: PKCS#8 or PKCS#1, not encrypted",
     ),
+    secret("WECHAT_API_V3_KEY", "the APIv3 key of the merchant platform: exactly 32 characters"),
+    secret(
+        "WECHAT_MERCHANT_KEY_PEM",
+        "the text of apiclient_key.pem, or WECHAT_MERCHANT_KEY_PEM_FILE with its path: RSA, not encrypted",
+    ),
+    plain("WECHAT_MERCHANT_CERT_SERIAL", "the serial number of the API certificate, in hex digits"),
+    plain("WECHAT_PUBLIC_KEY_ID", "the id of WeChat Pay's public key: PUB_KEY_ID_ and digits"),
+    secret("WECHAT_PUBLIC_KEY_PEM", "the text of pub_key.pem, or WECHAT_PUBLIC_KEY_PEM_FILE with its path"),
+    secret(
+        "WECHAT_PLATFORM_CERT_PEM",
+        "the text of one or more platform certificates, or WECHAT_PLATFORM_CERT_PEM_FILE with its path",
+    ),
     plain("WECHAT_SIGN_TYPE", "HMAC-SHA256 or MD5"),
     plain(
         "WECHAT_ACCEPT_SIGN_TYPES",
@@ -64,12 +76,6 @@ pub const VARIABLES: &[Variable] = &[
 
 /// Names of the contract that later versions read: known here so that a prepared `.env` is no error.
 pub const LATER: &[&str] = &[
-    "WECHAT_API_V3_KEY",
-    "WECHAT_MERCHANT_KEY_PEM",
-    "WECHAT_MERCHANT_CERT_SERIAL",
-    "WECHAT_PUBLIC_KEY_ID",
-    "WECHAT_PUBLIC_KEY_PEM",
-    "WECHAT_PLATFORM_CERT_PEM",
     "ALIPAY_APP_ID",
     "ALIPAY_SELLER_ID",
     "ALIPAY_PRIVATE_KEY_PEM",

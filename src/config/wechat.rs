@@ -6,6 +6,7 @@ use crate::{
     gateway::{
         wechat::Appids,
         wechat_v2::{Account, ApiKey, sign::SignType},
+        wechat_v3,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -28,6 +29,7 @@ impl WechatApp {
 pub(super) struct Wechat {
     pub merchant: Option<Merchant>,
     pub v2: Option<Account>,
+    pub v3: Option<wechat_v3::Account>,
     pub login: Option<WechatApp>,
     pub mini: Option<WechatApp>,
 }
@@ -62,7 +64,8 @@ impl Reader<'_> {
             .get("WECHAT_MINI_APPID")
             .and_then(|_| self.wechat_app("WECHAT_MINI_APPID", "WECHAT_MINI_APP_SECRET"));
         let v2 = self.wechat_v2(merchant.as_ref(), public_url);
-        Wechat { merchant, v2, login, mini }
+        let v3 = self.wechat_v3(merchant.as_ref(), public_url);
+        Wechat { merchant, v2, v3, login, mini }
     }
 
     fn merchant(&mut self) -> Option<Merchant> {

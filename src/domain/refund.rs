@@ -125,12 +125,12 @@ pub struct Refund {
 }
 
 impl Refund {
-    /// Whether a message about a refund speaks of this one: number, payment and both amounts.
+    /// Whether a message about a refund speaks of this one: number, payment and the amounts it names.
     pub fn is_named_by(&self, hint: &RefundHint) -> bool {
         self.out_refund_no == hint.out_refund_no
             && self.out_trade_no == hint.out_trade_no
             && self.transaction_id == hint.transaction_id
-            && self.amount == hint.amount
+            && hint.amount.is_none_or(|amount| amount == self.amount)
             && self.total == hint.total
     }
 
@@ -158,8 +158,9 @@ pub struct RefundHint {
     pub out_trade_no: OutTradeNo,
     pub transaction_id: TransactionId,
     pub total: Fen,
-    pub amount: Fen,
-    /// `SUCCESS`, `CHANGE` or `REFUNDCLOSE`, as written.
+    /// Of the refund; `None` when the message only names the sum of all refunds of the payment.
+    pub amount: Option<Fen>,
+    /// `SUCCESS`, `CHANGE` or `REFUNDCLOSE`, in WeChat's words.
     pub status: String,
 }
 

@@ -6,6 +6,7 @@ pub mod close;
 pub mod confirm;
 pub mod credit_by_hand;
 pub mod decide_refund;
+pub mod gateway_keys;
 pub mod log_in;
 pub mod notify;
 pub mod password;

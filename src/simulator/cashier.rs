@@ -1,7 +1,7 @@
 //! What people see of the simulator: the pay sheet with its mischief panel and the list of trades.
 
 use super::{
-    RefundStatus, Scenario, Simulator, SimulatorError, TradeState, deliver,
+    RefundStatus, Scenario, Simulator, SimulatorError, TradeState, alipay, deliver,
     refunds::Refund,
     trades::{Sent, Trade},
 };
@@ -52,6 +52,8 @@ struct CashierPage {
     /// `ok`, `cancel`, `fail`, or empty before anything happened.
     result: &'static str,
     origin: String,
+    /// Dressed in Alipay's blue.
+    alipay: bool,
     scenarios: Vec<Choice>,
     log: Vec<LogLine>,
 }
@@ -179,6 +181,9 @@ async fn resolve_refund(simulator: web::Data<Simulator>, form: web::Form<RefundF
 }
 
 async fn sheet(simulator: web::Data<Simulator>, query: web::Query<SheetQuery>) -> Handled {
+    let Some((trade, _)) = find(&simulator, &query.prepay_id) else { return Ok(not_found()) };
+    // Who opens the sheet of a precreated order has scanned its code; a dead one opens nothing, and pays nothing.
+    let _ = simulator.scan(&trade.out_trade_no);
     let Some((trade, scenario)) = find(&simulator, &query.prepay_id) else { return Ok(not_found()) };
     let result =
         ["ok", "cancel", "fail"].into_iter().find(|known| *known == query.result).unwrap_or_default();
@@ -193,7 +198,10 @@ async fn sheet(simulator: web::Data<Simulator>, query: web::Query<SheetQuery>) -
         paid: trade.is_paid(),
         result,
         origin: simulator.0.options.bridge_origin.clone(),
-        scenarios: choices(scenario, |offered| payable || offered.concerns_refunds()),
+        alipay: trade.protocol == Protocol::Alipay,
+        scenarios: choices(scenario, |offered| {
+            offered.concerns(trade.protocol) && (payable || offered.concerns_refunds())
+        }),
         log: log_of(&trade, &refund_callbacks(&simulator, &trade)),
         out_trade_no: trade.out_trade_no,
         prepay_id: trade.prepay_id,
@@ -221,7 +229,7 @@ async fn pay(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> Han
         Err(SimulatorError::NotPayable(..)) => "fail",
         Err(error) => return Err(error),
     };
-    Ok(sent_back(&simulator, &form, result))
+    Ok(left(&simulator, &trade, &form, result))
 }
 
 async fn cancel(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> Handled {
@@ -229,7 +237,7 @@ async fn cancel(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> 
     if let Some(scenario) = Scenario::parse(&form.scenario) {
         simulator.set_scenario(&trade.out_trade_no, scenario);
     }
-    Ok(sent_back(&simulator, &form, "cancel"))
+    Ok(left(&simulator, &trade, &form, "cancel"))
 }
 
 async fn resend(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> Handled {
@@ -381,12 +389,15 @@ fn not_found() -> HttpResponse {
     HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body("模拟器没有这笔交易或这个文件")
 }
 
-/// To the merchant's page when the browser came from one, whatever happened; else to the sheet, which says what.
-fn sent_back(simulator: &Simulator, form: &SheetForm, result: &str) -> HttpResponse {
-    match simulator.merchants_own(&form.redirect_url) {
-        Some(address) => see_other(address),
-        None => returned(&form.prepay_id, result),
-    }
+/// Where the browser goes from the sheet: back to the merchant's page when it came from one or the order names one,
+/// else to the sheet, which says what happened.
+fn left(simulator: &Simulator, trade: &Trade, form: &SheetForm, result: &str) -> HttpResponse {
+    let to = match trade.protocol {
+        Protocol::Alipay if result != "fail" => alipay::notify::return_to(simulator, trade),
+        Protocol::Alipay => None,
+        Protocol::WechatV2 | Protocol::WechatV3 => simulator.merchants_own(&form.redirect_url),
+    };
+    to.map_or_else(|| returned(&trade.prepay_id, result), see_other)
 }
 
 fn returned(prepay_id: &str, result: &str) -> HttpResponse {

@@ -172,6 +172,7 @@ impl Stage {
             config.wechat_v2.as_mut().unwrap().mch_id = good("WECHAT_MCH_ID").to_owned();
             config.wechat_v2.as_mut().unwrap().key = ApiKey::new(good("WECHAT_API_KEY")).unwrap();
             config.wechat_v2.as_mut().unwrap().environment = Environment::Live;
+            config.environment = Environment::Live;
         })
         .await;
         let number = shop.paid("ann", "50").await;

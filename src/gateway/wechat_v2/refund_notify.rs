@@ -52,7 +52,7 @@ fn read_inner(fields: &Fields) -> Option<RefundHint> {
         out_trade_no: OutTradeNo::parse(fields.get("out_trade_no")?)?,
         transaction_id: TransactionId::parse(fields.get("transaction_id")?)?,
         total: amount("total_fee")?,
-        amount: amount("refund_fee")?,
+        amount: Some(amount("refund_fee")?),
         status: fields.get("refund_status")?.to_owned(),
     })
 }

@@ -301,7 +301,7 @@ async fn the_callback_comes_at_the_end_unsigned_and_opens_with_our_key() {
         panic!("{}", sent[0].body);
     };
     assert_eq!((hint.out_refund_no.as_str(), hint.out_trade_no.as_str()), ("r-1", NUMBER));
-    assert_eq!((hint.amount.get(), hint.total.get(), hint.status.as_str()), (400, 990, "SUCCESS"));
+    assert_eq!((hint.amount.unwrap().get(), hint.total.get(), hint.status.as_str()), (400, 990, "SUCCESS"));
     // Nobody acknowledged it, so it comes again with the gaps of payments.
     clock.advance_ms(15_000);
     assert_eq!(simulator.deliver_due().await, 2, "the payment's callback is repeated too");
@@ -321,7 +321,7 @@ async fn a_lost_callback_is_never_sent_and_tests_can_have_any_made() {
     let gateway = WechatV2 { account: simulator.account().clone() };
     let heard =
         |body: String| match gateway.refund_notified(Notify { body: body.as_bytes(), ..Notify::default() }) {
-            RefundNotified::Hint(hint) => format!("{} {}", hint.out_refund_no, hint.amount.get()),
+            RefundNotified::Hint(hint) => format!("{} {}", hint.out_refund_no, hint.amount.unwrap().get()),
             RefundNotified::Rejected(rejection) => rejection.verdict().to_owned(),
         };
     assert_eq!(heard(simulator.refund_notify("r-1", &[], &[])), "r-1 400");

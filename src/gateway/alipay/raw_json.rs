@@ -1,0 +1,99 @@
+//! The object a reply is, with each member's text exactly as it arrived: Alipay signs a part of the document, so
+//! that part is never written anew. Names that come twice are refused, because two readers could choose differently.
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use std::{collections::BTreeMap, fmt};
+
+/// Members by name, their values as raw text without the blanks around them.
+#[derive(Clone, Debug, Default)]
+pub struct Object<'a>(BTreeMap<String, &'a str>);
+
+impl<'a> Object<'a> {
+    /// # Errors
+    /// Not one whole JSON object, or a name twice. Objects inside are only checked to be JSON.
+    pub fn parse(text: &'a str) -> Result<Object<'a>, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// A member's text as it arrived.
+    pub fn raw(&self, name: &str) -> Option<&'a str> {
+        self.0.get(name).copied()
+    }
+
+    /// A member that is a string and not empty. Numbers are no texts: Alipay writes amounts in quotes.
+    pub fn text(&self, name: &str) -> Option<String> {
+        serde_json::from_str(self.raw(name)?).ok().filter(|text: &String| !text.is_empty())
+    }
+}
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<'de>, D::Error> {
+        deserializer.deserialize_map(Members)
+    }
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Object<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+        let mut members = BTreeMap::new();
+        while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
+            if members.insert(name, value.get()).is_some() {
+                return Err(A::Error::custom("a name twice"));
+            }
+        }
+        Ok(Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_the_very_text_that_arrived() {
+        let node = r#"{ "a" : "}{\"\\" ,"u":"\u5145\/","n":{"sign":"x","l":[{"}":1}]} }"#;
+        let text = format!("\r\n{{ \"sign\":\"s\" , \"node\" :\t{node} , \"z\":null}}\n");
+        let object = Object::parse(&text).unwrap();
+        assert_eq!(object.raw("node"), Some(node));
+        assert_eq!(
+            (object.text("sign").as_deref(), object.text("z"), object.text("node")),
+            (Some("s"), None, None)
+        );
+        let inner = Object::parse(node).unwrap();
+        assert_eq!(inner.text("a").as_deref(), Some("}{\"\\"));
+        assert_eq!(inner.text("u").as_deref(), Some("充/"));
+        assert_eq!(inner.raw("n"), Some(r#"{"sign":"x","l":[{"}":1}]}"#));
+    }
+
+    #[test]
+    fn a_name_twice_is_refused_however_it_is_written() {
+        for text in [
+            r#"{"sign":"a","sign":"a"}"#,
+            r#"{"sign":"a","n":{},"s\u0069gn":"b"}"#,
+            r#"{"n":{"code":"10000"},"n":{"code":"40004"}}"#,
+        ] {
+            assert!(Object::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_whole_object_is_refused() {
+        for text in
+            ["", "null", "[]", "{}{}", "{} x", "{\"a\":}", "{\"a\":\"b", "{\"a\":[}", "\u{feff}{}", "{'a':1}"]
+        {
+            assert!(Object::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(Object::parse(r#"{"a":1,"b":"","c":"\ud800"}"#).unwrap().text("a"), None);
+    }
+}
