@@ -1,5 +1,6 @@
 //! The only reader of the environment: every variable typed, checked at start, and refused by name.
 
+mod alipay;
 mod certificate;
 mod channels;
 mod database;
@@ -16,10 +17,9 @@ use crate::{
         order::{Channel, Environment, Provider},
     },
     gateway::{
-        alipay,
+        self,
         wechat::Appids,
         wechat_v2::{self, ApiKey, sign::SignType},
-        wechat_v3,
     },
 };
 pub use certificate::ClientCertificate;
@@ -30,7 +30,7 @@ use secrecy::SecretString;
 pub use simulator_keys::{RsaKeys, SIMULATOR_ALIPAY_APP_ID, SIMULATOR_ALIPAY_SELLER_ID, SimulatorKeys};
 pub use source::Source;
 use std::{fmt, net::SocketAddr, path::PathBuf};
-pub use variables::{LATER, VARIABLES, Variable};
+pub use variables::{VARIABLES, Variable};
 pub use wechat::WechatApp;
 
 /// What every simulator key begins with. `serve` refuses such keys, so play money stays play money.
@@ -58,8 +58,8 @@ pub struct Config {
     pub channels: Vec<Channel>,
     pub wechat_v2: Option<wechat_v2::Account>,
     /// New payments at WeChat go by this when it is there.
-    pub wechat_v3: Option<wechat_v3::Account>,
-    pub alipay: Option<alipay::Account>,
+    pub wechat_v3: Option<gateway::wechat_v3::Account>,
+    pub alipay: Option<gateway::alipay::Account>,
     /// The service account, for silent authorisation in WeChat's browser.
     pub wechat_login: Option<WechatApp>,
     pub wechat_mini: Option<WechatApp>,
@@ -139,8 +139,10 @@ impl Config {
         let trusted_proxies = reader.parsed("TRUSTED_PROXIES", "", comma_list::<IpNet>);
         let wechat = reader.wechat(&public_url);
         let wechat_certificate = reader.certificate();
-        let channels = reader.channels(wechat.merchant.as_ref().map(|merchant| &merchant.appids));
-        let origins = reader.origins();
+        let alipay = reader.alipay(&public_url);
+        let appids = wechat.merchant.as_ref().map(|merchant| &merchant.appids);
+        let channels = reader.channels(appids, alipay.is_some());
+        let origins = reader.origins(alipay.as_ref());
         let wechat_authorize_base = reader.authorize_base();
         let top_up = reader.top_up();
         let refund_second_admin_above = reader
@@ -160,9 +162,9 @@ impl Config {
                 channels,
                 wechat_v2: wechat.v2,
                 wechat_v3: wechat.v3,
-                alipay: None,
                 wechat_login: wechat.login,
                 wechat_mini: wechat.mini,
+                alipay,
                 wechat_certificate,
                 origins,
                 wechat_authorize_base,
@@ -206,7 +208,6 @@ impl Config {
                 public_url: format!("http://{listen}"),
                 environment: Environment::Simulator,
             }),
-            wechat_v3: None,
             wechat_login: Some(WechatApp::new(SIMULATOR_APPID, &keys.app_secret)),
             wechat_mini: Some(WechatApp::new(SIMULATOR_MINI_APPID, &keys.mini_secret())),
             wechat_certificate: None,

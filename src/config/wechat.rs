@@ -4,6 +4,7 @@ use super::{ClientCertificate, Origins, PublicUrl, Reader, certificate::Unfit, i
 use crate::{
     domain::order::Environment,
     gateway::{
+        alipay,
         wechat::Appids,
         wechat_v2::{Account, ApiKey, sign::SignType},
         wechat_v3,
@@ -125,7 +126,7 @@ impl Reader<'_> {
         None
     }
 
-    pub(super) fn origins(&mut self) -> Origins {
+    pub(super) fn origins(&mut self, alipay: Option<&alipay::Account>) -> Origins {
         let api = "https://api.mch.weixin.qq.com,https://api2.mch.weixin.qq.com";
         let oauth = "https://api.weixin.qq.com";
         Origins {
@@ -133,7 +134,7 @@ impl Reader<'_> {
             wechat_oauth: self
                 .parsed("WECHAT_OAUTH_BASE", oauth, |text| origin::list(text).filter(|list| list.len() == 1))
                 .unwrap_or_default(),
-            alipay: Vec::new(),
+            alipay: alipay.map(|account| account.gateway_url.clone()).into_iter().collect(),
         }
     }
 

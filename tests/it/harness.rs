@@ -19,10 +19,13 @@ use shouyin::{
         request_refund::{self, Payment, RefundError, Wish},
         set_up,
     },
-    gateway::wechat_v2::{Account, sign::SignType},
+    gateway::{
+        Headers,
+        wechat_v2::{Account, sign::SignType},
+    },
     http::Http,
     jobs,
-    simulator::{self, Options, Simulator},
+    simulator::{self, Asked, Options, Simulator},
     store::{
         Store, attempts, books, notices, notices::Notice, orders, refunds, work_items, work_items::WorkItem,
     },
@@ -51,6 +54,13 @@ pub const CANARY: &str = "SHOUYIN_TEST_CANARY";
 static RSA: LazyLock<Option<RsaKeys>> = LazyLock::new(RsaKeys::generate);
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+/// What the simulated WeChat answers to a call of V2.
+pub fn answered(simulator: &Simulator, path: &str, body: &[u8]) -> Option<String> {
+    let asked = Asked { method: "POST", target: path, headers: Headers(""), body };
+    let answer = simulator.answer(&asked).unwrap()?;
+    Some(String::from_utf8(answer.body).unwrap())
+}
 
 /// A running shop on port 0. Background jobs do not run by themselves: tests call them.
 pub struct Shop {

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{clock::Clock, domain::time::UnixMs, simulator::faults::Content};
 use actix_web::{App, test as web_test};
+use serde_json::json;
 
 const NOTIFY: &str = "http://127.0.0.1:9/notify/alipay";
 const RETURN: &str = "http://shop.test/return/order-000001";
