@@ -312,8 +312,17 @@ impl Scenario {
         match (protocol, self) {
             // There is one Alipay account to refund to, and it takes what comes.
             (Protocol::Alipay, Scenario::RefundAbnormal | Scenario::RefundClosed) => false,
-            (Protocol::Alipay, _) => true,
-            (_, Scenario::TradeFinished | Scenario::WaitBuyerPay) => false,
+            (Protocol::Alipay, Scenario::TradeFinished | Scenario::WaitBuyerPay) => true,
+            (Protocol::WechatV2 | Protocol::WechatV3, Scenario::TradeFinished | Scenario::WaitBuyerPay) => {
+                false
+            }
+            (
+                _,
+                Scenario::CertRotated
+                | Scenario::PublicKeyMode
+                | Scenario::SignTestProbe
+                | Scenario::ClockSkew,
+            ) => matches!(protocol, Protocol::WechatV3),
             _ => true,
         }
     }
