@@ -6,7 +6,10 @@ use super::{
     refunds::Refund,
     trades::Trade,
 };
-use crate::domain::{money, time::UnixMs};
+use crate::{
+    domain::{money, time::UnixMs},
+    gateway::Protocol,
+};
 use actix_web::{http::StatusCode, web};
 use askama::Template;
 use serde::Deserialize;
@@ -34,8 +37,9 @@ struct Row {
     created_at: String,
     out_trade_no: String,
     prepay_id: String,
-    trade_type: String,
     amount: String,
+    /// Protocol and way to pay.
+    way: String,
     state: &'static str,
     scenario: &'static str,
     callbacks: usize,
@@ -103,13 +107,21 @@ async fn resolve_refund(simulator: web::Data<Simulator>, form: web::Form<RefundF
     Ok(see_other("/#refunds".to_owned()))
 }
 
+const fn protocol_zh(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::WechatV2 => "微信 V2",
+        Protocol::WechatV3 => "微信 V3",
+        Protocol::Alipay => "支付宝",
+    }
+}
+
 fn row(trade: &Trade, scenario: Scenario) -> Row {
     Row {
         created_at: trade.created_at.beijing_text(),
         out_trade_no: trade.out_trade_no.clone(),
         prepay_id: trade.prepay_id.clone(),
-        trade_type: trade.trade_type.clone(),
         amount: trade.total_fee.yuan(),
+        way: format!("{} {}", protocol_zh(trade.protocol), trade.trade_type),
         state: trade.state.desc_zh(),
         scenario: scenario.title_zh(),
         callbacks: trade.callbacks.len(),
