@@ -4,7 +4,9 @@ use crate::{
     clock::Clock,
     config::Config,
     domain::order::{Channel, Environment, Provider},
-    gateway::{Gateway, Protocol, Request, Response, wechat_v2::WechatV2},
+    gateway::{
+        Gateway, Protocol, Request, Response, alipay::Alipay, wechat_v2::WechatV2, wechat_v3::WechatV3,
+    },
     http::{Http, HttpError},
     metrics::Metrics,
     store::Store,
@@ -120,6 +122,12 @@ impl App {
         self.gateways().find_map(|gateway| Some((gateway, gateway.account(channel)?)))
     }
 
+    /// The ways of paying that are offered and that a gateway of ours has.
+    pub fn channels(&self) -> Vec<Channel> {
+        let all = self.config.channels.iter().copied();
+        all.filter(|channel| self.gateway_for(*channel).is_some()).collect()
+    }
+
     /// The one to ask about what was made for an account; `None` when the account is not ours any more.
     pub fn gateway_of(
         &self,
@@ -157,6 +165,14 @@ impl App {
         self.config.environment
     }
 
+    /// The appid under which the payer of a channel is known; empty, which no openid has, when there is none.
+    pub fn payer_appid(&self, channel: Channel) -> &str {
+        match channel {
+            Channel::WechatMini => self.config.wechat_mini.as_ref().map_or("", |mini| mini.appid.as_str()),
+            _ => self.appid(),
+        }
+    }
+
     /// The appid the openids of WeChat's browser are asked for and kept under; empty, which no openid has, when we have
     /// no service account.
     pub fn appid(&self) -> &str {
@@ -168,8 +184,14 @@ impl App {
 /// was asked before.
 fn gateways(config: &Config) -> Vec<Box<dyn Gateway>> {
     let mut gateways: Vec<Box<dyn Gateway>> = Vec::new();
+    if let Some(account) = &config.wechat_v3 {
+        gateways.push(Box::new(WechatV3::new(account.clone())));
+    }
     if let Some(account) = &config.wechat_v2 {
         gateways.push(Box::new(WechatV2 { account: account.clone() }));
+    }
+    if let Some(account) = &config.alipay {
+        gateways.push(Box::new(Alipay { account: account.clone() }));
     }
     gateways
 }

@@ -1,6 +1,6 @@
-// Beside the QR code: moves on by itself once the phone has paid or the order is over.
+// Beside a QR code or a link away: moves on by itself once somebody has paid or the order is over.
 (() => {
-  const { status, next } = document.querySelector('[data-watch]').dataset;
+  const page = document.querySelector('[data-watch]'), { status, next, life } = page.dataset;
   const pause = (ms) => new Promise((done) => setTimeout(done, ms, {}));
 
   const look = async (gap) => {
@@ -9,10 +9,24 @@
         .then((res) => res.json()).catch(() => ({})),
       pause(28e3),
     ]);
+    if (s.paid) page.dataset.state = 'paid';
     if (s.paid || s.final) return location.replace(s.next || next);
     await pause(gap);
     look(s.paid === false ? 1e3 : Math.min(gap * 2, 1e4));
   };
+
+  // What is shown can be used for so long; by the time it cannot, the page says so.
+  const end = Date.now() + +life, left = page.querySelector('[data-left]');
+  const tick = () => {
+    const secs = Math.ceil((end - Date.now()) / 1e3), mins = Math.floor(secs / 60);
+    if (page.dataset.state !== 'ready') return;
+    if (secs <= 0) return void (page.dataset.state = 'stale');
+    left.hidden = false;
+    left.lastElementChild.textContent =
+      mins < 60 ? `${mins} 分 ${secs % 60} 秒` : `${Math.floor(mins / 60)} 小时 ${mins % 60} 分`;
+    setTimeout(tick, 1e3);
+  };
+  if (left) tick();
 
   addEventListener('pageshow', (e) => { if (e.persisted) location.reload(); });
   look(1e3);

@@ -4,7 +4,10 @@ use super::FlowError;
 use crate::{
     app::App,
     domain::{ids::Openid, user::User},
-    gateway::wechat_oauth::{self, OauthFault},
+    gateway::{
+        Request,
+        wechat_oauth::{self, OauthFault},
+    },
     store::{openids, sessions, tickets},
     token,
 };
@@ -70,26 +73,51 @@ pub async fn finish(
         .await
         .map_err(FlowError::from)?
         .ok_or(BindError::Restart)?;
-    let openid = exchange(app, code).await?;
-    // Whoever holds a bound phone can sign in with it. So an account has one phone, the first it was
-    // used on; any other only pays. An administrator has none: those rights need the password.
-    let binds = signed_in.filter(|user| !user.role.is_admin());
-    let (appid, user_id, key) = (app.appid().to_owned(), binds.map(|user| user.id), openid.clone());
+    let login = app.config.wechat_login.as_ref().ok_or(BindError::Configuration)?;
+    let openid =
+        exchange(app, code, |code| wechat_oauth::token_request(&login.appid, &login.secret, code)).await?;
+    let owner = bind_if_free(app, &login.appid, &openid, signed_in).await?;
+    Ok(Learnt { openid, owner: owner.filter(|user| !user.role.is_admin()), next })
+}
+
+/// Exchanges the code of a mini program's `wx.login` and binds the openid, under the mini program's appid, to the
+/// user if both are free. `true` when the phone is the user's now, or was before.
+///
+/// # Errors
+/// See `BindError`; nothing is bound then.
+pub async fn bind_mini(app: &App, user: &User, code: &str) -> Result<bool, BindError> {
+    let mini = app.config.wechat_mini.as_ref().ok_or(BindError::Configuration)?;
+    let openid =
+        exchange(app, code, |code| wechat_oauth::mini_request(&mini.appid, &mini.secret, code)).await?;
+    let owner = bind_if_free(app, &mini.appid, &openid, Some(user)).await?;
+    Ok(owner.is_some_and(|owner| owner.id == user.id))
+}
+
+/// Whom the openid belongs to after this.
+///
+/// Whoever holds a bound phone can sign in with it. So an account has one phone, the first it was
+/// used on; any other only pays. An administrator has none: those rights need the password.
+async fn bind_if_free(
+    app: &App,
+    appid: &str,
+    openid: &Openid,
+    user: Option<&User>,
+) -> Result<Option<User>, FlowError> {
+    let user_id = user.filter(|user| !user.role.is_admin()).map(|user| user.id);
+    let (appid, openid, now) = (appid.to_owned(), openid.clone(), app.clock.now());
     let owner = app
         .store
         .write(move |db| {
-            let free = openids::user_of(db, &appid, &key)?.is_none();
+            let free = openids::user_of(db, &appid, &openid)?.is_none();
             if let Some(user_id) = user_id.filter(|_| free)
                 && openids::latest_of(db, &appid, user_id)?.is_none()
             {
-                openids::bind(db, &appid, &key, user_id, now)?;
+                openids::bind(db, &appid, &openid, user_id, now)?;
             }
-            openids::user_of(db, &appid, &key)
+            openids::user_of(db, &appid, &openid)
         })
-        .await
-        .map_err(FlowError::from)?;
-    let owner = owner.filter(|user| !user.role.is_admin());
-    Ok(Learnt { openid, owner, next })
+        .await?;
+    Ok(owner)
 }
 
 /// Keeps the openid with the session: it is this phone that will pay, whoever is signed in.
@@ -102,29 +130,28 @@ pub async fn keep(app: &App, session_token: &str, openid: Openid) -> Result<(), 
     Ok(())
 }
 
-/// The openid of the user's own phone. For programs, which have no browser to ask.
+/// The openid of the user's own phone under this appid. For programs, which have no browser to ask.
 ///
 /// # Errors
 /// The books.
-pub async fn known(app: &App, user: &User) -> Result<Option<Openid>, FlowError> {
-    let (appid, user_id) = (app.appid().to_owned(), user.id);
+pub async fn known(app: &App, user: &User, appid: &str) -> Result<Option<Openid>, FlowError> {
+    let (appid, user_id) = (appid.to_owned(), user.id);
     Ok(app.store.read(move |db| openids::latest_of(db, &appid, user_id)).await?)
 }
 
-async fn exchange(app: &App, code: &str) -> Result<Openid, BindError> {
+async fn exchange(app: &App, code: &str, request: impl Fn(&str) -> Request) -> Result<Openid, BindError> {
     if code.is_empty() || code.len() > 512 {
         return Err(BindError::Restart);
     }
-    let login = app.config.wechat_login.as_ref().ok_or(BindError::Configuration)?;
-    let request = wechat_oauth::token_request(&login.appid, &login.secret, code);
+    let request = request(code);
     let answer = app.ask(&request).await.map_err(|error| {
-        tracing::warn!(call = request.call, "WeChat's token endpoint did not answer: {error}");
+        tracing::warn!(call = request.call, "WeChat did not say who it is: {error}");
         BindError::Busy
     })?;
     wechat_oauth::openid(&answer).map_err(|fault| match fault {
         OauthFault::Restart => BindError::Restart,
         OauthFault::Configuration => {
-            tracing::error!("WeChat refuses WECHAT_APPID or WECHAT_APP_SECRET");
+            tracing::error!(call = request.call, "WeChat refuses our appid or its secret");
             BindError::Configuration
         }
         OauthFault::Busy | OauthFault::Unusable => BindError::Busy,

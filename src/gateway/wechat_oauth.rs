@@ -1,6 +1,7 @@
-//! WeChat web authorisation, `snsapi_base`: a redirect for a code, a code for an openid.
+//! WeChat's word on who somebody is. Web authorisation, `snsapi_base`: a redirect for a code, a code for an openid.
+//! Mini programs: the code of `wx.login` for an openid.
 //!
-//! Source: the official page on web authorisation of service accounts.
+//! Sources: the official page on web authorisation of service accounts; the official page of code2Session.
 
 use super::{Base, Request, Response};
 use crate::domain::ids::Openid;
@@ -52,6 +53,25 @@ pub fn token_request(appid: &str, secret: &SecretString, code: &str) -> Request 
     }
 }
 
+/// Exchanges the code a mini program got from `wx.login`; `appid` and `secret` are the mini program's. The reply's
+/// `session_key` is not read: whoever has it can decrypt what the payer's phone says.
+pub fn mini_request(appid: &str, secret: &SecretString, code: &str) -> Request {
+    Request {
+        base: Base::WechatOauth,
+        call: "jscode2session",
+        path: format!(
+            "/sns/jscode2session?appid={}&secret={}&js_code={}&grant_type=authorization_code",
+            escaped(appid),
+            escaped(secret.expose_secret()),
+            escaped(code),
+        ),
+        body: None,
+        content_type: "application/json",
+        headers: Vec::new(),
+        certificate: false,
+    }
+}
+
 #[derive(Deserialize)]
 struct TokenReply {
     #[serde(default)]
@@ -59,7 +79,7 @@ struct TokenReply {
     openid: Option<String>,
 }
 
-/// Reads the reply, JSON under any content type; errors come with HTTP 200 too.
+/// Reads the reply to either, JSON under any content type; errors come with HTTP 200 too.
 ///
 /// # Errors
 /// `Restart` for a used or expired code, `Configuration` for a refused secret, `Busy` for -1 and rate

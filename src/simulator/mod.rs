@@ -235,16 +235,17 @@ impl Simulator {
     /// # Errors
     /// No random bytes.
     pub fn answer(&self, asked: &Asked<'_>) -> Result<Option<Response>, NoEntropy> {
+        if let Some((response, _)) = wechat_v3::answer(self, asked, IN_PROCESS, None)? {
+            return Ok(Some(response));
+        }
         let (path, query) = asked.target.split_once('?').unwrap_or((asked.target, ""));
         if path == alipay::PATH {
             let answer = alipay::answer(self, asked.method, query, asked.body)?;
             return Ok(Some(Response { received_at: self.now(), ..answer.reply.response() }));
         }
-        if let Some((response, _)) = wechat_v3::answer(self, asked, IN_PROCESS, None)? {
-            return Ok(Some(response));
-        }
-        let call = wechat_v2::Call::of_path(asked.target).filter(|_| asked.method == "POST");
-        let Some(call) = call else { return Ok(None) };
+        let Some(call) = wechat_v2::Call::of_path(path).filter(|_| asked.method == "POST") else {
+            return Ok(None);
+        };
         let (reply, _) = wechat_v2::answer(self, call, asked.body, IN_PROCESS)?;
         let body = reply.into_bytes();
         Ok(Some(Response { received_at: self.now(), ..Response::new(200, body) }))
@@ -387,8 +388,8 @@ pub fn routes(simulator: &Simulator) -> impl Fn(&mut web::ServiceConfig) + Clone
     move |config| {
         config.app_data(web::Data::new(simulator.clone()));
         wechat_v2::routes(config);
-        alipay::routes(config);
         wechat_v3::routes(config);
+        alipay::routes(config);
         oauth::routes(config);
         cashier::routes(config);
         bridge::routes(config);

@@ -11,15 +11,20 @@ use actix_web::HttpRequest;
 /// # Errors
 /// `Forbidden`.
 pub fn check(request: &HttpRequest, app: &App, visitor: &Visitor, form_token: &str) -> Result<(), WebError> {
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let same_site = match (header("sec-fetch-site"), header("origin")) {
-        (Some(site), _) => matches!(site, "same-origin" | "none"),
-        (None, Some(origin)) => origin == app.config.public_url.as_str(),
-        (None, None) => true,
-    };
-    if same_site && token::same(form_token, &visitor.form_token(app)) {
+    if from_us(request, app) && token::same(form_token, &visitor.form_token(app)) {
         Ok(())
     } else {
         Err(WebError::Forbidden)
+    }
+}
+
+/// Whether a page of ours or the payer made this request, as far as the browser says. Enough for what only sets
+/// an attempt aside; a form needs its token too.
+pub fn from_us(request: &HttpRequest, app: &App) -> bool {
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    match (header("sec-fetch-site"), header("origin")) {
+        (Some(site), _) => matches!(site, "same-origin" | "none"),
+        (None, Some(origin)) => origin == app.config.public_url.as_str(),
+        (None, None) => true,
     }
 }

@@ -77,7 +77,7 @@ impl WebError {
             WebError::GatewayBusy => (
                 503,
                 "gateway_busy",
-                "微信支付暂时没有回应",
+                "支付通道暂时没有回应",
                 "订单已保留。如果已经付过款，请勿重复支付，到账后会自动更新；否则请稍后用同一订单继续支付。"
                     .to_owned(),
             ),

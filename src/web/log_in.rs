@@ -1,9 +1,7 @@
 //! Signing in and out.
 
 use super::{
-    Web,
-    browser::Browser,
-    csrf,
+    Web, csrf,
     error::WebError,
     layout::{Layout, page},
     session::{Visitor, cookie, local_path, see_other},
@@ -63,7 +61,7 @@ pub async fn show(web: Data<Arc<Web>>, visitor: Visitor, query: Query<NextQuery>
         username: String::new(),
         next: local_path(&query.next),
         error: None,
-        wechat_login: visitor.kind != Browser::Other,
+        wechat_login: visitor.can_ask_wechat(&web.app),
     };
     page(&web, &visitor, StatusCode::OK, &form)
 }
@@ -96,7 +94,7 @@ pub async fn submit(
                 username: form.username.chars().take(64).collect(),
                 next,
                 error: Some("用户名或密码不正确。".to_owned()),
-                wechat_login: visitor.kind != Browser::Other,
+                wechat_login: visitor.can_ask_wechat(&web.app),
             };
             Ok(page(&web, &visitor, StatusCode::UNPROCESSABLE_ENTITY, &form))
         }

@@ -15,10 +15,12 @@ pub mod notify;
 pub mod orders;
 pub mod pay;
 pub mod register;
+pub mod return_page;
 pub mod routes;
 pub mod server;
 pub mod session;
 pub mod top_up;
+pub mod ways;
 pub mod wechat;
 
 use crate::app::App;

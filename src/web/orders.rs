@@ -5,16 +5,17 @@ use super::{
     error::WebError,
     layout::{Layout, OrderState, page},
     session::SignedIn,
+    ways::name_zh,
 };
 use crate::{
     domain::{
         ids::OutTradeNo,
         ledger::Account,
         money::yuan_text,
-        order::Order,
+        order::{Channel, Order, Provider},
         refund::{Refund, RefundState},
     },
-    store::{ledger, orders, refunds},
+    store::{Db, StoreError, attempts, ledger, notices, orders, refunds},
 };
 use actix_web::{
     HttpResponse,
@@ -72,7 +73,10 @@ struct OrderPage {
     goods_name: String,
     state: OrderState,
     balance: Option<String>,
+    /// How it was paid, or is about to be.
+    channel: Option<&'static str>,
     transaction_id: Option<String>,
+    transaction_label: &'static str,
     created: String,
     paid: Option<String>,
     expires: String,
@@ -190,11 +194,13 @@ pub async fn show(
     } else {
         own(&web, &visitor, &number).await?
     };
-    let (id, account) = (order.id, Account::User(order.user_id));
-    let (refunds, balance) = web
+    let (kept, account) = (order.clone(), Account::User(order.user_id));
+    let (refunds, balance, channel) = web
         .app
         .store
-        .read(move |db| Ok((refunds::of_order(db, id)?, ledger::balance(db, &account)?)))
+        .read(move |db| {
+            Ok((refunds::of_order(db, kept.id)?, ledger::balance(db, &account)?, channel_of(db, &kept)?))
+        })
         .await?;
     if visitor.json {
         return Ok(HttpResponse::Ok().json(as_user_json(&order, &refunds)));
@@ -207,7 +213,9 @@ pub async fn show(
         goods_name: order.goods_name.clone(),
         state: OrderState::of(&order, now),
         balance: order.is_paid().then(|| yuan_text(balance)),
+        channel: channel.map(name_zh),
         transaction_id: order.transaction_id.as_ref().map(|id| id.as_str().to_owned()),
+        transaction_label: transaction_label(channel),
         created: order.created_at.beijing_text(),
         paid: order.paid_at.map(|at| at.beijing_text()),
         expires: order.expires_at.beijing_text(),
@@ -217,6 +225,35 @@ pub async fn show(
         refunds: views(&order, &refunds),
     };
     Ok(page(&web, &visitor, StatusCode::OK, &template))
+}
+
+/// The channel an order was paid by, or the last it was tried by. Of several attempts the one that was paid is named
+/// by the message that credited it; none when that cannot be told.
+///
+/// # Errors
+/// The database.
+pub fn channel_of(db: &mut Db, order: &Order) -> Result<Option<Channel>, StoreError> {
+    let attempts = attempts::of_order(db, order.id)?;
+    let (Some(paid), [_, _, ..]) = (&order.transaction_id, attempts.as_slice()) else {
+        return Ok(attempts.last().map(|attempt| attempt.channel));
+    };
+    let numbers: Vec<OutTradeNo> = attempts.iter().map(|attempt| attempt.out_trade_no.clone()).collect();
+    let notices = notices::of_attempts(db, &numbers)?;
+    let number = notices
+        .into_iter()
+        .find(|notice| notice.transaction_id.as_deref() == Some(paid.as_str()))
+        .and_then(|notice| notice.out_trade_no);
+    let paid = attempts.iter().find(|attempt| number.as_deref() == Some(attempt.out_trade_no.as_str()));
+    Ok(paid.map(|attempt| attempt.channel))
+}
+
+/// What the gateway's own number is called.
+pub fn transaction_label(channel: Option<Channel>) -> &'static str {
+    match channel.map(Channel::provider) {
+        Some(Provider::Wechat) => "微信单号",
+        Some(Provider::Alipay) => "支付宝交易号",
+        None => "支付单号",
+    }
 }
 
 fn steps(order: &Order) -> Vec<Step> {

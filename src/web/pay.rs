@@ -1,21 +1,24 @@
 //! The payment page of one order, and the two questions it asks the server.
 
 use super::{
-    Web,
-    browser::Browser,
-    csrf,
+    Web, csrf,
     error::WebError,
     layout::{Layout, page},
     orders::own,
     session::{SignedIn, see_other},
+    ways::{Ways, name_zh, wallet_zh},
 };
 use crate::{
-    domain::order::{Channel, Order},
+    domain::{
+        order::{Attempt, Channel, Order, Provider},
+        time::UnixMs,
+    },
     flow::{
         confirm::{self, PageResult},
         top_up::{self, Pay},
     },
     gateway::Checkout,
+    store::attempts,
 };
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -41,74 +44,225 @@ struct PayPage {
     bridge_src: Option<String>,
     pay_js: String,
     watch_js: String,
+    /// When it is too late, `21:30` in Beijing: for the order, or sooner for what is shown.
     expires: String,
+    /// The same from now on, in ms, for the page's own clock.
+    life_ms: i64,
     qr_svg: String,
+    /// At the gateway.
+    pay_url: String,
+    /// Whose wallet is asked for, in two or four characters.
+    wallet: &'static str,
+    app_to_scan: &'static str,
+    is_alipay: bool,
     page_url: String,
+    /// This page with the same choice.
+    here: String,
+    /// The page that asks whether it has been paid, for browsers without script.
+    paid_url: String,
+    others: Vec<OtherWay>,
+    elsewhere: &'static str,
+    /// Demo: where somebody pays for the phone that nobody has.
+    wallet_url: Option<String>,
     wechat_login: String,
+}
+
+/// A link to pay by something else.
+struct OtherWay {
+    url: String,
+    name: &'static str,
+    hint: &'static str,
 }
 
 /// What this browser can do.
 enum PayKind {
     Jsapi,
+    /// The page's own address as a QR code and as a link to be carried to WeChat.
     OpenInWechat,
+    Qr,
+    Redirect,
+    /// For an app or a mini program: nothing to be done in a browser.
+    InApp,
+    Elsewhere,
     NeedOpenid,
     Busy,
     Refused,
     UsedUp,
 }
 
-/// GET /orders/{out_trade_no}/pay
+/// What the page shows of one way to pay.
+struct Shown {
+    kind: PayKind,
+    params: String,
+    /// What the QR code says.
+    code: String,
+    pay_url: String,
+}
+
+impl Shown {
+    fn plain(kind: PayKind) -> Shown {
+        Shown { kind, params: String::new(), code: String::new(), pay_url: String::new() }
+    }
+
+    fn of(checkout: Checkout) -> Shown {
+        match checkout {
+            Checkout::Jsapi { params } => Shown {
+                params: serde_json::to_string(&params).unwrap_or_default(),
+                ..Shown::plain(PayKind::Jsapi)
+            },
+            Checkout::Qr { code_url } => Shown { code: code_url, ..Shown::plain(PayKind::Qr) },
+            Checkout::Redirect { url } => Shown { pay_url: url, ..Shown::plain(PayKind::Redirect) },
+            Checkout::App { .. } => Shown::plain(PayKind::InApp),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub struct PayQuery {
+    #[serde(default)]
+    channel: String,
+}
+
+/// GET /orders/{out_trade_no}/pay: prepares the payment by the channel named, or the one begun with, or this
+/// browser's first.
 ///
 /// # Errors
-/// 404 for anybody but the owner; the books.
+/// 404 for anybody but the owner; 422 for a channel that is not offered here; 403 for a link of another site that
+/// would put a payment begun aside; the books.
 pub async fn show(
     web: Data<Arc<Web>>,
+    request: HttpRequest,
     visitor: SignedIn,
     number: Path<String>,
+    query: Query<PayQuery>,
 ) -> Result<HttpResponse, WebError> {
     let order = own(&web, &visitor, &number).await?;
     let order_page = format!("/orders/{}", order.out_trade_no);
-    let here = format!("{order_page}/pay");
     if !order.is_payable(web.app.clock.now()) {
         return Ok(see_other(&order_page, None));
     }
-    let login = format!("/wechat/login?next={}", here.replace('/', "%2F"));
-    let (kind, params) = if visitor.kind != Browser::WechatPhone {
-        (PayKind::OpenInWechat, String::new())
-    } else if visitor.openid.is_none() {
-        return Ok(see_other(&login, None));
-    } else {
-        let ip = visitor.ip.to_string();
-        match top_up::checkout(&web.app, order.id, Channel::WechatJsapi, visitor.openid.as_ref(), &ip).await?
-        {
-            Pay::Paid | Pay::Closed => return Ok(see_other(&order_page, None)),
-            Pay::Ready(Checkout::Jsapi { params }) => {
-                (PayKind::Jsapi, serde_json::to_string(&params).unwrap_or_default())
-            }
-            Pay::NeedOpenid => (PayKind::NeedOpenid, String::new()),
-            Pay::Busy => (PayKind::Busy, String::new()),
-            Pay::Refused | Pay::NotOffered => (PayKind::Refused, String::new()),
-            Pay::Ready(_) => (PayKind::Busy, String::new()),
-            Pay::UsedUp => (PayKind::UsedUp, String::new()),
-        }
+    let ways = Ways::of(&web, &visitor);
+    let begun = open_attempt(&web, &order).await?;
+    let Some(channel) = chosen(&web, &request, &ways, &query.channel, begun.as_ref())? else {
+        return draw(&web, &visitor, &order, &ways, None, Shown::plain(PayKind::Elsewhere)).await;
     };
-    let page_url = format!("{}{here}", web.app.config.public_url);
+    if ways.carries(channel) {
+        let shown = Shown { code: address(&web, &order), ..Shown::plain(PayKind::OpenInWechat) };
+        return draw(&web, &visitor, &order, &ways, Some(channel), shown).await;
+    }
+    if channel.names_payer() && visitor.openid.is_none() {
+        return Ok(see_other(&wechat_login(&order), None));
+    }
+    let ip = visitor.ip.to_string();
+    let pay = top_up::checkout(&web.app, order.id, channel, visitor.openid.as_ref(), &ip).await?;
+    let shown = match pay {
+        Pay::Paid | Pay::Closed => return Ok(see_other(&order_page, None)),
+        Pay::Ready(checkout) => Shown::of(checkout),
+        Pay::NeedOpenid => Shown::plain(PayKind::NeedOpenid),
+        Pay::Busy => Shown::plain(PayKind::Busy),
+        Pay::Refused | Pay::NotOffered => Shown::plain(PayKind::Refused),
+        Pay::UsedUp => Shown::plain(PayKind::UsedUp),
+    };
+    draw(&web, &visitor, &order, &ways, Some(channel), shown).await
+}
+
+/// By which channel this page pays. Another one than that of the attempt begun puts the attempt aside, so only our
+/// own pages and the payer may ask for it.
+fn chosen(
+    web: &Web,
+    request: &HttpRequest,
+    ways: &Ways,
+    named: &str,
+    begun: Option<&Attempt>,
+) -> Result<Option<Channel>, WebError> {
+    if named.is_empty() {
+        let begun = begun.map(|attempt| attempt.channel).filter(|channel| ways.has(*channel));
+        return Ok(begun.or(ways.default()));
+    }
+    let channel = ways.named(named, false).map_err(WebError::Unprocessable)?;
+    let switches = begun.is_some_and(|attempt| attempt.channel != channel);
+    if switches && !csrf::from_us(request, &web.app) {
+        return Err(WebError::Forbidden);
+    }
+    Ok(Some(channel))
+}
+
+async fn open_attempt(web: &Web, order: &Order) -> Result<Option<Attempt>, WebError> {
+    let id = order.id;
+    let attempts = web.app.store.read(move |db| attempts::of_order(db, id)).await?;
+    Ok(attempts.into_iter().rfind(|attempt| attempt.closed_at.is_none()))
+}
+
+fn address(web: &Web, order: &Order) -> String {
+    web.app.config.url(&format!("/orders/{}/pay", order.out_trade_no))
+}
+
+fn wechat_login(order: &Order) -> String {
+    format!("/wechat/login?next=%2Forders%2F{}%2Fpay", order.out_trade_no)
+}
+
+async fn draw(
+    web: &Web,
+    visitor: &SignedIn,
+    order: &Order,
+    ways: &Ways,
+    channel: Option<Channel>,
+    shown: Shown,
+) -> Result<HttpResponse, WebError> {
+    let (expires_at, attempt) = match shown.kind {
+        PayKind::Qr | PayKind::Redirect => fresh_until(web, order).await?,
+        _ => (order.expires_at, None),
+    };
+    let provider = channel.map_or(Provider::Wechat, Channel::provider);
+    let path = format!("/orders/{}/pay", order.out_trade_no);
     let template = PayPage {
-        layout: Layout::of(&web, &visitor),
+        layout: Layout::of(web, visitor),
         out_trade_no: order.out_trade_no.as_str().to_owned(),
         amount: order.amount.yuan(),
         goods_name: order.goods_name.clone(),
-        qr_svg: if matches!(kind, PayKind::OpenInWechat) { qr_svg(&page_url) } else { String::new() },
-        kind,
-        params,
+        qr_svg: if shown.code.is_empty() { String::new() } else { qr_svg(&shown.code) },
+        kind: shown.kind,
+        params: shown.params,
+        pay_url: shown.pay_url,
         bridge_src: web.bridge.as_ref().map(|origin| format!("{origin}/static/simulator/bridge.js")),
         pay_js: web.assets.pay_js.url.clone(),
         watch_js: web.assets.watch_js.url.clone(),
-        expires: order.expires_at.beijing_text().chars().skip(11).take(5).collect(),
-        page_url,
-        wechat_login: login,
+        expires: expires_at.beijing_text().chars().skip(11).take(5).collect(),
+        life_ms: expires_at.since(web.app.clock.now()).max(0),
+        wallet: wallet_zh(provider),
+        app_to_scan: if provider == Provider::Alipay { "支付宝" } else { "微信" },
+        is_alipay: provider == Provider::Alipay,
+        page_url: address(web, order),
+        here: channel.map_or_else(|| path.clone(), |channel| format!("{path}?channel={}", channel.as_str())),
+        paid_url: attempt.map_or_else(
+            || format!("/orders/{}", order.out_trade_no),
+            |attempt| format!("/return/{}", attempt.out_trade_no),
+        ),
+        others: others(ways, channel, &path),
+        elsewhere: ways.elsewhere(),
+        wallet_url: web.bridge.as_ref().map(|origin| format!("{origin}/")),
+        wechat_login: wechat_login(order),
     };
-    Ok(page(&web, &visitor, StatusCode::OK, &template))
+    Ok(page(web, visitor, StatusCode::OK, &template))
+}
+
+/// How long what was just prepared may be used: as long as the gateway keeps it, and no longer than the order.
+async fn fresh_until(web: &Web, order: &Order) -> Result<(UnixMs, Option<Attempt>), WebError> {
+    let attempt = open_attempt(web, order).await?;
+    let until = attempt.as_ref().and_then(|attempt| {
+        let (gateway, _) = web.app.gateway_for(attempt.channel)?;
+        Some(attempt.prepaid_at?.plus_ms(gateway.prepaid_life_ms(attempt.channel)))
+    });
+    Ok((until.map_or(order.expires_at, |until| until.min(order.expires_at)), attempt))
+}
+
+fn others(ways: &Ways, channel: Option<Channel>, path: &str) -> Vec<OtherWay> {
+    let other = |other: &Channel| OtherWay {
+        url: format!("{path}?channel={}", other.as_str()),
+        name: name_zh(*other),
+        hint: ways.hint(*other),
+    };
+    ways.here().iter().filter(|other| Some(**other) != channel).map(other).collect()
 }
 
 #[derive(Deserialize)]

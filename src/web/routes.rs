@@ -1,6 +1,8 @@
 //! Every URL on one screen.
 
-use super::{admin, assets, health, home, log_in, notify, orders, pay, register, top_up, wechat};
+use super::{
+    admin, assets, health, home, log_in, notify, orders, pay, register, return_page, top_up, wechat,
+};
 use actix_web::web::{self, ServiceConfig, get, post};
 
 /// Forms are small; anything larger is not one of ours.
@@ -16,12 +18,14 @@ pub fn routes(cfg: &mut ServiceConfig) {
         .service(web::resource("/logout").route(post().to(log_in::out)))
         .service(web::resource("/wechat/login").route(get().to(wechat::start)))
         .service(web::resource("/wechat/callback").route(get().to(wechat::callback)))
+        .service(web::resource("/wechat/mini/login").route(post().to(wechat::mini_login)))
         .service(web::resource("/top-up").route(get().to(top_up::show)).route(post().to(top_up::submit)))
         .service(web::resource("/orders").route(get().to(orders::list)))
         .service(web::resource("/orders/{out_trade_no}").route(get().to(orders::show)))
         .service(web::resource("/orders/{out_trade_no}/pay").route(get().to(pay::show)))
         .service(web::resource("/orders/{out_trade_no}/status").route(get().to(pay::status)))
         .service(web::resource("/orders/{out_trade_no}/returned").route(post().to(pay::returned)))
+        .service(web::resource("/return/{out_trade_no}").route(get().to(return_page::show)))
         .service(web::resource("/notify/wechat").route(post().to(notify::wechat)))
         .service(web::resource("/notify/wechat/refund").route(post().to(notify::wechat_refund)))
         .service(web::resource("/notify/wechat/v3").route(post().to(notify::wechat_v3)))

@@ -30,6 +30,8 @@ pub struct Visitor {
     pub openid: Option<Openid>,
     pub ip: IpAddr,
     pub kind: Browser,
+    /// In demo the simulator's bridge makes a WeChat of every browser.
+    pub bridged: bool,
     pub json: bool,
 }
 
@@ -59,6 +61,16 @@ impl Deref for Admin {
 }
 
 impl Visitor {
+    /// Has `WeixinJSBridge`, so that WeChat is paid right here.
+    pub fn pays_in_wechat(&self) -> bool {
+        self.kind == Browser::WechatPhone || self.bridged
+    }
+
+    /// Whether WeChat can be asked who holds this browser.
+    pub fn can_ask_wechat(&self, app: &App) -> bool {
+        (self.kind.is_wechat() || self.bridged) && app.config.wechat_login.is_some()
+    }
+
     /// The token this browser's forms carry.
     pub fn form_token(&self, app: &App) -> String {
         token::of_form(&app.config.secret_key, &self.browser)
@@ -124,7 +136,6 @@ async fn visitor(request: &HttpRequest) -> Result<Visitor, WebError> {
         None => None,
     };
     let (user, openid) = session.map_or((None, None), |session| (Some(session.user), session.openid));
-    let agent = request.headers().get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or_default();
     Ok(Visitor {
         fresh: carried.is_none(),
         browser: match carried {
@@ -134,8 +145,8 @@ async fn visitor(request: &HttpRequest) -> Result<Visitor, WebError> {
         user,
         openid,
         ip: client_ip(request, app),
-        // In demo the simulator's bridge makes a WeChat of every browser.
-        kind: if web.bridge.is_some() { Browser::WechatPhone } else { Browser::of(agent) },
+        kind: kind(request),
+        bridged: web.bridge.is_some(),
         json: accepts_json(request),
     })
 }
@@ -150,7 +161,7 @@ impl FromRequest for SignedIn {
             let visitor = visitor(&request).await?;
             match visitor.user.clone() {
                 Some(user) => Ok(SignedIn { visitor, user }),
-                None => Err(WebError::SignInFirst { at: sign_in_at(&request) }),
+                None => Err(WebError::SignInFirst { at: sign_in_at(&request)? }),
             }
         })
     }
@@ -170,14 +181,18 @@ impl FromRequest for Admin {
 }
 
 /// In WeChat silently, elsewhere by form. Only a page can be returned to, so a form's address is not kept.
-fn sign_in_at(request: &HttpRequest) -> String {
+fn sign_in_at(request: &HttpRequest) -> Result<String, WebError> {
     let next = if request.method() == Method::GET { request.path() } else { "/top-up" };
-    let real_wechat = Browser::of(
-        request.headers().get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or_default(),
-    ) == Browser::WechatPhone;
-    let page = if real_wechat { "/wechat/login" } else { "/login" };
+    let silently =
+        kind(request) == Browser::WechatPhone && web_of(request)?.app.config.wechat_login.is_some();
+    let page = if silently { "/wechat/login" } else { "/login" };
     let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
-    format!("{page}?{query}")
+    Ok(format!("{page}?{query}"))
+}
+
+fn kind(request: &HttpRequest) -> Browser {
+    let agent = request.headers().get("user-agent").and_then(|value| value.to_str().ok());
+    Browser::of(agent.unwrap_or_default())
 }
 
 /// The peer, or what a trusted proxy says about it: the last address that is not itself a trusted proxy.

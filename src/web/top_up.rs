@@ -1,15 +1,15 @@
 //! The top-up form and what it makes.
 
 use super::{
-    Web,
-    browser::Browser,
-    csrf,
+    Web, csrf,
     error::WebError,
     layout::{Layout, page},
     session::{SignedIn, see_other},
+    ways::{Way, Ways, wallet_zh},
 };
 use crate::{
     domain::{
+        ids::Openid,
         ledger::Account,
         money::{AmountError, Fen, yuan_text},
         order::{Channel, Order},
@@ -44,8 +44,13 @@ struct TopUpPage {
     min: String,
     max: String,
     intent: String,
-    /// For browsers that cannot pay themselves.
-    wechat_hint: Option<String>,
+    /// Nothing to choose when there is only one.
+    ways: Vec<Way>,
+    channel_error: Option<String>,
+    /// What happens next, when it is not plain.
+    hint: Option<&'static str>,
+    /// The one wallet it is paid from, when there is only one.
+    wallet: Option<&'static str>,
     top_up_js: String,
 }
 
@@ -71,22 +76,31 @@ pub struct TopUpForm {
     intent: String,
 }
 
+/// What the form says and asks for, besides what is the same every time.
+#[derive(Default)]
+struct Filled {
+    typed: String,
+    error: Option<String>,
+    channel: Option<Channel>,
+    channel_error: Option<String>,
+}
+
 /// GET /top-up. In WeChat the openid is learnt first, silently.
 ///
 /// # Errors
 /// The books.
 pub async fn show(web: Data<Arc<Web>>, visitor: SignedIn) -> Result<HttpResponse, WebError> {
-    if visitor.kind == Browser::WechatPhone && visitor.openid.is_none() && !visitor.json {
+    let asks = visitor.pays_in_wechat() && visitor.can_ask_wechat(&web.app);
+    if asks && visitor.openid.is_none() && !visitor.json {
         return Ok(see_other("/wechat/login?next=%2Ftop-up", None));
     }
-    let intent = web.app.clock.nonce()?;
-    form(&web, &visitor, StatusCode::OK, "", intent, None).await
+    form(&web, &visitor, StatusCode::OK, Filled::default()).await
 }
 
 /// POST /top-up
 ///
 /// # Errors
-/// See `WebError`; an amount a person can mend comes back as the form with 422.
+/// See `WebError`; an amount or a way to pay that a person can mend comes back as the form with 422.
 pub async fn submit(
     web: Data<Arc<Web>>,
     request: HttpRequest,
@@ -97,43 +111,92 @@ pub async fn submit(
     csrf::check(&request, &web.app, &visitor, &posted.token)?;
     web.limits.top_up(&web.app, visitor.user.id)?;
     let typed = if posted.amount == "other" { &posted.other_amount } else { &posted.amount };
-    let made = match wish(&posted, typed, visitor.user.id) {
-        Ok(wish) => top_up::create(&web.app, wish).await.map_err(|error| refusal(&web, error)),
-        Err(sentence) => Err(Refused::Amount(sentence)),
-    };
-    let order = match made {
-        Ok(order) => order,
-        Err(Refused::Other(error)) => return Err(error),
-        Err(Refused::Amount(sentence)) if visitor.json => return Err(WebError::Unprocessable(sentence)),
-        Err(Refused::Amount(sentence)) => {
-            let intent = web.app.clock.nonce()?;
-            let status = StatusCode::UNPROCESSABLE_ENTITY;
-            return form(&web, &visitor, status, typed, intent, Some(sentence)).await;
+    let ways = Ways::of(&web, &visitor);
+    let made = match wish(&posted, typed, &ways, &visitor) {
+        Ok(wish) => {
+            let channel = wish.channel;
+            let made = top_up::create(&web.app, wish).await;
+            made.map(|order| (order, channel)).map_err(|error| refusal(&web, error))
         }
+        Err(refused) => Err(refused),
     };
-    let channel = Channel::parse(&posted.channel).unwrap_or(Channel::WechatJsapi);
-    let payer = match &visitor.openid {
-        Some(openid) => Some(openid.clone()),
-        // A program pays through a client of its own: the openid bound before is the payer's.
-        None if visitor.json => bind_openid::known(&web.app, &visitor.user).await?,
-        None => None,
+    let (order, channel) = match made {
+        Ok(made) => made,
+        Err(Refused::Other(error)) => return Err(error),
+        Err(Refused::Amount(sentence) | Refused::Channel(sentence)) if visitor.json => {
+            return Err(WebError::Unprocessable(sentence));
+        }
+        Err(mendable) => return again(&web, &visitor, typed, &posted.channel, mendable).await,
     };
+    let page = format!("/orders/{}/pay", order.out_trade_no);
+    if !visitor.json && (ways.default().is_none() || ways.carries(channel)) {
+        return Ok(see_other(&page, None));
+    }
+    let payer = payer(&web, &visitor, channel).await?;
     let ip = visitor.ip.to_string();
     let pay = top_up::checkout(&web.app, order.id, channel, payer.as_ref(), &ip).await?;
     if visitor.json {
-        return created(&web, &order, pay);
+        return created(&web, &order, channel, pay);
     }
     // Whatever the gateway said, the order's own page says it better and can try again.
-    Ok(see_other(&format!("/orders/{}/pay", order.out_trade_no), None))
+    let chosen =
+        if posted.channel.is_empty() { String::new() } else { format!("?channel={}", channel.as_str()) };
+    Ok(see_other(&format!("{page}{chosen}"), None))
+}
+
+/// The openid to ask for, where the gateway wants one.
+async fn payer(web: &Web, visitor: &SignedIn, channel: Channel) -> Result<Option<Openid>, WebError> {
+    match &visitor.openid {
+        // A session knows openids of WeChat's browser only: under another appid they are nobody.
+        Some(openid) if web.app.payer_appid(channel) == web.app.appid() => Ok(Some(openid.clone())),
+        // A program pays through a client of its own: the openid bound before is the payer's.
+        _ if visitor.json && channel.names_payer() => {
+            let appid = web.app.payer_appid(channel);
+            Ok(bind_openid::known(&web.app, &visitor.user, appid).await?)
+        }
+        _ => Ok(None),
+    }
 }
 
 enum Refused {
     /// With the sentence for beside the field.
     Amount(String),
+    /// Likewise, for beside the ways to pay.
+    Channel(String),
     Other(WebError),
 }
 
-fn wish(posted: &TopUpForm, typed: &str, user_id: i64) -> Result<Wish, String> {
+/// The form once more, with what is to be mended.
+async fn again(
+    web: &Web,
+    visitor: &SignedIn,
+    typed: &str,
+    channel: &str,
+    refused: Refused,
+) -> Result<HttpResponse, WebError> {
+    let mut filled =
+        Filled { typed: typed.to_owned(), channel: Channel::parse(channel), ..Filled::default() };
+    match refused {
+        Refused::Amount(sentence) => filled.error = Some(sentence),
+        Refused::Channel(sentence) => filled.channel_error = Some(sentence),
+        Refused::Other(error) => return Err(error),
+    }
+    form(web, visitor, StatusCode::UNPROCESSABLE_ENTITY, filled).await
+}
+
+fn wish(posted: &TopUpForm, typed: &str, ways: &Ways, visitor: &SignedIn) -> Result<Wish, Refused> {
+    let amount = amount(typed).map_err(Refused::Amount)?;
+    let channel = match posted.channel.as_str() {
+        "" if visitor.json => ways.default_of_programs(),
+        "" => ways.default(),
+        name => Some(ways.named(name, visitor.json).map_err(Refused::Channel)?),
+    };
+    // Where nothing is possible the order is still made: its page says where to go with it.
+    let channel = channel.unwrap_or(Channel::WechatJsapi);
+    Ok(Wish { user_id: visitor.user.id, amount, channel, intent: posted.intent.clone() })
+}
+
+fn amount(typed: &str) -> Result<Fen, String> {
     let amount = Fen::parse_yuan(typed).map_err(|error| match error {
         AmountError::TooFine => "金额最多两位小数。".to_owned(),
         AmountError::TooLarge => "金额太大了。".to_owned(),
@@ -141,11 +204,7 @@ fn wish(posted: &TopUpForm, typed: &str, user_id: i64) -> Result<Wish, String> {
     })?;
     #[cfg(feature = "canaries")]
     let amount = wrong::rounded(amount, typed);
-    let channel = match posted.channel.as_str() {
-        "" => Channel::WechatJsapi,
-        name => Channel::parse(name).ok_or_else(|| "没有这种支付方式。".to_owned())?,
-    };
-    Ok(Wish { user_id, amount, channel, intent: posted.intent.clone() })
+    Ok(amount)
 }
 
 #[cfg(feature = "canaries")]
@@ -185,10 +244,10 @@ async fn form(
     web: &Web,
     visitor: &SignedIn,
     status: StatusCode,
-    typed: &str,
-    intent: String,
-    error: Option<String>,
+    filled: Filled,
 ) -> Result<HttpResponse, WebError> {
+    let typed = filled.typed.as_str();
+    let ways = Ways::of(web, visitor);
     let user_id = visitor.user.id;
     let (balance, held) = web
         .app
@@ -215,22 +274,47 @@ async fn form(
         other: if other_checked { typed.chars().take(32).collect() } else { String::new() },
         other_checked,
         presets,
-        error,
+        error: filled.error,
         min: limits.min.yuan(),
         max: limits.max.yuan(),
-        intent,
-        wechat_hint: (visitor.kind != Browser::WechatPhone)
-            .then(|| "下单后会显示二维码，请用手机微信扫码付款。".to_owned()),
+        intent: web.app.clock.nonce()?,
+        ways: if ways.here().len() > 1 {
+            ways.choices(filled.channel.filter(|channel| ways.has(*channel)).or(ways.default()))
+        } else {
+            Vec::new()
+        },
+        channel_error: filled.channel_error,
+        hint: hint(&ways),
+        wallet: match ways.here() {
+            [only] => Some(wallet_zh(only.provider())),
+            _ => None,
+        },
         top_up_js: web.assets.top_up_js.url.clone(),
     };
     Ok(page(web, visitor, status, &form))
 }
 
+/// With several ways each says for itself what it does; inside WeChat the sheet needs no announcement.
+fn hint(ways: &Ways) -> Option<&'static str> {
+    match ways.here() {
+        [] => Some(ways.elsewhere()),
+        [only] if ways.carries(*only) => Some("下单后会显示二维码，请用手机微信扫码付款。"),
+        [Channel::WechatNative] => Some("下单后会显示二维码，请用手机微信扫码付款。"),
+        [Channel::AlipayQr] => Some("下单后会显示二维码，请用手机支付宝扫码付款。"),
+        _ => None,
+    }
+}
+
 /// 201 for programs: what the payer's client needs, or where to send the payer.
-fn created(web: &Web, order: &Order, pay: Pay) -> Result<HttpResponse, WebError> {
+fn created(web: &Web, order: &Order, channel: Channel, pay: Pay) -> Result<HttpResponse, WebError> {
     let pay_page = format!("{}/orders/{}/pay", web.app.config.public_url, order.out_trade_no);
     let pay: Value = match pay {
         Pay::Ready(checkout) => serde_json::to_value(checkout).unwrap_or_default(),
+        Pay::NeedOpenid if channel != Channel::WechatJsapi => {
+            return Err(WebError::Conflict(
+                "还不知道付款人在小程序里是谁。请先把 wx.login 的 code 发给 /wechat/mini/login，再用同一个 intent 下单。",
+            ));
+        }
         // Without an openid only the WeChat browser itself can go on.
         Pay::NeedOpenid => json!({ "kind": "redirect", "url": pay_page }),
         Pay::Paid => Value::Null,

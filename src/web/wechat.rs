@@ -1,28 +1,30 @@
-//! The silent trip to WeChat: who holds this phone.
+//! The silent trip to WeChat, and a mini program's shorter one: who holds this phone.
 
 use super::{
-    Web,
+    Web, csrf,
     error::WebError,
     log_in::NextQuery,
-    session::{Visitor, cookie, local_path, see_other},
+    session::{SignedIn, Visitor, cookie, local_path, see_other},
 };
 use crate::flow::{bind_openid, log_in};
 use actix_web::{
-    HttpResponse,
-    web::{Data, Query},
+    Either, HttpRequest, HttpResponse,
+    web::{Data, Form, Json, Query},
 };
 use serde::Deserialize;
+use serde_json::json;
 use std::sync::Arc;
 
 /// GET /wechat/login: off to WeChat. The way back is made from our configuration, never from a header.
 ///
 /// # Errors
-/// Too many trips; the books.
+/// 404 without a service account; too many trips; the books.
 pub async fn start(
     web: Data<Arc<Web>>,
     visitor: Visitor,
     query: Query<NextQuery>,
 ) -> Result<HttpResponse, WebError> {
+    has_login(&web)?;
     web.limits.wechat_trip(&web.app, visitor.ip)?;
     let location = bind_openid::start(&web.app, &visitor.browser, &local_path(&query.next)).await?;
     let mut response = HttpResponse::Found();
@@ -48,6 +50,7 @@ pub async fn callback(
     visitor: Visitor,
     query: Query<Returned>,
 ) -> Result<HttpResponse, WebError> {
+    has_login(&web)?;
     web.limits.wechat_trip(&web.app, visitor.ip)?;
     let signed_in = visitor.user.as_ref();
     let learnt =
@@ -70,4 +73,50 @@ pub async fn callback(
             Ok(see_other(&format!("/login?{query}"), None))
         }
     }
+}
+
+/// A shop that only takes Alipay sends nobody to WeChat.
+fn has_login(web: &Web) -> Result<(), WebError> {
+    web.app.config.wechat_login.as_ref().map(|_| ()).ok_or(WebError::NotFound)
+}
+
+/// What a mini program sends, as JSON or as a form.
+#[derive(Deserialize)]
+pub struct MiniLogin {
+    /// The form's token, as with every form.
+    #[serde(default)]
+    token: String,
+    /// From `wx.login`, good once and for five minutes.
+    #[serde(default)]
+    code: String,
+}
+
+/// POST /wechat/mini/login: learns the signed-in user's openid under the mini program's appid, so that
+/// `wechat_mini` has a payer. Answers `{"bound": true}`.
+///
+/// # Errors
+/// 404 without a mini program; `Restart` for a code that does not hold; 409 when the phone is another user's or the
+/// user has another phone; WeChat busy; the books.
+pub async fn mini_login(
+    web: Data<Arc<Web>>,
+    request: HttpRequest,
+    visitor: SignedIn,
+    sent: Either<Json<MiniLogin>, Form<MiniLogin>>,
+) -> Result<HttpResponse, WebError> {
+    let sent = match sent {
+        Either::Left(Json(sent)) | Either::Right(Form(sent)) => sent,
+    };
+    csrf::check(&request, &web.app, &visitor, &sent.token)?;
+    if web.app.config.wechat_mini.is_none() {
+        return Err(WebError::NotFound);
+    }
+    web.limits.wechat_trip(&web.app, visitor.ip)?;
+    if bind_openid::bind_mini(&web.app, &visitor.user, &sent.code).await? {
+        return Ok(HttpResponse::Ok().json(json!({ "bound": true })));
+    }
+    Err(WebError::Conflict(if visitor.user.role.is_admin() {
+        "管理员账号不绑定微信。没有任何改动；请用普通账号付款。"
+    } else {
+        "这个微信已经属于另一个账号，或者这个账号已经绑定了另一个微信。没有任何改动。"
+    }))
 }

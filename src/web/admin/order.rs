@@ -28,8 +28,9 @@ use crate::{
         error::WebError,
         layout::{Layout, OrderState, page, precise_time},
         log_in::TokenForm,
-        orders::with_refunds,
+        orders::{channel_of, transaction_label, with_refunds},
         session::{Admin, see_other},
+        ways::name_zh,
     },
 };
 use actix_web::{
@@ -51,7 +52,9 @@ struct OrderPage {
     user: String,
     user_id: i64,
     goods_name: String,
+    channel: Option<&'static str>,
     transaction_id: Option<String>,
+    transaction_label: &'static str,
     environment: String,
     created: String,
     expires: String,
@@ -102,6 +105,8 @@ pub async fn show(
         let refunds: Vec<_> = timeline.refunds.iter().map(refunds::as_json).collect();
         return Ok(HttpResponse::Ok().json(with_refunds(order, &timeline.refunds, refunds)));
     }
+    let kept = order.clone();
+    let channel = web.app.store.read(move |db| channel_of(db, &kept)).await?;
     let template = OrderPage {
         layout: frame(&web, &admin).await?,
         out_trade_no: order.out_trade_no.as_str().to_owned(),
@@ -110,7 +115,9 @@ pub async fn show(
         user: timeline.owner.as_ref().map(|user| user.username.clone()).unwrap_or_default(),
         user_id: order.user_id,
         goods_name: order.goods_name.clone(),
+        channel: channel.map(name_zh),
         transaction_id: order.transaction_id.as_ref().map(|id| id.as_str().to_owned()),
+        transaction_label: transaction_label(channel),
         environment: match order.environment {
             Environment::Live => "正式".to_owned(),
             Environment::Simulator => "模拟".to_owned(),
