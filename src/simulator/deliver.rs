@@ -147,12 +147,12 @@ pub async fn send_all(simulator: &Simulator, callbacks: Vec<Callback>) -> usize 
 
 async fn send(simulator: &Simulator, mut callback: Callback) {
     let at = simulator.now();
+    if callback.failed > 0 && callback.protocol == Protocol::Alipay {
+        callback.body = alipay::notify::sent_again(simulator, &callback.body, callback.content, at);
+    }
     if callback.protocol == Protocol::WechatV3 {
         // Without randomness it goes out unsigned, and nobody believes it.
         callback.headers = wechat_v3::notify::headers_of(simulator, &callback).unwrap_or_default();
-    }
-    if callback.failed > 0 && callback.protocol == Protocol::Alipay {
-        callback.body = alipay::notify::sent_again(simulator, &callback.body, callback.content, at);
     }
     let bytes = callback.body.clone().into_bytes();
     let headers = &callback.headers;

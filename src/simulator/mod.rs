@@ -1,5 +1,5 @@
-//! A WeChat that keeps trades, checks our signature and every field rule, and calls notify_url.
-//! No real money and no real WeChat is ever touched; used by `demo`, `simulate` and the tests.
+//! A WeChat and an Alipay that keep trades, check our signature and every field rule, and call notify_url.
+//! No real money and no real gateway is ever touched; used by `demo`, `simulate` and the tests.
 
 use crate::{
     clock::{Clock, NoEntropy},
@@ -235,17 +235,16 @@ impl Simulator {
     /// # Errors
     /// No random bytes.
     pub fn answer(&self, asked: &Asked<'_>) -> Result<Option<Response>, NoEntropy> {
-        if let Some((response, _)) = wechat_v3::answer(self, asked, IN_PROCESS, None)? {
-            return Ok(Some(response));
-        }
         let (path, query) = asked.target.split_once('?').unwrap_or((asked.target, ""));
         if path == alipay::PATH {
             let answer = alipay::answer(self, asked.method, query, asked.body)?;
             return Ok(Some(Response { received_at: self.now(), ..answer.reply.response() }));
         }
-        let Some(call) = wechat_v2::Call::of_path(path).filter(|_| asked.method == "POST") else {
-            return Ok(None);
-        };
+        if let Some((response, _)) = wechat_v3::answer(self, asked, IN_PROCESS, None)? {
+            return Ok(Some(response));
+        }
+        let call = wechat_v2::Call::of_path(asked.target).filter(|_| asked.method == "POST");
+        let Some(call) = call else { return Ok(None) };
         let (reply, _) = wechat_v2::answer(self, call, asked.body, IN_PROCESS)?;
         let body = reply.into_bytes();
         Ok(Some(Response { received_at: self.now(), ..Response::new(200, body) }))
@@ -388,8 +387,8 @@ pub fn routes(simulator: &Simulator) -> impl Fn(&mut web::ServiceConfig) + Clone
     move |config| {
         config.app_data(web::Data::new(simulator.clone()));
         wechat_v2::routes(config);
-        wechat_v3::routes(config);
         alipay::routes(config);
+        wechat_v3::routes(config);
         oauth::routes(config);
         cashier::routes(config);
         bridge::routes(config);

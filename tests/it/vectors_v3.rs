@@ -357,7 +357,7 @@ fn refunded(callback: &Callback, stored: &StoredOrder, status: &str) -> Outcome 
     let RefundNotified::Hint(hint) = callback.gateway.refund_notified(callback.notify()) else { panic!() };
     assert_eq!(hint.out_refund_no.as_str(), stored.out_refund_no.as_ref().unwrap());
     assert_eq!(hint.out_trade_no.as_str(), stored.out_trade_no);
-    assert_eq!((hint.amount.get(), hint.total.get()), (stored.refund.unwrap(), stored.total));
+    assert_eq!((hint.amount.unwrap().get(), hint.total.get()), (stored.refund.unwrap(), stored.total));
     assert_eq!(hint.status, status);
     let decision = match status {
         "SUCCESS" => "refund_success",

@@ -164,7 +164,7 @@ pub fn body(simulator: &Simulator, trade: &Trade, content: Content, now: UnixMs)
     let Some(app) = simulator.alipay() else { return String::new() };
     let mut fields = fields(app, trade, &Event::Paid, now);
     match content {
-        // Probes and timestamps are V3's.
+        // Alipay neither probes nor signs a time.
         Content::True | Content::SignTest | Content::SkewedClock => {}
         Content::OneFenLess => {
             let less = Fen::new(trade.total_fee.get().saturating_sub(1)).unwrap_or_default();
@@ -311,3 +311,6 @@ fn unknown(app: &AlipayApp, out_trade_no: &str, now: UnixMs) -> Fields {
     }
     fields
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,3 +134,6 @@ pub(super) fn query(simulator: &Simulator, asked: &Asked<'_>) -> Verdict {
     }
     Verdict::Done(node)
 }
+
+#[cfg(test)]
+mod tests;
