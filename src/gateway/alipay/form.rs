@@ -135,7 +135,9 @@ mod tests {
         for body in ["", "a", "a=1&", "&a=1", "a=1&&b=2", "=1", "a%26b=1", "a b=1", "%E5%85%85=1"] {
             assert!(matches!(fault(body.as_bytes()), FormFault::Shape | FormFault::Escape), "{body}");
         }
-        for body in ["a=%", "a=%F", "a=%u0041", "a=%+1", "a=%-1", "a=1\r\n", "a=\u{5145}", "a=1 2", "a=%\u{ff}"] {
+        for body in
+            ["a=%", "a=%F", "a=%u0041", "a=%+1", "a=%-1", "a=1\r\n", "a=\u{5145}", "a=1 2", "a=%\u{ff}"]
+        {
             assert_eq!(fault(body.as_bytes()), FormFault::Escape, "{body}");
         }
         for body in ["a=1&b=2&a=1", "a=1&%61=2", "sign=x&sign="] {

@@ -66,7 +66,10 @@ mod tests {
         let text = format!("\r\n{{ \"sign\":\"s\" , \"node\" :\t{node} , \"z\":null}}\n");
         let object = Object::parse(&text).unwrap();
         assert_eq!(object.raw("node"), Some(node));
-        assert_eq!((object.text("sign").as_deref(), object.text("z"), object.text("node")), (Some("s"), None, None));
+        assert_eq!(
+            (object.text("sign").as_deref(), object.text("z"), object.text("node")),
+            (Some("s"), None, None)
+        );
         let inner = Object::parse(node).unwrap();
         assert_eq!(inner.text("a").as_deref(), Some("}{\"\\"));
         assert_eq!(inner.text("u").as_deref(), Some("充/"));
@@ -86,7 +89,9 @@ mod tests {
 
     #[test]
     fn what_is_not_one_whole_object_is_refused() {
-        for text in ["", "null", "[]", "{}{}", "{} x", "{\"a\":}", "{\"a\":\"b", "{\"a\":[}", "\u{feff}{}", "{'a':1}"] {
+        for text in
+            ["", "null", "[]", "{}{}", "{} x", "{\"a\":}", "{\"a\":\"b", "{\"a\":[}", "\u{feff}{}", "{'a':1}"]
+        {
             assert!(Object::parse(text).is_err(), "{text}");
         }
         assert_eq!(Object::parse(r#"{"a":1,"b":"","c":"\ud800"}"#).unwrap().text("a"), None);

@@ -230,7 +230,9 @@ fn a_paid_trade_without_a_readable_payment_is_no_answer() {
             r#""out_trade_no":{no},"trade_no":{trade_no},"total_amount":{amount},"trade_status":"TRADE_SUCCESS""#
         ))
     };
-    for amount in ["\"0.00\"", "\"9.900\"", "\"09.90\"", "\"+9.90\"", "\"1e1\"", "\"\"", "9.9", "null", "\"9.90元\""] {
+    for amount in
+        ["\"0.00\"", "\"9.900\"", "\"09.90\"", "\"+9.90\"", "\"1e1\"", "\"\"", "9.9", "null", "\"9.90元\""]
+    {
         assert_eq!(of("\"a1\"", "\"t1\"", amount), Err(Untrusted::Incomplete("total_amount")), "{amount}");
     }
     assert_eq!(of("\"a1\"", "\"\"", "\"9.90\""), Err(Untrusted::Incomplete("trade_no")));
@@ -242,7 +244,9 @@ fn a_paid_trade_without_a_readable_payment_is_no_answer() {
 #[test]
 fn a_closed_trade_was_never_paid_or_was_sent_back_and_both_are_told_apart() {
     let closed = |more: &str| trade(&format!(r#"{WHOLE},"trade_status":"TRADE_CLOSED"{more}"#)).unwrap();
-    for more in ["", r#","send_pay_date":"","buyer_pay_amount":"0.00","receipt_amount":"0.00","fund_bill_list":[]"#] {
+    for more in
+        ["", r#","send_pay_date":"","buyer_pay_amount":"0.00","receipt_amount":"0.00","fund_bill_list":[]"#]
+    {
         assert_eq!(closed(more), Trade::Closed { state: "TRADE_CLOSED".to_owned() }, "{more}");
     }
     for more in [
@@ -255,7 +259,9 @@ fn a_closed_trade_was_never_paid_or_was_sent_back_and_both_are_told_apart() {
         assert_eq!(payment.claim().amount.get(), 990);
     }
     let open = |more: &str| trade(&format!(r#"{WHOLE},"trade_status":"TRADE_SUCCESS"{more}"#)).unwrap();
-    for more in [r#","refund_fee":"0.01""#, r#","gmt_refund_pay":"2019-04-15 20:31:00""#, r#","refund_amount":1"#] {
+    for more in
+        [r#","refund_fee":"0.01""#, r#","gmt_refund_pay":"2019-04-15 20:31:00""#, r#","refund_amount":1"#]
+    {
         assert!(matches!(open(more), Trade::Refunded { payment: Some(_) }), "{more}");
     }
     assert!(matches!(open(r#","refund_fee":"0.00","refund_detail_item_list":[]"#), Trade::Paid(_)));
@@ -337,7 +343,10 @@ fn a_code_is_believed_for_its_own_order_and_refused_only_in_signed_words() {
         alipay().prepaid(&reply(node, &text), &attempt)
     };
     let code = "https://qr.alipay.com/bax03";
-    assert_eq!(made("a1", "https:\\/\\/qr.alipay.com\\/bax03"), Ok(Prepaid::Ready { prepay_id: code.to_owned() }));
+    assert_eq!(
+        made("a1", "https:\\/\\/qr.alipay.com\\/bax03"),
+        Ok(Prepaid::Ready { prepay_id: code.to_owned() })
+    );
     assert_eq!(made("a2", code), Err(Untrusted::Identity("out_trade_no")));
     for code in ["", "https://qr.alipay.com/<b>", "a b", "a\\\"b", &"x".repeat(257)] {
         assert_eq!(made("a1", code), Err(Untrusted::Incomplete("qr_code")), "{code}");
@@ -396,7 +405,9 @@ fn a_refund_is_asked_for_with_one_number_and_accepted_whatever_fund_change_says(
     let (_, silent) = sent(&alipay().refund(&Refund { reason: String::new(), ..refund.clone() }, &stamp()));
     assert!(silent.get("refund_reason").is_none());
     let node = "alipay_trade_refund_response";
-    let asked = |fields: &str| alipay().refund_asked(&reply(node, &format!(r#"{{"code":"10000",{fields}}}"#)), &refund);
+    let asked = |fields: &str| {
+        alipay().refund_asked(&reply(node, &format!(r#"{{"code":"10000",{fields}}}"#)), &refund)
+    };
     let trade_no = r#""trade_no":"2019041522001468450512500001""#;
     for more in [
         r#""fund_change":"Y","refund_fee":"0.07","out_trade_no":"a1""#,
@@ -421,7 +432,8 @@ fn a_refund_is_asked_for_with_one_number_and_accepted_whatever_fund_change_says(
 #[test]
 fn a_refund_that_was_not_taken_on_is_refused_only_by_the_business() {
     let node = "alipay_trade_refund_response";
-    let asked = |code, sub_code| alipay().refund_asked(&failure(node, code, sub_code), &refund_of(7)).unwrap();
+    let asked =
+        |code, sub_code| alipay().refund_asked(&failure(node, code, sub_code), &refund_of(7)).unwrap();
     let text = |sub_code: &str| format!("{sub_code} t");
     assert_eq!(asked("40004", "ACQ.SELLER_BALANCE_NOT_ENOUGH"), RefundAsked::NotEnough);
     let unknown = RefundAsked::Unknown { code: text("ACQ.SYSTEM_ERROR") };
@@ -441,7 +453,8 @@ fn a_refund_is_finished_by_one_word_with_its_own_number_payment_and_amount() {
     let right = serde_json::json!({"trade_no": "2019041522001468450512500001", "out_request_no": "r1"});
     assert_eq!(content, right);
     let node = "alipay_trade_fastpay_refund_query_response";
-    let news = |fields: &str| alipay().refund_news(&reply(node, &format!(r#"{{"code":"10000"{fields}}}"#)), &refund);
+    let news =
+        |fields: &str| alipay().refund_news(&reply(node, &format!(r#"{{"code":"10000"{fields}}}"#)), &refund);
     let of = |trade: &str, no: &str, amount: &str, total: &str, status: &str| {
         news(&format!(
             r#","trade_no":"{trade}","out_trade_no":"a1","out_request_no":"{no}","refund_amount":"{amount}",
@@ -462,7 +475,10 @@ fn a_refund_is_finished_by_one_word_with_its_own_number_payment_and_amount() {
         (of(ours, "r1", "0.08", "9.90", "REFUND_SUCCESS"), "refund_amount"),
         (of(ours, "r1", "", "9.90", "REFUND_SUCCESS"), "refund_amount"),
         (of(ours, "r1", "0.07", "9.91", "REFUND_SUCCESS"), "total_amount"),
-        (news(r#","out_request_no":"r1","refund_amount":"0.07","refund_status":"REFUND_SUCCESS""#), "trade_no"),
+        (
+            news(r#","out_request_no":"r1","refund_amount":"0.07","refund_status":"REFUND_SUCCESS""#),
+            "trade_no",
+        ),
     ] {
         assert_eq!(answer, Err(Untrusted::Identity(name)));
     }
@@ -478,7 +494,9 @@ fn code_10000_alone_never_finishes_a_refund() {
     let unknown = RefundNews::Unknown { code: "10000 without refund_status".to_owned() };
     assert_eq!(news(reply(node, named)), Ok(unknown));
     assert_eq!(news(failure(node, "40004", "ACQ.TRADE_NOT_EXIST")), Ok(RefundNews::NotFound));
-    for (code, sub_code) in [("40004", "ACQ.SYSTEM_ERROR"), ("20000", "ACQ.TRADE_NOT_EXIST"), ("40002", "isv.x")] {
+    for (code, sub_code) in
+        [("40004", "ACQ.SYSTEM_ERROR"), ("20000", "ACQ.TRADE_NOT_EXIST"), ("40002", "isv.x")]
+    {
         let unknown = RefundNews::Unknown { code: format!("{sub_code} t") };
         assert_eq!(news(failure(node, code, sub_code)), Ok(unknown));
     }
@@ -488,7 +506,8 @@ fn code_10000_alone_never_finishes_a_refund() {
 fn only_its_own_channels_accounts_and_environment_are_alipay_s() {
     let gateway = alipay();
     for channel in Channel::ALL {
-        let ours = channel.as_str().starts_with("alipay").then(|| "2021000122600001:2088102146225135".to_owned());
+        let ours =
+            channel.as_str().starts_with("alipay").then(|| "2021000122600001:2088102146225135".to_owned());
         assert_eq!(gateway.account(channel), ours);
     }
     assert!(gateway.is_ours("2021000122600001:2088102146225135", Environment::Live));

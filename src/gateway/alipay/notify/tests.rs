@@ -171,7 +171,11 @@ fn a_status_that_is_not_paid_is_recorded_and_an_unknown_one_refused() {
         assert_eq!(read_form(&signed(&with(&[("trade_status", status)]))), right);
     }
     for status in ["success", "trade_success", "TRADE_PENDING", "TRADE_SUCCESS "] {
-        assert_eq!(rejected(&signed(&with(&[("trade_status", status)]))), Some(Rejection::Incomplete), "{status}");
+        assert_eq!(
+            rejected(&signed(&with(&[("trade_status", status)]))),
+            Some(Rejection::Incomplete),
+            "{status}"
+        );
     }
 }
 
@@ -198,14 +202,22 @@ fn a_refund_never_pays_whatever_the_status_says() {
 
 #[test]
 fn an_amount_is_an_exact_decimal_of_at_most_two_places() {
-    for (amount, fen) in [("1", 100), ("1.0", 100), ("1.00", 100), ("0.01", 1), ("100", 10_000), ("88.8", 8_880)] {
+    for (amount, fen) in
+        [("1", 100), ("1.0", 100), ("1.00", 100), ("0.01", 1), ("100", 10_000), ("88.8", 8_880)]
+    {
         let Notified::Paid(payment) = read_form(&signed(&with(&[("total_amount", amount)]))) else {
             panic!("{amount}");
         };
         assert_eq!(payment.amount().get(), fen, "{amount}");
     }
-    for amount in ["1.000", "01.00", "+1.00", "-1.00", "1e0", "1.00元", "", "0", "0.00", "1,00", " 1", "NaN", "１"] {
-        assert_eq!(rejected(&signed(&with(&[("total_amount", amount)]))), Some(Rejection::Incomplete), "{amount}");
+    for amount in
+        ["1.000", "01.00", "+1.00", "-1.00", "1e0", "1.00元", "", "0", "0.00", "1,00", " 1", "NaN", "１"]
+    {
+        assert_eq!(
+            rejected(&signed(&with(&[("total_amount", amount)]))),
+            Some(Rejection::Incomplete),
+            "{amount}"
+        );
     }
 }
 
