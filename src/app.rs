@@ -4,7 +4,9 @@ use crate::{
     clock::Clock,
     config::Config,
     domain::order::{Channel, Environment, Provider},
-    gateway::{Gateway, Protocol, Request, Response, wechat_v2::WechatV2},
+    gateway::{
+        Gateway, Protocol, Request, Response, alipay::Alipay, wechat_v2::WechatV2, wechat_v3::WechatV3,
+    },
     http::{Http, HttpError},
     metrics::Metrics,
     store::Store,
@@ -182,8 +184,14 @@ impl App {
 /// was asked before.
 fn gateways(config: &Config) -> Vec<Box<dyn Gateway>> {
     let mut gateways: Vec<Box<dyn Gateway>> = Vec::new();
+    if let Some(account) = &config.wechat_v3 {
+        gateways.push(Box::new(WechatV3::new(account.clone())));
+    }
     if let Some(account) = &config.wechat_v2 {
         gateways.push(Box::new(WechatV2 { account: account.clone() }));
+    }
+    if let Some(account) = &config.alipay {
+        gateways.push(Box::new(Alipay { account: account.clone() }));
     }
     gateways
 }

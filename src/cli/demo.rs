@@ -40,6 +40,9 @@ pub(super) struct Options {
     /// Gaps between repeated callbacks are divided by this.
     #[arg(long, default_value_t = 10)]
     speed: u32,
+    /// Pays at WeChat by V3 instead of V2.
+    #[arg(long)]
+    v3: bool,
     /// Where the demo keeps its data.
     #[arg(long, default_value = "data/demo")]
     data: PathBuf,
@@ -65,8 +68,11 @@ pub(super) async fn run(options: Options) -> Result<(), CliError> {
     }
     let store = Store::open(&database)?;
     let keys = keys(&options.data, &clock)?;
-    let config = Config::for_simulator(&keys, database, address, &simulator_origin)
+    let mut config = Config::for_simulator(&keys, database, address, &simulator_origin)
         .ok_or_else(|| CliError::Failed(BROKEN_SETTINGS.to_owned()))?;
+    if options.v3 {
+        config.wechat_v3 = config.wechat_v2.as_ref().and_then(|v2| keys.wechat_v3(v2));
+    }
     let simulator = start_simulator(&config, &keys, options.speed, simulator_listener, &clock)?;
     let app = App::new(config, store, clock)?;
     let setup = set_up::link_if_needed(&app).await?;
@@ -154,6 +160,9 @@ fn print_links(app: &App, simulator: &str, setup: Option<&str>) {
     println!("  数据 data in {}, 按 Ctrl-C 停止 stops\n", app.config.database);
 }
 
+/// How the sample's orders are paid.
+const WAYS: [Channel; 3] = [Channel::WechatJsapi, Channel::AlipayQr, Channel::WechatNative];
+
 /// Two users and a handful of orders in every state, made through the real flows.
 async fn sample_data(app: &Arc<App>, simulator: &Simulator) -> Result<(), CliError> {
     let any = app.store.read(|db| orders::totals(db, &orders::Filter::default())).await?;
@@ -170,10 +179,10 @@ async fn sample_data(app: &Arc<App>, simulator: &Simulator) -> Result<(), CliErr
         let payer = Openid::parse(&simulator.openid_of(person)).ok_or_else(|| broken("openid"))?;
         for (index, fen) in amounts.into_iter().enumerate() {
             let amount = Fen::new(fen).ok_or_else(|| broken("amount"))?;
-            let wish =
-                top_up::Wish { user_id, amount, channel: Channel::WechatJsapi, intent: app.clock.nonce()? };
+            let channel = WAYS.get(index).copied().unwrap_or(Channel::WechatJsapi);
+            let wish = top_up::Wish { user_id, amount, channel, intent: app.clock.nonce()? };
             let order = top_up::create(app, wish).await.map_err(|_| broken("order"))?;
-            top_up::checkout(app, order.id, Channel::WechatJsapi, Some(&payer), "127.0.0.1").await?;
+            top_up::checkout(app, order.id, channel, Some(&payer), "127.0.0.1").await?;
             let number = order.out_trade_no.as_str();
             match index {
                 // By callback, by query after a lost callback, and one left unpaid.

@@ -9,10 +9,10 @@ use crate::{
 impl Reader<'_> {
     /// Those of `CHANNELS`, each of which needs its account; or, when that is not set, every one the accounts allow but
     /// H5, which WeChat opens to few merchants.
-    pub(super) fn channels(&mut self, wechat: Option<&Appids>) -> Vec<Channel> {
+    pub(super) fn channels(&mut self, wechat: Option<&Appids>, alipay: bool) -> Vec<Channel> {
         let has_account = |channel: &Channel| match channel.provider() {
             Provider::Wechat => wechat.is_some_and(|appids| appids.of(*channel).is_some()),
-            Provider::Alipay => false,
+            Provider::Alipay => alipay,
         };
         let Some(text) = self.source.get("CHANNELS") else {
             return Channel::ALL

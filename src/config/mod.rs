@@ -1,5 +1,6 @@
 //! The only reader of the environment: every variable typed, checked at start, and refused by name.
 
+mod alipay;
 mod certificate;
 mod channels;
 mod database;
@@ -8,6 +9,7 @@ mod simulator_keys;
 mod source;
 mod variables;
 mod wechat;
+mod wechat_v3;
 
 use crate::{
     domain::{
@@ -15,6 +17,7 @@ use crate::{
         order::{Channel, Environment, Provider},
     },
     gateway::{
+        self,
         wechat::Appids,
         wechat_v2::{self, ApiKey, sign::SignType},
     },
@@ -24,10 +27,10 @@ pub use database::{Database, PostgresUrl};
 use ipnet::IpNet;
 pub use origin::PublicUrl;
 use secrecy::SecretString;
-pub use simulator_keys::{RsaKeys, SimulatorKeys};
+pub use simulator_keys::{RsaKeys, SIMULATOR_ALIPAY_APP_ID, SIMULATOR_ALIPAY_SELLER_ID, SimulatorKeys};
 pub use source::Source;
 use std::{fmt, net::SocketAddr, path::PathBuf};
-pub use variables::{LATER, VARIABLES, Variable};
+pub use variables::{VARIABLES, Variable};
 pub use wechat::WechatApp;
 
 /// What every simulator key begins with. `serve` refuses such keys, so play money stays play money.
@@ -54,6 +57,9 @@ pub struct Config {
     /// The ways of paying that are offered, each of them with an account below.
     pub channels: Vec<Channel>,
     pub wechat_v2: Option<wechat_v2::Account>,
+    /// New payments at WeChat go by this when it is there.
+    pub wechat_v3: Option<gateway::wechat_v3::Account>,
+    pub alipay: Option<gateway::alipay::Account>,
     /// The service account, for silent authorisation in WeChat's browser.
     pub wechat_login: Option<WechatApp>,
     pub wechat_mini: Option<WechatApp>,
@@ -133,8 +139,10 @@ impl Config {
         let trusted_proxies = reader.parsed("TRUSTED_PROXIES", "", comma_list::<IpNet>);
         let wechat = reader.wechat(&public_url);
         let wechat_certificate = reader.certificate();
-        let channels = reader.channels(wechat.merchant.as_ref().map(|merchant| &merchant.appids));
-        let origins = reader.origins();
+        let alipay = reader.alipay(&public_url);
+        let appids = wechat.merchant.as_ref().map(|merchant| &merchant.appids);
+        let channels = reader.channels(appids, alipay.is_some());
+        let origins = reader.origins(alipay.as_ref());
         let wechat_authorize_base = reader.authorize_base();
         let top_up = reader.top_up();
         let refund_second_admin_above = reader
@@ -153,8 +161,10 @@ impl Config {
                 environment: Environment::Live,
                 channels,
                 wechat_v2: wechat.v2,
+                wechat_v3: wechat.v3,
                 wechat_login: wechat.login,
                 wechat_mini: wechat.mini,
+                alipay,
                 wechat_certificate,
                 origins,
                 wechat_authorize_base,
@@ -181,8 +191,10 @@ impl Config {
             environment: Environment::Simulator,
             channels: Channel::ALL
                 .into_iter()
-                .filter(|channel| channel.provider() == Provider::Wechat)
+                .filter(|channel| channel.provider() == Provider::Wechat || keys.rsa.is_some())
                 .collect(),
+            wechat_v3: None,
+            alipay: keys.alipay(simulator, &format!("http://{listen}")),
             wechat_v2: Some(wechat_v2::Account {
                 appids: Appids {
                     web: SIMULATOR_APPID.to_owned(),

@@ -54,6 +54,17 @@ pub(super) fn list(text: &str) -> Option<Vec<String>> {
     origins.filter(|origins| !origins.is_empty())
 }
 
+/// One address we may call, with its path: https, or http on loopback for a simulator.
+pub(super) fn address(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    let plain = url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && (url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url)));
+    plain.then(|| url.to_string())
+}
+
 fn origin(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();

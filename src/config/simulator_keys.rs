@@ -1,9 +1,21 @@
 //! The keys of play money: made by the demo and the tests, and refused by `serve`.
 
 use super::SIMULATOR_MARK;
-use crate::gateway::rsa::PrivateKey;
+use crate::{
+    domain::order::Environment,
+    gateway::{
+        alipay,
+        rsa::{PrivateKey, PublicKey},
+        wechat_v2,
+        wechat_v3::{self, ApiV3Key, WechatPublicKey},
+    },
+};
 use aws_lc_rs::digest::{SHA256, digest};
 use std::fmt::Write;
+
+/// Who the merchant is at the simulator's Alipay.
+pub const SIMULATOR_ALIPAY_APP_ID: &str = "2021000000000000";
+pub const SIMULATOR_ALIPAY_SELLER_ID: &str = "2088000000000001";
 
 /// Fresh keys of one demo, each marked so that `serve` refuses it.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
@@ -84,6 +96,42 @@ impl SimulatorKeys {
     pub fn api_v3_key(&self) -> String {
         let digits = digits("api v3 key", &self.api_key, 64);
         format!("{SIMULATOR_MARK}{digits}").chars().take(32).collect()
+    }
+
+    /// The merchant at the simulator's WeChat, in public-key mode; `None` without RSA keys.
+    pub fn wechat_v3(&self, v2: &wechat_v2::Account) -> Option<wechat_v3::Account> {
+        let rsa = self.rsa.as_ref()?;
+        let public = PrivateKey::parse(&rsa.wechat_public).ok()?.public_base64()?;
+        Some(wechat_v3::Account {
+            appids: v2.appids.clone(),
+            mch_id: v2.mch_id.clone(),
+            key: PrivateKey::parse(&rsa.merchant).ok()?,
+            serial: rsa.merchant_serial(),
+            api_v3_key: ApiV3Key::new(&self.api_v3_key())?,
+            public_key: Some(WechatPublicKey {
+                id: rsa.public_key_id(),
+                key: PublicKey::parse(&public).ok()?,
+            }),
+            certificates: Vec::new(),
+            public_url: v2.public_url.clone(),
+            environment: Environment::Simulator,
+        })
+    }
+
+    /// The merchant at the simulator's Alipay; `None` without RSA keys.
+    pub(super) fn alipay(&self, simulator: &str, public_url: &str) -> Option<alipay::Account> {
+        let rsa = self.rsa.as_ref()?;
+        Some(alipay::Account {
+            app_id: SIMULATOR_ALIPAY_APP_ID.to_owned(),
+            seller_id: SIMULATOR_ALIPAY_SELLER_ID.to_owned(),
+            key: PrivateKey::parse(&rsa.alipay_app).ok()?,
+            public_key: PublicKey::parse(&PrivateKey::parse(&rsa.alipay_platform).ok()?.public_base64()?)
+                .ok()?,
+            certificates: None,
+            gateway_url: format!("{simulator}/gateway.do"),
+            public_url: public_url.to_owned(),
+            environment: Environment::Simulator,
+        })
     }
 
     /// The secret of the mini program.

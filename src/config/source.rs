@@ -1,7 +1,7 @@
 //! Where values come from: the process environment over `.env`, and `NAME_FILE` for secrets.
 
 use super::{
-    LATER, Problem, VARIABLES,
+    Problem, VARIABLES,
     variables::{PREFIXES, Variable},
 };
 use std::{collections::BTreeMap, fs, path::Path};
@@ -110,10 +110,9 @@ impl Source {
 }
 
 fn is_known(name: &str) -> bool {
-    LATER.contains(&name.strip_suffix("_FILE").unwrap_or(name))
-        || VARIABLES.iter().any(|variable| {
-            variable.name == name || (variable.secret && name.strip_suffix("_FILE") == Some(variable.name))
-        })
+    VARIABLES.iter().any(|variable| {
+        variable.name == name || (variable.secret && name.strip_suffix("_FILE") == Some(variable.name))
+    })
 }
 
 /// The closest name within `distance` edits. Short names such as LOG are too easily near to others.

@@ -140,17 +140,6 @@ fn an_accept_list_without_our_own_sign_type_is_refused() {
 }
 
 #[test]
-fn a_later_name_is_known_also_as_a_file() {
-    for later in LATER {
-        for name in [(*later).to_owned(), format!("{later}_FILE")] {
-            let set: BTreeMap<String, String> = [(name, "x".to_owned())].into();
-            assert_eq!(Source::from_maps(&set, &good()).problems(), vec![]);
-            assert_eq!(Source::from_maps(&BTreeMap::new(), &set).problems(), vec![]);
-        }
-    }
-}
-
-#[test]
 fn debug_of_a_configuration_shows_no_secret() {
     let shown = format!("{:?} {:?}", read(&[]).unwrap(), Source::from_maps(&BTreeMap::new(), &good()));
     for (name, value) in good().iter().filter(|(name, _)| name.contains("KEY") || name.contains("SECRET")) {

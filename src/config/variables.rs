@@ -45,6 +45,18 @@ pub const VARIABLES: &[Variable] = &[
         "WECHAT_KEY_PEM",
         "the text of apiclient_key.pem, or WECHAT_KEY_PEM_FILE with its path: PKCS#8 or PKCS#1, not encrypted",
     ),
+    secret("WECHAT_API_V3_KEY", "the APIv3 key of the merchant platform: exactly 32 characters"),
+    secret(
+        "WECHAT_MERCHANT_KEY_PEM",
+        "the text of apiclient_key.pem, or WECHAT_MERCHANT_KEY_PEM_FILE with its path: RSA, not encrypted",
+    ),
+    plain("WECHAT_MERCHANT_CERT_SERIAL", "the serial number of the API certificate, in hex digits"),
+    plain("WECHAT_PUBLIC_KEY_ID", "the id of WeChat Pay's public key: PUB_KEY_ID_ and digits"),
+    secret("WECHAT_PUBLIC_KEY_PEM", "the text of pub_key.pem, or WECHAT_PUBLIC_KEY_PEM_FILE with its path"),
+    secret(
+        "WECHAT_PLATFORM_CERT_PEM",
+        "the text of one or more platform certificates, or WECHAT_PLATFORM_CERT_PEM_FILE with its path",
+    ),
     plain("WECHAT_SIGN_TYPE", "HMAC-SHA256 or MD5"),
     plain(
         "WECHAT_ACCEPT_SIGN_TYPES",
@@ -52,6 +64,32 @@ pub const VARIABLES: &[Variable] = &[
     ),
     plain("WECHAT_API_BASE", "a comma list of https origins, such as https://api.mch.weixin.qq.com"),
     plain("WECHAT_OAUTH_BASE", "one https origin that serves both /connect and /sns"),
+    plain(
+        "ALIPAY_APP_ID",
+        "the number of your app at Alipay's open platform, digits only, such as 2021000122600001",
+    ),
+    plain("ALIPAY_SELLER_ID", "your Alipay merchant number (PID): 16 digits that begin with 2088"),
+    secret(
+        "ALIPAY_PRIVATE_KEY_PEM",
+        "the private key of your app, RSA of 2048 bits, PEM or bare base64, or ALIPAY_PRIVATE_KEY_PEM_FILE with its path",
+    ),
+    secret(
+        "ALIPAY_PUBLIC_KEY_PEM",
+        "Alipay's public key for your app, not the app's own: PEM or bare base64, or ALIPAY_PUBLIC_KEY_PEM_FILE with its path",
+    ),
+    secret(
+        "ALIPAY_APP_CERT_PEM",
+        "the text of appCertPublicKey_….crt, or ALIPAY_APP_CERT_PEM_FILE with its path",
+    ),
+    secret(
+        "ALIPAY_CERT_PEM",
+        "the text of alipayCertPublicKey_RSA2.crt, or ALIPAY_CERT_PEM_FILE with its path",
+    ),
+    secret(
+        "ALIPAY_ROOT_CERT_PEM",
+        "the text of alipayRootCert.crt, or ALIPAY_ROOT_CERT_PEM_FILE with its path",
+    ),
+    plain("ALIPAY_GATEWAY", "an https address without query, such as https://openapi.alipay.com/gateway.do"),
     plain("CHANNELS", "a comma list of ways of paying, such as wechat_jsapi,wechat_native,alipay_qr"),
     plain("TOP_UP_MIN_FEN", "whole fen, 1 or more"),
     plain("TOP_UP_MAX_FEN", "whole fen, not less than TOP_UP_MIN_FEN, at most 100000000"),
@@ -60,21 +98,6 @@ pub const VARIABLES: &[Variable] = &[
     plain("REFUND_SECOND_ADMIN_ABOVE_FEN", "whole fen; 0 makes every refund wait for a second administrator"),
     plain("LOG", "a filter, such as info or shouyin=debug,info"),
     plain("LOG_FORMAT", "pretty or json"),
-];
-
-/// Names of the contract that later versions read: known here so that a prepared `.env` is no error.
-pub const LATER: &[&str] = &[
-    "WECHAT_API_V3_KEY",
-    "WECHAT_MERCHANT_KEY_PEM",
-    "WECHAT_MERCHANT_CERT_SERIAL",
-    "WECHAT_PUBLIC_KEY_ID",
-    "WECHAT_PUBLIC_KEY_PEM",
-    "WECHAT_PLATFORM_CERT_PEM",
-    "ALIPAY_APP_ID",
-    "ALIPAY_SELLER_ID",
-    "ALIPAY_PRIVATE_KEY_PEM",
-    "ALIPAY_PUBLIC_KEY_PEM",
-    "ALIPAY_GATEWAY",
 ];
 
 /// A variable that begins like one of these is meant for us, so an unknown one is a mistake.

@@ -4,8 +4,10 @@ use super::{ClientCertificate, Origins, PublicUrl, Reader, certificate::Unfit, i
 use crate::{
     domain::order::Environment,
     gateway::{
+        alipay,
         wechat::Appids,
         wechat_v2::{Account, ApiKey, sign::SignType},
+        wechat_v3,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -28,6 +30,7 @@ impl WechatApp {
 pub(super) struct Wechat {
     pub merchant: Option<Merchant>,
     pub v2: Option<Account>,
+    pub v3: Option<wechat_v3::Account>,
     pub login: Option<WechatApp>,
     pub mini: Option<WechatApp>,
 }
@@ -62,7 +65,8 @@ impl Reader<'_> {
             .get("WECHAT_MINI_APPID")
             .and_then(|_| self.wechat_app("WECHAT_MINI_APPID", "WECHAT_MINI_APP_SECRET"));
         let v2 = self.wechat_v2(merchant.as_ref(), public_url);
-        Wechat { merchant, v2, login, mini }
+        let v3 = self.wechat_v3(merchant.as_ref(), public_url);
+        Wechat { merchant, v2, v3, login, mini }
     }
 
     fn merchant(&mut self) -> Option<Merchant> {
@@ -122,7 +126,7 @@ impl Reader<'_> {
         None
     }
 
-    pub(super) fn origins(&mut self) -> Origins {
+    pub(super) fn origins(&mut self, alipay: Option<&alipay::Account>) -> Origins {
         let api = "https://api.mch.weixin.qq.com,https://api2.mch.weixin.qq.com";
         let oauth = "https://api.weixin.qq.com";
         Origins {
@@ -130,7 +134,7 @@ impl Reader<'_> {
             wechat_oauth: self
                 .parsed("WECHAT_OAUTH_BASE", oauth, |text| origin::list(text).filter(|list| list.len() == 1))
                 .unwrap_or_default(),
-            alipay: Vec::new(),
+            alipay: alipay.map(|account| account.gateway_url.clone()).into_iter().collect(),
         }
     }
 

@@ -1,7 +1,11 @@
 //! Instants as UTC milliseconds, and the Beijing wall clock (UTC+8, no daylight saving) that WeChat writes.
 
 use std::fmt;
-use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset, format_description::BorrowedFormatItem, macros};
+use time::{
+    OffsetDateTime, PrimitiveDateTime, UtcOffset,
+    format_description::{BorrowedFormatItem, well_known::Rfc3339},
+    macros,
+};
 
 /// Milliseconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +21,8 @@ const COMPACT: &[BorrowedFormatItem<'_>] =
     macros::format_description!("[year][month][day][hour][minute][second]");
 const READABLE: &[BorrowedFormatItem<'_>] =
     macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+const BEIJING_RFC3339: &[BorrowedFormatItem<'_>] =
+    macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]+08:00");
 const DAY: &[BorrowedFormatItem<'_>] = macros::format_description!("[year]-[month]-[day]");
 const BEIJING: UtcOffset = macros::offset!(+8);
 
@@ -49,6 +55,11 @@ impl UnixMs {
         self.beijing(READABLE)
     }
 
+    /// RFC 3339 in Beijing, `yyyy-MM-ddTHH:mm:ss+08:00`, as V3 writes times.
+    pub fn beijing_rfc3339(self) -> String {
+        self.beijing(BEIJING_RFC3339)
+    }
+
     /// `yyyy-MM-dd` in Beijing.
     pub fn beijing_day(self) -> String {
         self.beijing(DAY)
@@ -60,6 +71,12 @@ impl UnixMs {
             return None;
         }
         let at = PrimitiveDateTime::parse(text, COMPACT).ok()?.assume_offset(BEIJING);
+        Some(UnixMs(at.unix_timestamp().checked_mul(1000)?))
+    }
+
+    /// Reads RFC 3339 with any offset, to whole seconds. `None` for anything that is not a real moment.
+    pub fn parse_rfc3339(text: &str) -> Option<UnixMs> {
+        let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         Some(UnixMs(at.unix_timestamp().checked_mul(1000)?))
     }
 
@@ -93,6 +110,10 @@ mod tests {
         assert_eq!(at.beijing_compact(), "20190415203040");
         assert_eq!(UnixMs::parse_beijing_compact("20190415203040"), Some(at));
         assert_eq!(at.beijing_text(), "2019-04-15 20:30:40");
+        assert_eq!(at.beijing_rfc3339(), "2019-04-15T20:30:40+08:00");
+        for same in ["2019-04-15T20:30:40+08:00", "2019-04-15T12:30:40Z", "2019-04-15T20:30:40.999+08:00"] {
+            assert_eq!(UnixMs::parse_rfc3339(same), Some(at), "{same}");
+        }
         assert_eq!(
             UnixMs::parse_beijing_day("2019-04-15").map(UnixMs::beijing_text).unwrap(),
             "2019-04-15 00:00:00"
@@ -103,6 +124,11 @@ mod tests {
     fn a_moment_that_does_not_exist_is_refused() {
         for text in ["20190229120000", "2019041520304", "20190415240000", "2019041520304０", ""] {
             assert_eq!(UnixMs::parse_beijing_compact(text), None, "{text}");
+        }
+        for text in
+            ["2019-02-29T12:00:00+08:00", "2019-04-15T20:30:40", "2019-04-15 20:30", "20190415203040", ""]
+        {
+            assert_eq!(UnixMs::parse_rfc3339(text), None, "{text}");
         }
     }
 }

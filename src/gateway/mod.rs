@@ -15,6 +15,7 @@ pub mod rsa;
 pub mod wechat;
 pub mod wechat_oauth;
 pub mod wechat_v2;
+pub mod wechat_v3;
 
 /// A way of speaking with a provider, and the doors of ours that it calls at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -84,6 +84,15 @@ pub fn description(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
+/// Longest text of WeChat's that is kept with its code, in characters.
+const LONGEST_TEXT: usize = 120;
+
+/// A code with the text that explains it, which for some codes is all there is.
+pub fn with_text(code: &str, text: &str) -> String {
+    let text: String = text.chars().filter(|c| !c.is_control()).take(LONGEST_TEXT).collect();
+    format!("{code} {text}").trim_end().to_owned()
+}
+
 /// It goes into a page and into a signed text: nothing but what WeChat's ids are made of.
 pub fn is_prepay_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))

@@ -1,11 +1,14 @@
 //! What people see of the simulator: the pay sheet with its mischief panel and the list of trades.
 
 use super::{
-    RefundStatus, Scenario, Simulator, SimulatorError, TradeState, deliver,
+    RefundStatus, Scenario, Simulator, SimulatorError, TradeState, alipay, deliver,
     refunds::Refund,
     trades::{Sent, Trade},
 };
-use crate::domain::{money, order::Provider, time::UnixMs};
+use crate::{
+    domain::{money, order::Provider, time::UnixMs},
+    gateway::Protocol,
+};
 use actix_web::{
     HttpResponse,
     http::{StatusCode, header},
@@ -47,6 +50,8 @@ struct CashierPage {
     /// `ok`, `cancel`, `fail`, or empty before anything happened.
     result: &'static str,
     origin: String,
+    /// Dressed in Alipay's blue.
+    alipay: bool,
     scenarios: Vec<Choice>,
     log: Vec<LogLine>,
 }
@@ -80,6 +85,7 @@ struct Row {
     created_at: String,
     out_trade_no: String,
     prepay_id: String,
+    trade_type: String,
     amount: String,
     state: &'static str,
     scenario: &'static str,
@@ -168,6 +174,9 @@ async fn resolve_refund(simulator: web::Data<Simulator>, form: web::Form<RefundF
 }
 
 async fn sheet(simulator: web::Data<Simulator>, query: web::Query<SheetQuery>) -> Handled {
+    let Some((trade, _)) = find(&simulator, &query.prepay_id) else { return Ok(not_found()) };
+    // Who opens the sheet of a precreated order has scanned its code; a dead one opens nothing, and pays nothing.
+    let _ = simulator.scan(&trade.out_trade_no);
     let Some((trade, scenario)) = find(&simulator, &query.prepay_id) else { return Ok(not_found()) };
     let result =
         ["ok", "cancel", "fail"].into_iter().find(|known| *known == query.result).unwrap_or_default();
@@ -182,7 +191,10 @@ async fn sheet(simulator: web::Data<Simulator>, query: web::Query<SheetQuery>) -
         paid: trade.is_paid(),
         result,
         origin: simulator.0.options.bridge_origin.clone(),
-        scenarios: choices(scenario, |offered| payable || offered.concerns_refunds()),
+        alipay: trade.protocol == Protocol::Alipay,
+        scenarios: choices(scenario, |offered| {
+            offered.concerns(trade.protocol) && (payable || offered.concerns_refunds())
+        }),
         log: log_of(&trade, &refund_callbacks(&simulator, &trade)),
         out_trade_no: trade.out_trade_no,
         prepay_id: trade.prepay_id,
@@ -209,7 +221,7 @@ async fn pay(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> Han
         Err(SimulatorError::NotPayable(..)) => "fail",
         Err(error) => return Err(error),
     };
-    Ok(returned(&trade.prepay_id, result))
+    Ok(left(&simulator, &trade, result))
 }
 
 async fn cancel(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> Handled {
@@ -217,7 +229,7 @@ async fn cancel(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> 
     if let Some(scenario) = Scenario::parse(&form.scenario) {
         simulator.set_scenario(&trade.out_trade_no, scenario);
     }
-    Ok(returned(&trade.prepay_id, "cancel"))
+    Ok(left(&simulator, &trade, "cancel"))
 }
 
 async fn resend(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> Handled {
@@ -302,6 +314,7 @@ fn row(trade: &Trade, scenario: Scenario) -> Row {
         created_at: trade.created_at.beijing_text(),
         out_trade_no: trade.out_trade_no.clone(),
         prepay_id: trade.prepay_id.clone(),
+        trade_type: trade.trade_type.clone(),
         amount: trade.total_fee.yuan(),
         state: trade.state.desc_zh(),
         scenario: scenario.title_zh(),
@@ -341,10 +354,10 @@ async fn asset(file: web::Path<String>) -> HttpResponse {
 
 /// A page under the simulator's policy: nothing inline, nothing foreign, framed by the merchant only.
 fn html(simulator: &Simulator, status: StatusCode, body: String) -> HttpResponse {
+    let merchant = &simulator.0.options.bridge_origin;
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-         form-action 'self'; base-uri 'none'; frame-ancestors {}",
-        simulator.0.options.bridge_origin
+         form-action 'self' {merchant}; base-uri 'none'; frame-ancestors {merchant}"
     );
     HttpResponse::build(status)
         .content_type("text/html; charset=utf-8")
@@ -357,6 +370,15 @@ fn html(simulator: &Simulator, status: StatusCode, body: String) -> HttpResponse
 
 fn not_found() -> HttpResponse {
     HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body("模拟器没有这笔交易或这个文件")
+}
+
+/// Where the browser goes from the sheet: back to the merchant's page when the order named one.
+fn left(simulator: &Simulator, trade: &Trade, result: &str) -> HttpResponse {
+    let to = match trade.protocol {
+        Protocol::Alipay if result != "fail" => alipay::notify::return_to(simulator, trade),
+        _ => None,
+    };
+    to.map_or_else(|| returned(&trade.prepay_id, result), see_other)
 }
 
 fn returned(prepay_id: &str, result: &str) -> HttpResponse {

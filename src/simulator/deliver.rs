@@ -5,11 +5,11 @@
 //! Alipay's page on asynchronous notices (the word `success`, gaps of its own).
 
 use super::{
-    Simulator,
+    Simulator, alipay,
     faults::{Content, Planned, Scenario},
     notify, refund_notify,
     refunds::Refund,
-    trades::{Callback, Sent, Trade},
+    trades::{Book, Callback, Sent, Trade},
     wechat_v3,
 };
 use crate::{
@@ -40,7 +40,12 @@ pub fn planned(
     now: UnixMs,
 ) -> Result<Vec<Callback>, NoEntropy> {
     let callbacks = scenario.callbacks().into_iter();
-    callbacks.map(|plan| about_payment(simulator, trade, plan, scenario.in_parallel(), now)).collect()
+    let callbacks = callbacks.map(|plan| about_payment(simulator, trade, plan, scenario.in_parallel(), now));
+    let beside = match trade.protocol {
+        Protocol::Alipay => alipay::notify::beside(simulator, trade, scenario, now),
+        Protocol::WechatV2 | Protocol::WechatV3 => Vec::new(),
+    };
+    callbacks.chain(beside.into_iter().map(Ok)).collect()
 }
 
 /// One more true callback, not repeated.
@@ -60,11 +65,11 @@ fn about_payment(
     now: UnixMs,
 ) -> Result<Callback, NoEntropy> {
     let nonce = simulator.0.clock.nonce()?;
+    let due = now.plus_secs(plan.delay_secs);
     let body = match trade.protocol {
         Protocol::WechatV2 => notify::body(simulator.account(), trade, plan.content, &nonce),
         Protocol::WechatV3 => wechat_v3::notify::about_payment(simulator, trade, plan.content, &nonce),
-        // Nothing is ordered in it yet.
-        Protocol::Alipay => String::new(),
+        Protocol::Alipay => alipay::notify::body(simulator, trade, plan.content, due),
     };
     Ok(Callback {
         protocol: trade.protocol,
@@ -75,7 +80,7 @@ fn about_payment(
         headers: Vec::new(),
         body,
         content: plan.content,
-        due: now.plus_secs(plan.delay_secs),
+        due,
         failed: 0,
         repeats: plan.repeats,
         parallel,
@@ -83,15 +88,19 @@ fn about_payment(
 }
 
 /// The callback about a refund's end, due then; `None` when nobody said where to.
-pub fn about_refund(simulator: &Simulator, refund: &Refund, nonce: &str) -> Option<Callback> {
+pub fn about_refund(
+    simulator: &Simulator,
+    book: &mut Book,
+    refund: &Refund,
+    nonce: &str,
+) -> Option<Callback> {
     let body = match refund.protocol {
         Protocol::WechatV2 => {
             let inside = refund_notify::fields(refund);
             refund_notify::sealed(simulator.account(), &refund.appid, inside, &[], nonce)
         }
         Protocol::WechatV3 => wechat_v3::notify::about_refund(simulator, refund, nonce),
-        // Nothing is ordered in it yet.
-        Protocol::Alipay => return None,
+        Protocol::Alipay => return alipay::notify::about_refund(simulator, book, refund),
     };
     Some(Callback {
         protocol: refund.protocol,
@@ -138,6 +147,9 @@ pub async fn send_all(simulator: &Simulator, callbacks: Vec<Callback>) -> usize 
 
 async fn send(simulator: &Simulator, mut callback: Callback) {
     let at = simulator.now();
+    if callback.failed > 0 && callback.protocol == Protocol::Alipay {
+        callback.body = alipay::notify::sent_again(simulator, &callback.body, callback.content, at);
+    }
     if callback.protocol == Protocol::WechatV3 {
         // Without randomness it goes out unsigned, and nobody believes it.
         callback.headers = wechat_v3::notify::headers_of(simulator, &callback).unwrap_or_default();

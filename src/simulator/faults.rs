@@ -1,6 +1,7 @@
 //! The mischief list: what a simulated WeChat can do wrong, and which callbacks each fault sends. No I/O.
 
 use super::refunds::RefundStatus;
+use crate::gateway::Protocol;
 
 /// How one trade behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +31,8 @@ pub enum Scenario {
     PublicKeyMode,
     SignTestProbe,
     ClockSkew,
+    TradeFinished,
+    WaitBuyerPay,
 }
 
 /// What is wrong with the text of a callback.
@@ -75,7 +78,7 @@ const LONG_REFUND_SECS: i64 = 3 * 24 * 3600;
 const DELAY_SECS: i64 = 30;
 
 impl Scenario {
-    pub const ALL: [Scenario; 24] = [
+    pub const ALL: [Scenario; 26] = [
         Scenario::Ok,
         Scenario::NotifyLost,
         Scenario::NotifyDelayed,
@@ -100,6 +103,8 @@ impl Scenario {
         Scenario::PublicKeyMode,
         Scenario::SignTestProbe,
         Scenario::ClockSkew,
+        Scenario::TradeFinished,
+        Scenario::WaitBuyerPay,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -169,6 +174,12 @@ impl Scenario {
             Scenario::ClockSkew => {
                 ("clock-skew", "时钟偏差", "第一次通知的时间戳差 10 分钟，重发的是对的（V3）")
             }
+            Scenario::TradeFinished => {
+                ("trade-finished", "交易完结", "付款 30 秒后又通知 TRADE_FINISHED：不能再入账，也不能再退款")
+            }
+            Scenario::WaitBuyerPay => {
+                ("wait-buyer-pay", "各种状态都通知", "扫码、关单也通知，付款之后还迟到一条 WAIT_BUYER_PAY")
+            }
         }
     }
 
@@ -200,7 +211,9 @@ impl Scenario {
             | Scenario::RefundLostReply
             | Scenario::RefundNotifyLost
             | Scenario::CertRotated
-            | Scenario::PublicKeyMode => vec![first],
+            | Scenario::PublicKeyMode
+            | Scenario::TradeFinished
+            | Scenario::WaitBuyerPay => vec![first],
         }
     }
 
@@ -279,6 +292,39 @@ impl Scenario {
 
     pub const fn notifies_refunds(self) -> bool {
         !matches!(self, Scenario::RefundNotifyLost)
+    }
+
+    /// Seconds from a payment until it is closed to refunds, which Alipay says in one more notice.
+    pub const fn finishes_after_secs(self) -> Option<i64> {
+        match self {
+            Scenario::TradeFinished => Some(DELAY_SECS),
+            _ => None,
+        }
+    }
+
+    /// Alipay tells of trades that are opened and closed unpaid too.
+    pub const fn notifies_every_status(self) -> bool {
+        matches!(self, Scenario::WaitBuyerPay)
+    }
+
+    /// Whether it makes a difference in this protocol.
+    pub const fn concerns(self, protocol: Protocol) -> bool {
+        match (protocol, self) {
+            // There is one Alipay account to refund to, and it takes what comes.
+            (Protocol::Alipay, Scenario::RefundAbnormal | Scenario::RefundClosed) => false,
+            (Protocol::Alipay, Scenario::TradeFinished | Scenario::WaitBuyerPay) => true,
+            (Protocol::WechatV2 | Protocol::WechatV3, Scenario::TradeFinished | Scenario::WaitBuyerPay) => {
+                false
+            }
+            (
+                _,
+                Scenario::CertRotated
+                | Scenario::PublicKeyMode
+                | Scenario::SignTestProbe
+                | Scenario::ClockSkew,
+            ) => matches!(protocol, Protocol::WechatV3),
+            _ => true,
+        }
     }
 }
 

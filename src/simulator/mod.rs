@@ -23,6 +23,7 @@ pub mod faults;
 pub mod refunds;
 pub mod trades;
 
+mod alipay;
 mod bridge;
 mod cashier;
 mod deliver;
@@ -37,6 +38,7 @@ pub(crate) mod testing;
 mod wechat_v2;
 mod wechat_v3;
 
+pub use alipay::AlipayApp;
 pub use faults::Scenario;
 pub use refunds::{RefundStatus, RefundView};
 pub use trades::{Sent, TradeState};
@@ -60,6 +62,8 @@ pub struct Options {
     pub mini_secret: SecretString,
     /// What V3 is signed with; it is not spoken without.
     pub v3: Option<V3Keys>,
+    /// The merchant at Alipay, which is not spoken without.
+    pub alipay: Option<AlipayApp>,
     /// Gaps between tries of a refused callback and the time a refund takes are divided by this; 0 counts as 1.
     pub speed: u32,
     /// For trades that get none of their own.
@@ -79,6 +83,7 @@ impl Options {
             mini_secret: app_secret.clone(),
             app_secret,
             v3: None,
+            alipay: None,
             speed: 1,
             scenario: Scenario::Ok,
             bridge_origin,
@@ -91,6 +96,7 @@ impl Options {
         Options {
             mini_secret: SecretString::from(keys.mini_secret()),
             v3: V3Keys::of(keys),
+            alipay: AlipayApp::of(keys),
             ..Options::new(account, SecretString::from(keys.app_secret.clone()), bridge_origin)
         }
     }
@@ -171,6 +177,15 @@ impl Simulator {
         Ok(transaction_id)
     }
 
+    /// The payer reads the QR code of an order precreated at Alipay, without paying yet: only now is there a trade.
+    ///
+    /// # Errors
+    /// An unknown number; a code that is dead.
+    pub fn scan(&self, out_trade_no: &str) -> Result<(), SimulatorError> {
+        let now = self.now();
+        alipay::trade::scan(self, &mut self.book(), out_trade_no, now)
+    }
+
     /// Queues the true callback of a paid trade once more, to be sent at once.
     ///
     /// # Errors
@@ -218,6 +233,11 @@ impl Simulator {
     /// # Errors
     /// No random bytes.
     pub fn answer(&self, asked: &Asked<'_>) -> Result<Option<Response>, NoEntropy> {
+        let (path, query) = asked.target.split_once('?').unwrap_or((asked.target, ""));
+        if path == alipay::PATH {
+            let answer = alipay::answer(self, asked.method, query, asked.body)?;
+            return Ok(Some(Response { received_at: self.now(), ..answer.reply.response() }));
+        }
         if let Some((response, _)) = wechat_v3::answer(self, asked, IN_PROCESS, None)? {
             return Ok(Some(response));
         }
@@ -301,6 +321,7 @@ impl Simulator {
         let now = self.0.clock.now();
         let mut book = self.book();
         let scenario = book.scenario(out_trade_no);
+        alipay::trade::scan(self, &mut book, out_trade_no, now)?;
         let trade = book
             .trade(out_trade_no, now)
             .ok_or_else(|| SimulatorError::UnknownTrade(out_trade_no.to_owned()))?;
@@ -337,6 +358,10 @@ impl Simulator {
         self.0.clock.now()
     }
 
+    fn alipay(&self) -> Option<&AlipayApp> {
+        self.0.options.alipay.as_ref()
+    }
+
     fn account(&self) -> &Account {
         &self.0.options.account
     }
@@ -348,6 +373,7 @@ pub fn routes(simulator: &Simulator) -> impl Fn(&mut web::ServiceConfig) + Clone
     move |config| {
         config.app_data(web::Data::new(simulator.clone()));
         wechat_v2::routes(config);
+        alipay::routes(config);
         wechat_v3::routes(config);
         oauth::routes(config);
         cashier::routes(config);

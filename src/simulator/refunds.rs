@@ -5,7 +5,7 @@ use super::{
     trades::{Book, Sent, TradeState},
 };
 use crate::{
-    domain::{money::Fen, time::UnixMs},
+    domain::{money::Fen, order::Provider, time::UnixMs},
     gateway::{Protocol, wechat_v2::xml::Fields},
 };
 use std::collections::BTreeMap;
@@ -160,6 +160,13 @@ impl Refunds {
         self.by_number.values().filter(done).map(|refund| refund.refund_fee.get()).sum()
     }
 
+    /// Fen of this trade that reached the payer by `now`.
+    pub fn refunded_fen(&self, out_trade_no: &str, now: UnixMs) -> i64 {
+        let done = self.of_trade(out_trade_no).into_iter();
+        let done = done.filter(|refund| refund.status(now) == RefundStatus::Success);
+        done.map(|refund| refund.refund_fee.get()).sum()
+    }
+
     /// Counts a request for this number: 1 for the first.
     pub fn count_asked(&mut self, out_refund_no: &str) -> u32 {
         let asked = self.asked.entry(out_refund_no.to_owned()).or_default();
@@ -216,7 +223,7 @@ pub fn take_on(book: &mut Book, wanted: Wanted, now: UnixMs) -> Result<Taken, No
         return Err(NotTaken::TooMuch);
     }
     let recent = |refund: &&Refund| !refund.elsewhere && (0..PACE_MS).contains(&now.since(refund.started_at));
-    if earlier.iter().any(recent) {
+    if provider == Provider::Wechat && earlier.iter().any(recent) {
         return Err(NotTaken::TooSoon);
     }
     if let Some(trade) = book.trade(&wanted.out_trade_no, now) {
@@ -244,6 +251,12 @@ pub fn take_on(book: &mut Book, wanted: Wanted, now: UnixMs) -> Result<Taken, No
         end: wanted.end,
         callbacks: Vec::new(),
     })))
+}
+
+/// When a refund ends that takes this many seconds at the gateway's own pace.
+pub fn ends_at(simulator: &Simulator, secs: i64, now: UnixMs) -> UnixMs {
+    let speed = i64::from(simulator.0.options.speed.max(1));
+    now.plus_ms(secs.saturating_mul(1000).checked_div(speed).unwrap_or_default())
 }
 
 /// A coupon goes back in the proportion of the refund, rounded down.
@@ -348,7 +361,7 @@ impl Simulator {
         let refund = refund.clone();
         book.drop_callbacks_about(out_refund_no);
         let scenario = book.scenario(&refund.out_trade_no);
-        let callback = deliver::about_refund(self, &refund, &nonce);
+        let callback = deliver::about_refund(self, &mut book, &refund, &nonce);
         book.schedule(callback.filter(|_| scenario.notifies_refunds()).into_iter().collect());
         Ok(())
     }

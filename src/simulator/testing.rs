@@ -5,6 +5,7 @@ use crate::{
     config::Origins,
     domain::order::Environment,
     gateway::{
+        rsa::{PrivateKey, PublicKey},
         wechat::Appids,
         wechat_v2::{
             ApiKey,
@@ -13,6 +14,7 @@ use crate::{
     },
 };
 use actix_web::test;
+use std::sync::OnceLock;
 
 pub const NOW: UnixMs = UnixMs(1_770_000_000_000);
 pub const NUMBER: &str = "order-000001";
@@ -20,6 +22,39 @@ pub const ORIGIN: &str = "http://shop.test";
 pub const WEB: &str = "wxd930ea5d5a258f4f";
 pub const MINI: &str = "wx00000000000mini0";
 pub const APP: &str = "wx000000000000app0";
+
+pub const ALIPAY_APP_ID: &str = "2021000122600001";
+pub const ALIPAY_SELLER_ID: &str = "2088102146225135";
+
+/// Both sides' keys at Alipay, made once for all tests because that takes long.
+pub struct AlipayKeys {
+    pub app: PrivateKey,
+    pub platform: PrivateKey,
+    pub platform_public: PublicKey,
+}
+
+pub fn alipay_keys() -> &'static AlipayKeys {
+    static KEYS: OnceLock<AlipayKeys> = OnceLock::new();
+    KEYS.get_or_init(|| {
+        let (app, platform) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
+        let platform_public = PublicKey::parse(&platform.public_base64().unwrap()).unwrap();
+        AlipayKeys { app, platform, platform_public }
+    })
+}
+
+/// A simulator whose merchant is at Alipay too.
+pub fn alipay_simulator() -> (Simulator, Clock) {
+    let keys = alipay_keys();
+    let app = AlipayApp {
+        app_id: ALIPAY_APP_ID.to_owned(),
+        seller_id: ALIPAY_SELLER_ID.to_owned(),
+        app_public_key: PublicKey::parse(&keys.app.public_base64().unwrap()).unwrap(),
+        key: keys.platform.clone(),
+    };
+    let (simulator, clock) = simulator();
+    let options = Options { alipay: Some(app), ..simulator.0.options.clone() };
+    (Simulator::new(options, clock.clone(), simulator.0.http.clone()), clock)
+}
 
 pub fn simulator() -> (Simulator, Clock) {
     let account = Account {
@@ -35,6 +70,8 @@ pub fn simulator() -> (Simulator, Clock) {
         account,
         app_secret: SecretString::from("an-app-secret"),
         mini_secret: SecretString::from("a-mini-secret"),
+        v3: None,
+        alipay: None,
         speed: 1,
         scenario: Scenario::Ok,
         bridge_origin: ORIGIN.to_owned(),

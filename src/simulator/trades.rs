@@ -80,6 +80,8 @@ pub struct Trade {
     /// When `prepay_id` was last handed out.
     pub prepaid_at: UnixMs,
     pub expires_at: Option<UnixMs>,
+    /// Precreated at Alipay, and nobody has scanned the code: as good as no trade.
+    pub unscanned: bool,
     pub state: TradeState,
     pub paid_at: Option<UnixMs>,
     /// The part of `total_fee` a coupon paid.
@@ -366,6 +368,7 @@ impl Book {
 
 fn opened(placed: Placed, serial: u64, now: UnixMs) -> Trade {
     Trade {
+        unscanned: placed.protocol == Protocol::Alipay && placed.code_url.is_some(),
         serial,
         protocol: placed.protocol,
         out_trade_no: placed.out_trade_no,

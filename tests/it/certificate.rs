@@ -3,7 +3,7 @@
 
 use crate::{
     attacks::child::{GOOD, Server},
-    harness::Shop,
+    harness::{Shop, answered},
     refunds::reserved,
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -144,7 +144,7 @@ fn serve(
     let (status, reply) = if path.starts_with("/secapi/") && !shown {
         ("400 Bad Request", "No required SSL certificate was sent".to_owned())
     } else {
-        ("200 OK", simulator.answer(&path, &body).unwrap().unwrap_or_default())
+        ("200 OK", answered(&simulator, &path, &body).unwrap_or_default())
     };
     let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", reply.len());
     stream.write_all(format!("{head}{reply}").as_bytes())?;
@@ -172,6 +172,8 @@ impl Stage {
             config.wechat_v2.as_mut().unwrap().mch_id = good("WECHAT_MCH_ID").to_owned();
             config.wechat_v2.as_mut().unwrap().key = ApiKey::new(good("WECHAT_API_KEY")).unwrap();
             config.wechat_v2.as_mut().unwrap().environment = Environment::Live;
+            config.environment = Environment::Live;
+            config.wechat_login.as_mut().unwrap().appid = good("WECHAT_APPID").to_owned();
         })
         .await;
         let number = shop.paid("ann", "50").await;

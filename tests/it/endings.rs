@@ -3,7 +3,7 @@
 
 use crate::{
     exceptions::{like_the_order, pay_at_wechat},
-    harness::{Browser, PASSWORD, Shop, WECHAT},
+    harness::{Browser, PASSWORD, Shop, WECHAT, answered},
     refund_pages::{press, refund},
 };
 use futures_util::{FutureExt, future::BoxFuture, future::join_all};
@@ -55,7 +55,7 @@ fn instance(shop: &Shop, wire: impl Fn(&str, Answer) -> Answer + Send + Sync + '
     let line = move |shouyin::http::Letter { url, body, .. }| {
         let path = format!("/{}", url.splitn(4, '/').nth(3).unwrap());
         let (simulator, asked) = (simulator.clone(), path.clone());
-        let truth = async move { simulator.answer(&asked, &body).unwrap().unwrap() }.boxed();
+        let truth = async move { answered(&simulator, &asked, &body).unwrap() }.boxed();
         let answer = wire(&path, truth);
         async move { Ok(Response::new(200, answer.await.into_bytes())) }.boxed()
     };

@@ -3,7 +3,7 @@
 
 use crate::{
     attacks::rows,
-    harness::{Browser, PASSWORD, Shop, WECHAT},
+    harness::{Browser, PASSWORD, Shop, WECHAT, answered},
     refund_pages::{press, refund},
 };
 use shouyin::{
@@ -17,7 +17,7 @@ use shouyin::{
 pub fn pay_at_wechat(shop: &Shop, attempt: &Attempt) {
     let request =
         shop.app.speaker(Protocol::WechatV2).unwrap().prepay(attempt, &shop.clock.stamp().unwrap()).unwrap();
-    let answer = shop.simulator.answer(&request.path, request.body.unwrap().as_bytes()).unwrap().unwrap();
+    let answer = answered(&shop.simulator, &request.path, request.body.unwrap().as_bytes()).unwrap();
     assert!(answer.contains("prepay_id"), "{answer}");
     shop.simulator.pay(attempt.out_trade_no.as_str()).unwrap();
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use shouyin::{
     app::App,
     clock::Clock,
-    config::{Config, Origins, SimulatorKeys},
+    config::{Config, Origins, RsaKeys, SimulatorKeys},
     domain::{
         ids::OutTradeNo,
         money::Fen,
@@ -19,10 +19,13 @@ use shouyin::{
         request_refund::{self, Payment, RefundError, Wish},
         set_up,
     },
-    gateway::wechat_v2::{Account, sign::SignType},
+    gateway::{
+        Headers,
+        wechat_v2::{Account, sign::SignType},
+    },
     http::Http,
     jobs,
-    simulator::{self, Options, Simulator},
+    simulator::{self, Asked, Options, Simulator},
     store::{
         Store, attempts, books, notices, notices::Notice, orders, refunds, work_items, work_items::WorkItem,
     },
@@ -32,7 +35,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -47,7 +50,17 @@ pub const WECHAT: &str = "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Mob
 #[cfg(feature = "canaries")]
 pub const CANARY: &str = "SHOUYIN_TEST_CANARY";
 
+/// Keys that take a second to make, for all shops of this process.
+static RSA: LazyLock<Option<RsaKeys>> = LazyLock::new(RsaKeys::generate);
+
 static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+/// What the simulated WeChat answers to a call of V2.
+pub fn answered(simulator: &Simulator, path: &str, body: &[u8]) -> Option<String> {
+    let asked = Asked { method: "POST", target: path, headers: Headers(""), body };
+    let answer = simulator.answer(&asked).unwrap()?;
+    Some(String::from_utf8(answer.body).unwrap())
+}
 
 /// A running shop on port 0. Background jobs do not run by themselves: tests call them.
 pub struct Shop {
@@ -68,6 +81,19 @@ impl Shop {
 
     /// `change` may alter the configuration before anything starts.
     pub async fn open_with(change: impl FnOnce(&mut Config)) -> Shop {
+        Shop::open_with_keys(|config, _| change(config)).await
+    }
+
+    /// Pays at WeChat by V3.
+    pub async fn open_v3() -> Shop {
+        Shop::open_with_keys(|config, keys| {
+            config.wechat_v3 = keys.wechat_v3(config.wechat_v2.as_ref().unwrap());
+        })
+        .await
+    }
+
+    /// `change` also sees the keys that shop and simulator share.
+    pub async fn open_with_keys(change: impl FnOnce(&mut Config, &SimulatorKeys)) -> Shop {
         #[cfg(feature = "canaries")]
         if let Ok(name) = std::env::var(CANARY) {
             assert!(shouyin::canary::sing_everywhere(&name), "no canary {name}");
@@ -80,11 +106,12 @@ impl Shop {
         let (simulator_listener, simulator_address) = listen();
         let simulator_url = format!("http://{simulator_address}");
         let random = || clock.nonce().unwrap();
-        let keys = SimulatorKeys::marked([random(), random(), random()]);
+        let keys =
+            SimulatorKeys { rsa: RSA.clone(), ..SimulatorKeys::marked([random(), random(), random()]) };
         let database = database::fresh(&folder);
         let fresh = database.clone();
         let mut config = Config::for_simulator(&keys, database, address, &simulator_url).unwrap();
-        change(&mut config);
+        change(&mut config, &keys);
         if config.database.file().is_some() {
             database::forget(&fresh);
         }

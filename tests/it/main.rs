@@ -28,4 +28,6 @@ mod screenshots;
 mod seed_defects;
 mod top_up;
 mod vectors;
+mod vectors_alipay;
+mod vectors_v3;
 mod webdriver;

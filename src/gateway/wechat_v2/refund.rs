@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     domain::refund::Refund,
-    gateway::{RefundAsked, Request, Response, Stamp, Untrusted},
+    gateway::{RefundAsked, Request, Response, Stamp, Untrusted, wechat::with_text},
 };
 
 /// Every parameter comes from the stored refund, so a repeated call is the same refund to WeChat.
@@ -44,7 +44,7 @@ pub fn read(account: &Account, answer: &Response, refund: &Refund) -> Result<Ref
     let fields = match reply::read(account, answer, &refund.out_trade_no)? {
         Reply::Done(fields) => fields,
         Reply::Failed { err_code, err_code_des } => {
-            let code = reply::with_text(&err_code, &err_code_des);
+            let code = with_text(&err_code, &err_code_des);
             return Ok(match error_code::refund_meaning(&err_code) {
                 RefundMeaning::NotEnough => RefundAsked::NotEnough,
                 RefundMeaning::Throttled => RefundAsked::Throttled { code },

@@ -10,7 +10,9 @@ use super::{
 use crate::{
     canary::{self, Canary},
     domain::{money::Fen, refund::Refund},
-    gateway::{RefundNews, RefundStanding, Request, Response, Stamp, Untrusted, VerifiedRefund},
+    gateway::{
+        RefundNews, RefundStanding, Request, Response, Stamp, Untrusted, VerifiedRefund, wechat::with_text,
+    },
 };
 
 /// Groups in one reply: by our own refund number there is one; by an order's number there would be up to 20.
@@ -37,7 +39,7 @@ pub fn read(account: &Account, answer: &Response, refund: &Refund) -> Result<Ref
         Reply::Done(fields) => fields,
         Reply::Failed { err_code, .. } if err_code == "REFUNDNOTEXIST" => return Ok(RefundNews::NotFound),
         Reply::Failed { err_code, err_code_des } => {
-            return Ok(RefundNews::Unknown { code: reply::with_text(&err_code, &err_code_des) });
+            return Ok(RefundNews::Unknown { code: with_text(&err_code, &err_code_des) });
         }
     };
     let mut groups = (0..GROUPS)

@@ -41,15 +41,6 @@ pub fn read(account: &Account, answer: &Response, out_trade_no: &OutTradeNo) -> 
     })
 }
 
-/// Longest text of WeChat's that is kept with its code, in characters.
-const LONGEST_TEXT: usize = 120;
-
-/// A code with the text that explains it, which for `ERROR` is all there is.
-pub fn with_text(err_code: &str, err_code_des: &str) -> String {
-    let text: String = err_code_des.chars().filter(|c| !c.is_control()).take(LONGEST_TEXT).collect();
-    format!("{err_code} {text}").trim_end().to_owned()
-}
-
 fn check_identity(account: &Account, fields: &Fields, out_trade_no: &OutTradeNo) -> Result<(), Untrusted> {
     if !fields.get("appid").is_some_and(|appid| account.appids.include(appid)) {
         return Err(Untrusted::Identity("appid"));

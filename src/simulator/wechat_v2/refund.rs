@@ -50,12 +50,12 @@ pub fn take_on(simulator: &Simulator, asked: &Asked) -> Result<Verdict, NoEntrop
         return Ok(Verdict::fail("NOTENOUGH", "基本账户余额不足，请充值后重新发起"));
     }
     let (secs, end) = scenario.refund_course();
-    let wanted = wanted(asked, number, refund_id, ends_at(simulator, secs, now), end);
+    let wanted = wanted(asked, number, refund_id, refunds::ends_at(simulator, secs, now), end);
     let refund = match refunds::take_on(&mut book, wanted, now) {
         Err(refused) => return Ok(not_taken(refused)),
         Ok(Taken::Again(refund)) => refund,
         Ok(Taken::New(refund)) => {
-            let callback = deliver::about_refund(simulator, &refund, &nonce);
+            let callback = deliver::about_refund(simulator, &mut book, &refund, &nonce);
             book.schedule(callback.filter(|_| scenario.notifies_refunds()).into_iter().collect());
             if scenario.loses_refund_reply() {
                 return Ok(Verdict::fail("SYSTEMERROR", "接口返回错误"));
@@ -64,11 +64,6 @@ pub fn take_on(simulator: &Simulator, asked: &Asked) -> Result<Verdict, NoEntrop
         }
     };
     Ok(Verdict::Done(accepted(&refund)))
-}
-
-fn ends_at(simulator: &Simulator, secs: i64, now: UnixMs) -> UnixMs {
-    let speed = i64::from(simulator.0.options.speed.max(1));
-    now.plus_ms(secs.saturating_mul(1000).checked_div(speed).unwrap_or_default())
 }
 
 fn wanted(

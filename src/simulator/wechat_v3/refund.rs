@@ -57,7 +57,7 @@ fn taken(simulator: &Simulator, asked: &Fields, refund_id: String, nonce: &str) 
     match refunds::take_on(&mut book, wanted, now).map_err(not_taken)? {
         Taken::Again(refund) => Ok(Verdict::done(told(&refund, now))),
         Taken::New(refund) => {
-            let callback = deliver::about_refund(simulator, &refund, nonce);
+            let callback = deliver::about_refund(simulator, &mut book, &refund, nonce);
             book.schedule(callback.filter(|_| scenario.notifies_refunds()).into_iter().collect());
             if scenario.loses_refund_reply() {
                 return Err(Fault::new(500, "SYSTEM_ERROR", "接口返回错误"));

@@ -1,0 +1,145 @@
+//! Whose signatures are believed: WeChat Pay's public key and its platform certificates, each under its own name.
+//! Both kinds may sign at once while a merchant is switched from one to the other.
+
+use super::sign::{SignFault, Signature};
+use crate::{
+    domain::{ids::hex, time::UnixMs},
+    gateway::{
+        Headers,
+        rsa::{KeyFault, PublicKey},
+    },
+};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Whatever calls for it, certificates are asked for at most this often, in ms.
+const PAUSE_MS: i64 = 60_000;
+/// How often they are asked for when nothing else calls for it, in ms: a new one is handed out days before
+/// it signs.
+const REFRESH_MS: i64 = 12 * 3_600_000;
+
+/// WeChat Pay's public key for one merchant. It has no end.
+#[derive(Clone, Debug)]
+pub struct WechatPublicKey {
+    /// `PUB_KEY_ID_` and digits.
+    pub id: String,
+    pub key: PublicKey,
+}
+
+/// A certificate WeChat signs with.
+#[derive(Clone, Debug)]
+pub struct PlatformCertificate {
+    /// Upper-case hex without leading zeros.
+    pub serial: String,
+    pub key: PublicKey,
+    /// The last moment of its validity.
+    pub not_after: UnixMs,
+}
+
+impl PlatformCertificate {
+    /// Reads one certificate in DER. Who signed it is not looked at: what vouches for it is how it came here.
+    ///
+    /// # Errors
+    /// Not an X.509 certificate, or not of an RSA key of 2048 bits or more.
+    pub fn from_der(der: &[u8]) -> Result<PlatformCertificate, KeyFault> {
+        let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| KeyFault::Text)?;
+        if !rest.is_empty() {
+            return Err(KeyFault::Text);
+        }
+        let ends = certificate.validity().not_after.timestamp();
+        Ok(PlatformCertificate {
+            serial: plain_serial(&hex(certificate.raw_serial())),
+            key: PublicKey::from_der(certificate.public_key().raw)?,
+            not_after: UnixMs(ends.saturating_mul(1000)),
+        })
+    }
+}
+
+/// A serial number as it is compared: some write it in lower case, or with zeros before it.
+pub(super) fn plain_serial(serial: &str) -> String {
+    serial.trim_start_matches('0').to_ascii_uppercase()
+}
+
+/// The keys of one account.
+#[derive(Debug)]
+pub(super) struct KeyRing {
+    public_key: Option<WechatPublicKey>,
+    /// Platform certificates are used, so that new ones are asked for. A merchant that was never given any gets an
+    /// error instead.
+    asks: bool,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    certificates: Vec<PlatformCertificate>,
+    asked_at: Option<UnixMs>,
+    /// A message named a certificate we do not have.
+    wanted: bool,
+}
+
+impl KeyRing {
+    pub fn new(public_key: Option<WechatPublicKey>, certificates: Vec<PlatformCertificate>) -> KeyRing {
+        let asks = public_key.is_none() || !certificates.is_empty();
+        KeyRing { public_key, asks, held: Mutex::new(Held { certificates, asked_at: None, wanted: false }) }
+    }
+
+    /// Verifies a message by the key it names.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    pub fn verify(&self, headers: Headers<'_>, body: &[u8], received_at: UnixMs) -> Result<(), SignFault> {
+        let signature = Signature::read(headers)?;
+        let key = self.key(signature.serial, received_at).ok_or(SignFault::UnknownSerial)?;
+        signature.check(&key, body, received_at)
+    }
+
+    /// The key of that name, if it has not ended.
+    fn key(&self, serial: &str, at: UnixMs) -> Option<PublicKey> {
+        if let Some(public_key) = self.public_key.as_ref().filter(|public_key| public_key.id == serial) {
+            return Some(public_key.key.clone());
+        }
+        let (mut held, plain) = (self.held(), plain_serial(serial));
+        let found = held.certificates.iter().find(|held| held.serial == plain && at <= held.not_after);
+        let key = found.map(|certificate| certificate.key.clone());
+        // An unknown public key is nothing that certificates could help with.
+        held.wanted |= key.is_none() && plain.bytes().all(|b| b.is_ascii_hexdigit());
+        key
+    }
+
+    /// Whether to ask for certificates now; asking is written down. Whatever strangers send, once a minute at most.
+    pub fn is_due(&self, now: UnixMs) -> bool {
+        let mut held = self.held();
+        let asked_at = held.asked_at;
+        // A clock that was set back makes the last time lie ahead: that is no reason to wait for it.
+        let within = |ms: i64| asked_at.is_some_and(|at| (0..ms).contains(&now.since(at)));
+        let none = held.certificates.iter().all(|certificate| certificate.not_after < now);
+        let due = self.asks && !within(PAUSE_MS) && (none || held.wanted || !within(REFRESH_MS));
+        if due {
+            held.asked_at = Some(now);
+            held.wanted = false;
+        }
+        due
+    }
+
+    /// Takes in certificates that were proved to be WeChat's. Those we had stay until they end.
+    pub fn add(&self, certificates: Vec<PlatformCertificate>, now: UnixMs) {
+        let mut held = self.held();
+        held.wanted = false;
+        held.certificates.retain(|certificate| now <= certificate.not_after);
+        for certificate in certificates {
+            let known = held.certificates.iter().any(|known| known.serial == certificate.serial);
+            if !known && now <= certificate.not_after {
+                held.certificates.push(certificate);
+            }
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        // What is held is whole between any two statements, so a panic elsewhere spoils nothing.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

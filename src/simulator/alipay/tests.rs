@@ -1,0 +1,658 @@
+//! Alipay's gateway as a merchant meets it: public parameters, signature, field rules, the book, notices, the browser.
+
+use super::{
+    super::{Scenario, TradeState, testing::*},
+    *,
+};
+use crate::{clock::Clock, domain::time::UnixMs, simulator::faults::Content};
+use actix_web::{App, test as web_test};
+use serde_json::json;
+
+const NOTIFY: &str = "http://127.0.0.1:9/notify/alipay";
+const RETURN: &str = "http://shop.test/return/order-000001";
+
+/// The signed reply of a call: its node, read from the very text that was signed.
+#[derive(Debug)]
+struct Told(Value);
+
+impl Told {
+    fn get(&self, name: &str) -> &str {
+        self.0.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn code(&self) -> (&str, &str) {
+        (self.get("code"), self.get("sub_code"))
+    }
+}
+
+fn public(method: &str, biz: &Value, now: UnixMs) -> Fields {
+    [
+        ("app_id", ALIPAY_APP_ID),
+        ("method", method),
+        ("format", "JSON"),
+        ("charset", "utf-8"),
+        ("sign_type", "RSA2"),
+        ("timestamp", now.beijing_text().as_str()),
+        ("version", "1.0"),
+        ("notify_url", NOTIFY),
+        ("biz_content", biz.to_string().as_str()),
+    ]
+    .into_iter()
+    .collect()
+}
+
+/// Signed over the sorted pairs with sign_type among them, by hand.
+fn signed(mut fields: Fields) -> Fields {
+    let pairs: Vec<String> = fields
+        .iter()
+        .filter(|(name, value)| *name != "sign" && !value.is_empty())
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    fields.set("sign", &alipay_keys().app.sign(pairs.join("&").as_bytes()));
+    fields
+}
+
+fn posted(simulator: &Simulator, fields: &Fields) -> Reply {
+    answer(simulator, "POST", "", form::write(fields).as_bytes()).unwrap().reply
+}
+
+/// Signs, posts, and verifies the reply over the raw text of its node.
+fn ask(simulator: &Simulator, fields: Fields) -> Told {
+    let name = format!("\"{}_response\":", fields.get("method").unwrap().replace('.', "_"));
+    let Reply::Json(text) = posted(simulator, &signed(fields)) else { panic!("no JSON") };
+    let (node, sign) = text.rsplit_once(",\"sign\":\"").unwrap_or_else(|| panic!("{text}"));
+    let node = node.strip_prefix('{').unwrap().strip_prefix(&name).unwrap_or_else(|| panic!("{text}"));
+    assert!(
+        alipay_keys().platform_public.verify(node.as_bytes(), sign.strip_suffix("\"}").unwrap()),
+        "{text}"
+    );
+    Told(serde_json::from_str(node).unwrap())
+}
+
+fn call(simulator: &Simulator, clock: &Clock, method: &str, biz: Value) -> Told {
+    ask(simulator, public(method, &biz, clock.now()))
+}
+
+fn order() -> Value {
+    let time_expire = NOW.plus_secs(900).beijing_text();
+    json!({ "out_trade_no": NUMBER, "total_amount": "9.90", "subject": "账户充值", "time_expire": time_expire })
+}
+
+fn page_order(product_code: &str) -> Value {
+    let mut biz = order();
+    biz["product_code"] = product_code.into();
+    biz
+}
+
+fn about() -> Value {
+    json!({ "out_trade_no": NUMBER })
+}
+
+fn precreate(simulator: &Simulator, clock: &Clock) -> String {
+    let told = call(simulator, clock, "alipay.trade.precreate", order());
+    assert_eq!(told.get("code"), "10000", "{told:?}");
+    told.get("qr_code").to_owned()
+}
+
+fn paid(simulator: &Simulator, clock: &Clock) -> String {
+    precreate(simulator, clock);
+    simulator.pay(NUMBER).unwrap()
+}
+
+/// What a notice says, after its signature was checked by hand: neither sign nor sign_type is in the text.
+fn notice(body: &str) -> Fields {
+    let fields = form::read(body).unwrap();
+    let pairs: Vec<String> = fields
+        .iter()
+        .filter(|(name, _)| !["sign", "sign_type"].contains(name))
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let sign = fields.get("sign").unwrap();
+    assert!(alipay_keys().platform_public.verify(pairs.join("&").as_bytes(), sign), "{body}");
+    fields
+}
+
+/// The bodies of everything due by now.
+fn due(simulator: &Simulator, clock: &Clock) -> Vec<String> {
+    simulator.book().take_due(clock.now()).into_iter().map(|callback| callback.body).collect()
+}
+
+fn statuses(bodies: &[String]) -> Vec<String> {
+    bodies.iter().map(|body| notice(body).get("trade_status").unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_call_that_is_not_signed_by_the_app_changes_nothing_and_gets_an_unsigned_error() {
+    let (simulator, clock) = alipay_simulator();
+    let genuine = signed(public("alipay.trade.precreate", &order(), clock.now()));
+    let with = |name: &str, value: &str| {
+        let mut fields = genuine.clone();
+        if value.is_empty() {
+            fields.remove(name)
+        } else {
+            fields.set(name, value)
+        }
+        fields
+    };
+    let mut own = genuine.clone();
+    own.set("sign", &alipay_keys().platform.sign(b"anything"));
+    for (fields, sub_code) in [
+        (with("biz_content", r#"{"out_trade_no":"order-000001"}"#), "isv.invalid-signature"),
+        (with("notify_url", "http://thief.test/"), "isv.invalid-signature"),
+        (own, "isv.invalid-signature"),
+        (with("sign", ""), "isv.missing-signature"),
+        (with("sign_type", "RSA"), "isv.invalid-signature-type"),
+        (with("sign_type", ""), "isv.missing-signature-type"),
+        (with("app_id", "2021000000000000"), "isv.invalid-app-id"),
+        (with("app_id", ""), "isv.missing-app-id"),
+        (with("method", "alipay.trade.create"), "isv.invalid-method"),
+        (with("method", ""), "isv.missing-method"),
+    ] {
+        let Reply::Json(text) = posted(&simulator, &fields) else { panic!("no JSON") };
+        let reply: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(reply["error_response"]["sub_code"], sub_code, "{text}");
+        assert_eq!(reply.get("sign"), None);
+    }
+    for body in ["a=1&a=1", "a=%zz"] {
+        let Reply::Json(text) = answer(&simulator, "POST", "", body.as_bytes()).unwrap().reply else {
+            panic!()
+        };
+        assert!(text.contains("isv.invalid-parameter"), "{text}");
+    }
+    assert_eq!(simulator.trade(NUMBER), None);
+    assert_eq!(posted_sub_code(&simulator, &genuine), "none");
+}
+
+fn posted_sub_code(simulator: &Simulator, fields: &Fields) -> String {
+    let Reply::Json(text) = posted(simulator, fields) else { panic!("no JSON") };
+    let text = text.split_once("\"sub_code\":\"").map_or("none", |(_, rest)| rest);
+    text.split('"').next().unwrap().to_owned()
+}
+
+#[test]
+fn a_public_parameter_outside_its_rule_is_refused_with_a_signature() {
+    let (simulator, clock) = alipay_simulator();
+    let late = clock.now().plus_ms(-3_600_001).beijing_text();
+    let utc = clock.now().plus_secs(-8 * 3600).beijing_text();
+    for (name, value, sub_code) in [
+        ("charset", "gbk", "isv.invalid-charset"),
+        ("charset", "", "isv.missing-charset"),
+        ("version", "", "isv.missing-version"),
+        ("version", "2.0", "isv.invalid-parameter"),
+        ("format", "xml", "isv.invalid-format"),
+        ("timestamp", "", "isv.missing-timestamp"),
+        ("timestamp", "20260202103320", "isv.invalid-timestamp"),
+        ("timestamp", late.as_str(), "isv.invalid-timestamp"),
+        ("timestamp", utc.as_str(), "isv.invalid-timestamp"),
+        ("notify_url", "http://shop.test/notify?a=b", "isv.invalid-parameter"),
+        ("return_url", "shop.test", "isv.invalid-parameter"),
+        ("biz_content", "", "isv.invalid-parameter"),
+        ("biz_content", "[]", "ACQ.INVALID_PARAMETER"),
+    ] {
+        let mut fields = public("alipay.trade.precreate", &order(), clock.now());
+        if value.is_empty() {
+            fields.remove(name);
+        } else {
+            fields.set(name, value);
+        }
+        assert_eq!(ask(&simulator, fields).get("sub_code"), sub_code, "{name}={value}");
+    }
+    assert_eq!(simulator.trade(NUMBER), None);
+}
+
+#[test]
+fn each_field_of_an_order_is_checked_and_named() {
+    let (simulator, clock) = alipay_simulator();
+    let past = clock.now().beijing_text();
+    for (name, value) in [
+        ("out_trade_no", json!(null)),
+        ("out_trade_no", json!("a b")),
+        ("total_amount", json!("9.900")),
+        ("total_amount", json!("0.00")),
+        ("subject", json!("a&b")),
+        ("subject", json!("")),
+        ("time_expire", json!("2026-02-02")),
+        ("time_expire", json!(past)),
+        ("timeout_express", json!("15m")),
+    ] {
+        let mut biz = order();
+        match value {
+            Value::Null => drop(biz.as_object_mut().unwrap().remove(name)),
+            value => biz[name] = value,
+        }
+        let told = call(&simulator, &clock, "alipay.trade.precreate", biz);
+        assert_eq!(told.code(), ("40004", "ACQ.INVALID_PARAMETER"), "{name}");
+        assert!(told.get("sub_msg").contains(name), "{told:?}");
+    }
+    let mut number = order();
+    number["total_amount"] = json!(9.9);
+    let told = call(&simulator, &clock, "alipay.trade.precreate", number);
+    assert_eq!(told.code(), ("40004", "ACQ.INVALID_PARAMETER"));
+    let mut other = order();
+    other["seller_id"] = "2088000000000009".into();
+    let told = call(&simulator, &clock, "alipay.trade.precreate", other);
+    assert_eq!(told.get("sub_code"), "ACQ.SELLER_NOT_EXIST");
+    for method in ["alipay.trade.query", "alipay.trade.close"] {
+        let told = call(&simulator, &clock, method, json!({}));
+        assert_eq!(told.get("sub_code"), "ACQ.INVALID_PARAMETER", "{method}");
+    }
+}
+
+#[test]
+fn a_precreated_order_is_no_trade_until_somebody_scans_it() {
+    let (simulator, clock) = alipay_simulator();
+    let qr_code = precreate(&simulator, &clock);
+    assert!(qr_code.starts_with("https://qr.alipay.com/"), "{qr_code}");
+    assert_eq!(simulator.number_of(&qr_code).as_deref(), Some(NUMBER));
+    for method in ["alipay.trade.query", "alipay.trade.close"] {
+        let told = call(&simulator, &clock, method, about());
+        assert_eq!(told.code(), ("40004", "ACQ.TRADE_NOT_EXIST"), "{method}");
+    }
+    // The close that found nothing has not killed the code.
+    simulator.scan(NUMBER).unwrap();
+    let told = call(&simulator, &clock, "alipay.trade.query", about());
+    assert_eq!((told.get("code"), told.get("trade_status")), ("10000", "WAIT_BUYER_PAY"));
+    let trade_no = simulator.pay(NUMBER).unwrap();
+    assert_eq!(trade_no.len(), 28, "{trade_no}");
+    for biz in [about(), json!({ "trade_no": trade_no, "out_trade_no": "another" })] {
+        let told = call(&simulator, &clock, "alipay.trade.query", biz);
+        assert_eq!(told.get("trade_status"), "TRADE_SUCCESS");
+        assert_eq!((told.get("total_amount"), told.get("trade_no")), ("9.90", trade_no.as_str()));
+        assert_eq!(told.get("send_pay_date"), clock.now().beijing_text());
+    }
+    let told = call(&simulator, &clock, "alipay.trade.close", about());
+    assert_eq!(told.get("sub_code"), "ACQ.TRADE_STATUS_ERROR");
+    let told = call(&simulator, &clock, "alipay.trade.precreate", order());
+    assert_eq!(told.get("sub_code"), "ACQ.TRADE_HAS_SUCCESS");
+    assert_eq!(simulator.paid_total_fen(), 990);
+    assert_eq!(simulator.calls()[1], format!("alipay.trade.query {NUMBER}"));
+}
+
+#[test]
+fn the_same_order_keeps_its_code_and_other_parameters_are_refused() {
+    let (simulator, clock) = alipay_simulator();
+    let first = precreate(&simulator, &clock);
+    assert_eq!(precreate(&simulator, &clock), first);
+    let mut other = order();
+    other["total_amount"] = "9.91".into();
+    let told = call(&simulator, &clock, "alipay.trade.precreate", other);
+    assert_eq!(told.get("sub_code"), "ACQ.CONTEXT_INCONSISTENT");
+}
+
+#[test]
+fn a_scanned_trade_is_closed_once_and_then_only_a_late_payer_pays_it() {
+    let (simulator, clock) = alipay_simulator();
+    precreate(&simulator, &clock);
+    simulator.scan(NUMBER).unwrap();
+    let told = call(&simulator, &clock, "alipay.trade.close", about());
+    assert_eq!((told.get("code"), told.get("out_trade_no")), ("10000", NUMBER));
+    let told = call(&simulator, &clock, "alipay.trade.query", about());
+    assert_eq!((told.get("trade_status"), told.get("send_pay_date")), ("TRADE_CLOSED", ""));
+    let told = call(&simulator, &clock, "alipay.trade.close", about());
+    assert_eq!(told.get("sub_code"), "ACQ.REASON_TRADE_STATUS_INVALID");
+    let told = call(&simulator, &clock, "alipay.trade.precreate", order());
+    assert_eq!(told.get("sub_code"), "ACQ.TRADE_HAS_CLOSE");
+    assert!(simulator.pay(NUMBER).is_err());
+    simulator.set_scenario(NUMBER, Scenario::LatePayment);
+    simulator.pay(NUMBER).unwrap();
+    let told = call(&simulator, &clock, "alipay.trade.query", about());
+    assert_eq!(told.get("trade_status"), "TRADE_SUCCESS");
+}
+
+#[test]
+fn a_code_dies_with_its_order_or_after_two_hours_and_a_span_counts_from_the_scan() {
+    let (simulator, clock) = alipay_simulator();
+    precreate(&simulator, &clock);
+    clock.advance_ms(900_000);
+    assert!(simulator.scan(NUMBER).is_err() && simulator.pay(NUMBER).is_err());
+    let told = call(&simulator, &clock, "alipay.trade.query", about());
+    assert_eq!(told.get("sub_code"), "ACQ.TRADE_NOT_EXIST", "it was never scanned");
+
+    let (simulator, clock) = alipay_simulator();
+    let open =
+        json!({ "out_trade_no": NUMBER, "total_amount": "9.90", "subject": "茶", "timeout_express": "90m" });
+    call(&simulator, &clock, "alipay.trade.precreate", open);
+    clock.advance_ms(7_200_000 - 1);
+    simulator.scan(NUMBER).unwrap();
+    clock.advance_ms(90 * 60_000 - 1);
+    assert_eq!(simulator.trade(NUMBER).unwrap().state, TradeState::NotPay);
+    clock.advance_ms(1);
+    assert_eq!(simulator.trade(NUMBER).unwrap().state, TradeState::Closed);
+
+    let (simulator, clock) = alipay_simulator();
+    let open = json!({ "out_trade_no": NUMBER, "total_amount": "9.90", "subject": "茶" });
+    call(&simulator, &clock, "alipay.trade.precreate", open);
+    clock.advance_ms(7_200_000);
+    assert!(simulator.pay(NUMBER).is_err());
+}
+
+#[test]
+fn the_first_precreate_calls_fail_as_the_scenario_says() {
+    let (simulator, clock) = alipay_simulator();
+    simulator.set_default_scenario(Scenario::SystemError);
+    for _ in 0..2 {
+        let told = call(&simulator, &clock, "alipay.trade.precreate", order());
+        assert_eq!(told.code(), ("20000", "isp.unknow-error"));
+    }
+    precreate(&simulator, &clock);
+
+    let (simulator, clock) = alipay_simulator();
+    simulator.set_default_scenario(Scenario::TimeoutAfterAccept);
+    let fields = signed(public("alipay.trade.precreate", &order(), clock.now()));
+    let held = |body: &str| answer(&simulator, "POST", "", body.as_bytes()).unwrap().held;
+    let body = form::write(&fields);
+    assert!(held(&body) && !held(&body));
+}
+
+#[test]
+fn a_payment_is_notified_with_everything_the_page_names() {
+    let (simulator, clock) = alipay_simulator();
+    let trade_no = paid(&simulator, &clock);
+    let bodies = due(&simulator, &clock);
+    assert_eq!(bodies.len(), 1);
+    let fields = notice(&bodies[0]);
+    let now = clock.now().beijing_text();
+    for (name, value) in [
+        ("notify_type", "trade_status_sync"),
+        ("app_id", ALIPAY_APP_ID),
+        ("auth_app_id", ALIPAY_APP_ID),
+        ("seller_id", ALIPAY_SELLER_ID),
+        ("charset", "utf-8"),
+        ("version", "1.0"),
+        ("sign_type", "RSA2"),
+        ("trade_no", trade_no.as_str()),
+        ("out_trade_no", NUMBER),
+        ("trade_status", "TRADE_SUCCESS"),
+        ("total_amount", "9.90"),
+        ("receipt_amount", "9.90"),
+        ("subject", "账户充值"),
+        ("gmt_create", now.as_str()),
+        ("gmt_payment", now.as_str()),
+        ("notify_time", now.as_str()),
+        ("fund_bill_list", r#"[{"amount":"9.90","fundChannel":"ALIPAYACCOUNT"}]"#),
+    ] {
+        assert_eq!(fields.get(name), Some(value), "{name}");
+    }
+    for name in ["refund_fee", "gmt_refund", "out_biz_no", "gmt_close"] {
+        assert_eq!(fields.get(name), None, "{name}");
+    }
+    let again = notify::sent_again(&simulator, &bodies[0], Content::True, clock.now().plus_secs(240));
+    assert_eq!(notice(&again).get("notify_id"), fields.get("notify_id"));
+    assert_ne!(notice(&again).get("notify_time"), fields.get("notify_time"));
+}
+
+#[test]
+fn the_general_mischief_is_done_to_alipays_notices_too() {
+    for (scenario, amount, sign_type, genuine) in [
+        (Scenario::WrongAmount, "9.89", "RSA2", true),
+        (Scenario::WrongSign, "9.90", "RSA2", false),
+        (Scenario::Md5Sign, "9.90", "RSA", true),
+        (Scenario::Coupon, "9.90", "RSA2", true),
+    ] {
+        let (simulator, clock) = alipay_simulator();
+        simulator.set_default_scenario(scenario);
+        paid(&simulator, &clock);
+        let body = due(&simulator, &clock).remove(0);
+        let fields = form::read(&body).unwrap();
+        assert_eq!(fields.get("total_amount"), Some(amount), "{}", scenario.name());
+        assert_eq!(fields.get("sign_type"), Some(sign_type), "{}", scenario.name());
+        let true_sign = form::notice_sign(&fields, &alipay_keys().platform);
+        assert_eq!(fields.get("sign") == Some(true_sign.as_str()), genuine, "{}", scenario.name());
+        let again = notify::sent_again(&simulator, &body, Content::WrongSign, clock.now());
+        assert_eq!(again, body, "a forged notice stays forged");
+        if scenario == Scenario::Coupon {
+            assert_eq!(fields.get("receipt_amount"), Some("8.91"));
+            assert!(fields.get("voucher_detail_list").is_some());
+        }
+    }
+    for scenario in [Scenario::NotifyLost, Scenario::NotifyTwice, Scenario::NotifyX20Parallel] {
+        let (simulator, clock) = alipay_simulator();
+        simulator.set_default_scenario(scenario);
+        paid(&simulator, &clock);
+        assert_eq!(due(&simulator, &clock).len(), scenario.callbacks().len(), "{}", scenario.name());
+    }
+}
+
+#[test]
+fn a_trade_that_finishes_says_so_later_and_is_refunded_no_more() {
+    let (simulator, clock) = alipay_simulator();
+    simulator.set_default_scenario(Scenario::TradeFinished);
+    paid(&simulator, &clock);
+    assert_eq!(statuses(&due(&simulator, &clock)), ["TRADE_SUCCESS"]);
+    clock.advance_ms(30_000);
+    assert_eq!(statuses(&due(&simulator, &clock)), ["TRADE_FINISHED"]);
+    let told = call(&simulator, &clock, "alipay.trade.query", about());
+    assert_eq!(told.get("trade_status"), "TRADE_FINISHED");
+    let told = call(&simulator, &clock, "alipay.trade.refund", refund_of("r-1", "9.90"));
+    assert_eq!(told.get("sub_code"), "ACQ.TRADE_HAS_FINISHED");
+}
+
+#[test]
+fn who_ordered_every_status_hears_of_the_scan_the_close_and_late_of_the_scan_again() {
+    let (simulator, clock) = alipay_simulator();
+    simulator.set_default_scenario(Scenario::WaitBuyerPay);
+    precreate(&simulator, &clock);
+    simulator.scan(NUMBER).unwrap();
+    simulator.scan(NUMBER).unwrap();
+    assert_eq!(statuses(&due(&simulator, &clock)), ["WAIT_BUYER_PAY"]);
+    simulator.pay(NUMBER).unwrap();
+    assert_eq!(statuses(&due(&simulator, &clock)), ["TRADE_SUCCESS"]);
+    clock.advance_ms(30_000);
+    let late = due(&simulator, &clock);
+    assert_eq!(statuses(&late), ["WAIT_BUYER_PAY"]);
+    assert_eq!(notice(&late[0]).get("gmt_payment"), None);
+
+    let (simulator, clock) = alipay_simulator();
+    simulator.set_default_scenario(Scenario::WaitBuyerPay);
+    precreate(&simulator, &clock);
+    simulator.scan(NUMBER).unwrap();
+    call(&simulator, &clock, "alipay.trade.close", about());
+    let heard = due(&simulator, &clock);
+    assert_eq!(statuses(&heard), ["WAIT_BUYER_PAY", "TRADE_CLOSED"]);
+    assert_eq!(notice(&heard[1]).get("gmt_close"), Some(clock.now().beijing_text().as_str()));
+    let ids: Vec<_> = heard.iter().map(|body| notice(body).get("notify_id").unwrap().to_owned()).collect();
+    assert_ne!(ids[0], ids[1]);
+}
+
+fn refund_of(out_request_no: &str, amount: &str) -> Value {
+    json!({ "out_trade_no": NUMBER, "refund_amount": amount, "out_request_no": out_request_no })
+}
+
+#[test]
+fn a_refund_moves_money_once_and_says_so_once() {
+    let (simulator, clock) = alipay_simulator();
+    let refund = |biz| call(&simulator, &clock, "alipay.trade.refund", biz);
+    assert_eq!(refund(refund_of("r-1", "4.00")).get("sub_code"), "ACQ.TRADE_NOT_EXIST");
+    precreate(&simulator, &clock);
+    simulator.scan(NUMBER).unwrap();
+    assert_eq!(refund(refund_of("r-1", "4.00")).get("sub_code"), "ACQ.TRADE_STATUS_ERROR");
+    simulator.pay(NUMBER).unwrap();
+    due(&simulator, &clock);
+
+    for fund_change in ["Y", "N"] {
+        let told = refund(refund_of("r-1", "4.00"));
+        assert_eq!((told.get("fund_change"), told.get("refund_fee")), (fund_change, "4.00"));
+    }
+    assert_eq!(refund(refund_of("r-1", "4.01")).get("sub_code"), "ACQ.DISCORDANT_REPEAT_REQUEST");
+    assert_eq!(refund(refund_of("r-2", "5.91")).get("sub_code"), "ACQ.REASON_TRADE_REFUND_FEE_ERR");
+    let numberless = json!({ "out_trade_no": NUMBER, "refund_amount": "1.00" });
+    assert_eq!(refund(numberless).get("sub_code"), "ACQ.REFUND_AMT_NOT_EQUAL_TOTAL");
+    let told = call(&simulator, &clock, "alipay.trade.query", about());
+    assert_eq!(told.get("trade_status"), "TRADE_SUCCESS");
+
+    let told = refund(refund_of("r-2", "5.90"));
+    assert_eq!((told.get("fund_change"), told.get("refund_fee")), ("Y", "9.90"), "cumulative");
+    let told = call(&simulator, &clock, "alipay.trade.query", about());
+    assert_eq!(
+        (told.get("trade_status"), told.get("send_pay_date")),
+        ("TRADE_CLOSED", NOW.beijing_text().as_str())
+    );
+    assert_eq!(simulator.refunded_total_fen(), 990);
+
+    let heard: Vec<Fields> = due(&simulator, &clock).iter().map(|body| notice(body)).collect();
+    let told: Vec<_> = heard
+        .iter()
+        .map(|fields| ["trade_status", "refund_fee", "out_biz_no"].map(|name| fields.get(name).unwrap()))
+        .collect();
+    assert_eq!(told, [["TRADE_SUCCESS", "4.00", "r-1"], ["TRADE_CLOSED", "9.90", "r-2"]]);
+    assert_eq!(heard[0].get("gmt_refund"), Some(format!("{}.000", clock.now().beijing_text()).as_str()));
+    assert_eq!(heard[0].get("total_amount"), Some("9.90"));
+    assert_eq!(simulator.calls().last().unwrap(), &format!("alipay.trade.query {NUMBER}"));
+    assert!(simulator.calls().contains(&"alipay.trade.refund r-2".to_owned()));
+}
+
+#[test]
+fn a_refund_query_says_success_only_when_money_has_moved() {
+    let (simulator, clock) = alipay_simulator();
+    let about = |number: &str| json!({ "out_trade_no": NUMBER, "out_request_no": number });
+    let query = |number: &str| call(&simulator, &clock, "alipay.trade.fastpay.refund.query", about(number));
+    assert_eq!(query("r-1").get("sub_code"), "ACQ.TRADE_NOT_EXIST");
+    paid(&simulator, &clock);
+    let told = query("r-1");
+    assert_eq!((told.get("code"), told.get("out_request_no"), told.get("refund_status")), ("10000", "", ""));
+    simulator.set_scenario(NUMBER, Scenario::RefundProcessing);
+    let told = call(&simulator, &clock, "alipay.trade.refund", refund_of("r-1", "4.00"));
+    assert_eq!((told.get("fund_change"), told.get("refund_fee")), ("N", "0.00"));
+    let told = query("r-1");
+    assert_eq!(
+        (told.get("out_request_no"), told.get("refund_status"), told.get("refund_amount")),
+        ("r-1", "", "")
+    );
+    clock.advance_ms(3 * 24 * 3_600_000);
+    let told = query("r-1");
+    assert_eq!((told.get("refund_status"), told.get("refund_amount")), ("REFUND_SUCCESS", "4.00"));
+    assert_eq!(told.get("total_amount"), "9.90");
+}
+
+#[test]
+fn refunds_meet_the_mischief_of_their_trade() {
+    let (simulator, clock) = alipay_simulator();
+    paid(&simulator, &clock);
+    due(&simulator, &clock);
+    let refund = |number, amount| call(&simulator, &clock, "alipay.trade.refund", refund_of(number, amount));
+    simulator.set_scenario(NUMBER, Scenario::RefundNotEnough);
+    for _ in 0..2 {
+        assert_eq!(refund("r-1", "1.00").get("sub_code"), "ACQ.SELLER_BALANCE_NOT_ENOUGH");
+    }
+    assert_eq!(refund("r-1", "1.00").get("fund_change"), "Y");
+    simulator.set_scenario(NUMBER, Scenario::RefundLostReply);
+    assert_eq!(refund("r-2", "1.00").get("sub_code"), "ACQ.SYSTEM_ERROR");
+    assert_eq!(refund("r-2", "1.00").get("fund_change"), "N", "it was done all the same");
+    assert_eq!(due(&simulator, &clock).len(), 2);
+    simulator.set_scenario(NUMBER, Scenario::RefundNotifyLost);
+    assert_eq!(refund("r-3", "1.00").get("fund_change"), "Y");
+    assert_eq!(due(&simulator, &clock), Vec::<String>::new());
+}
+
+fn page_url(method: &str, product_code: &str, now: UnixMs) -> String {
+    let mut fields = public(method, &page_order(product_code), now);
+    fields.set("return_url", RETURN);
+    form::write(&signed(fields))
+}
+
+#[actix_web::test]
+async fn the_browser_comes_with_a_signed_address_pays_and_goes_back() {
+    for (method, product_code) in
+        [("alipay.trade.page.pay", "FAST_INSTANT_TRADE_PAY"), ("alipay.trade.wap.pay", "QUICK_WAP_WAY")]
+    {
+        let (simulator, clock) = alipay_simulator();
+        let app = web_test::init_service(App::new().configure(super::super::routes(&simulator))).await;
+        let query = page_url(method, product_code, clock.now());
+        let told = call(&simulator, &clock, "alipay.trade.query", about());
+        assert_eq!(told.get("sub_code"), "ACQ.TRADE_NOT_EXIST", "nobody has come yet");
+        let mut cashiers = Vec::new();
+        for _ in 0..2 {
+            let request = web_test::TestRequest::get().uri(&format!("{PATH}?{query}")).to_request();
+            let response = web_test::call_service(&app, request).await;
+            assert_eq!(response.status(), 302);
+            cashiers.push(response.headers().get(header::LOCATION).unwrap().to_str().unwrap().to_owned());
+        }
+        assert_eq!(cashiers[0], cashiers[1], "the same address again is the same trade");
+        let request = web_test::TestRequest::get().uri(&cashiers[0]).to_request();
+        let sheet = web_test::call_and_read_body(&app, request).await;
+        let sheet = String::from_utf8(sheet.to_vec()).unwrap();
+        for text in ["支付宝", "class=\"alipay\"", "9.90", "账户充值", "模拟环境 SIMULATOR", "trade-finished"]
+        {
+            assert!(sheet.contains(text), "{text}");
+        }
+        assert!(!sheet.contains("refund-abnormal"));
+        for button in ["cancel", "pay"] {
+            let prepay_id = cashiers[0].split_once('=').unwrap().1;
+            let form = [("prepay_id", prepay_id), ("scenario", "ok")];
+            let request = web_test::TestRequest::post().uri(&format!("/cashier/{button}")).set_form(form);
+            let response = web_test::call_service(&app, request.to_request()).await;
+            assert_eq!(response.status(), 303, "{button}");
+            let back = response.headers().get(header::LOCATION).unwrap().to_str().unwrap();
+            let (page, query) = back.split_once('?').unwrap();
+            let fields = notice(query);
+            assert_eq!((page, fields.get("method")), (RETURN, Some(format!("{method}.return").as_str())));
+            assert_eq!((fields.get("total_amount"), fields.get("trade_status")), (Some("9.90"), None));
+            assert_eq!(simulator.trade(NUMBER).unwrap().transaction_id.is_some(), button == "pay");
+        }
+        let told = call(&simulator, &clock, "alipay.trade.query", about());
+        assert_eq!(told.get("trade_status"), "TRADE_SUCCESS");
+        let request = web_test::TestRequest::get().uri(&format!("{PATH}?{query}")).to_request();
+        let page = web_test::call_and_read_body(&app, request).await;
+        assert!(String::from_utf8_lossy(&page).contains("ACQ.TRADE_HAS_SUCCESS"));
+    }
+}
+
+#[test]
+fn a_browser_with_a_forged_or_old_address_sees_no_cashier_and_an_api_call_is_a_post() {
+    let (simulator, clock) = alipay_simulator();
+    let query = page_url("alipay.trade.page.pay", "FAST_INSTANT_TRADE_PAY", clock.now());
+    let reply = |query: &str| match answer(&simulator, "GET", query, b"").unwrap().reply {
+        Reply::Json(text) | Reply::Page(text) => text,
+        Reply::Redirect(to) => to,
+    };
+    assert!(reply(&query.replace("9.90", "0.01")).contains("isv.invalid-signature"));
+    let wrong = page_url("alipay.trade.page.pay", "QUICK_WAP_WAY", clock.now());
+    assert!(reply(&wrong).contains("ACQ.INVALID_PARAMETER"));
+    let old = page_url("alipay.trade.page.pay", "FAST_INSTANT_TRADE_PAY", clock.now().plus_ms(-86_401_000));
+    assert!(reply(&old).contains("isv.invalid-timestamp"));
+    let api = form::write(&signed(public("alipay.trade.query", &about(), clock.now())));
+    assert!(reply(&api).contains("isv.invalid-method"));
+    assert_eq!(simulator.trade(NUMBER), None);
+    assert!(reply(&query).starts_with("/cashier?prepay_id="));
+}
+
+#[actix_web::test]
+async fn opening_the_sheet_of_a_precreated_order_is_scanning_it() {
+    let (simulator, clock) = alipay_simulator();
+    precreate(&simulator, &clock);
+    let app = web_test::init_service(App::new().configure(super::super::routes(&simulator))).await;
+    let list = web_test::call_and_read_body(&app, web_test::TestRequest::get().uri("/").to_request()).await;
+    let prepay_id = simulator.trade(NUMBER).unwrap().prepay_id;
+    let link = format!("/cashier?prepay_id={prepay_id}");
+    assert!(String::from_utf8_lossy(&list).contains(&link));
+    assert_eq!(
+        call(&simulator, &clock, "alipay.trade.query", about()).get("sub_code"),
+        "ACQ.TRADE_NOT_EXIST"
+    );
+    web_test::call_service(&app, web_test::TestRequest::get().uri(&link).to_request()).await;
+    let told = call(&simulator, &clock, "alipay.trade.query", about());
+    assert_eq!(told.get("trade_status"), "WAIT_BUYER_PAY");
+}
+
+#[test]
+fn tests_can_have_any_notice_signed() {
+    let (simulator, clock) = alipay_simulator();
+    let trade_no = paid(&simulator, &clock);
+    let get = |overrides: &[(&str, &str)], name: &str| {
+        notice(&simulator.alipay_notify(NUMBER, overrides)).get(name).map(str::to_owned)
+    };
+    assert_eq!(get(&[], "trade_no"), Some(trade_no));
+    assert_eq!(get(&[("total_amount", "0.01")], "total_amount").as_deref(), Some("0.01"));
+    assert_eq!(get(&[("notify_id", "")], "notify_id"), None);
+    let unknown = notice(&simulator.alipay_notify("never-placed", &[]));
+    assert_eq!(
+        (unknown.get("total_amount"), unknown.get("out_trade_no")),
+        (Some("0.01"), Some("never-placed"))
+    );
+    let back = notice(&simulator.alipay_return(NUMBER).unwrap());
+    assert_eq!((back.get("trade_status"), back.get("notify_id")), (None, None));
+    assert_eq!(simulator.alipay_return("never-placed"), None);
+    call(&simulator, &clock, "alipay.trade.refund", refund_of("r-1", "1.00"));
+    let refund = notice(&simulator.alipay_refund_notify("r-1", &[("refund_fee", "9.90")]).unwrap());
+    assert_eq!((refund.get("out_biz_no"), refund.get("refund_fee")), (Some("r-1"), Some("9.90")));
+}
