@@ -4,7 +4,10 @@ use super::{
     Scenario, Simulator, SimulatorError, TradeState, alipay, deliver,
     trades::{Sent, Trade},
 };
-use crate::{domain::order::Provider, gateway::Protocol};
+use crate::{
+    domain::{order::Provider, time::UnixMs},
+    gateway::Protocol,
+};
 use actix_web::{
     HttpResponse,
     http::{StatusCode, header},
