@@ -98,7 +98,7 @@ fn sent(simulator: &Simulator, request: &Request) -> Response {
     simulator.answer(&asked).unwrap().unwrap_or_else(|| panic!("{method} {}", request.path))
 }
 
-fn v3_attempt(simulator: &Simulator, channel: Channel) -> Attempt {
+fn v3_attempt(simulator: &Simulator, gateway: &WechatV3, channel: Channel) -> Attempt {
     let payer = match channel {
         Channel::WechatJsapi => Some(simulator.openid_of(1)),
         Channel::WechatMini => simulator.mini_openid_of(1),
@@ -106,6 +106,7 @@ fn v3_attempt(simulator: &Simulator, channel: Channel) -> Attempt {
     };
     Attempt {
         channel,
+        account: gateway.account(channel).unwrap(),
         payer: payer.as_deref().and_then(Openid::parse),
         ..attempt(simulator, "http://127.0.0.1:9/notify")
     }
@@ -124,7 +125,7 @@ fn our_own_v3_gateway_pays_by_every_channel_with_either_kind_of_key() {
             let (simulator, clock) = v3_simulator();
             let gateway = WechatV3::new(v3_account(public_key));
             let stamp = || clock.stamp().unwrap();
-            let attempt = v3_attempt(&simulator, channel);
+            let attempt = v3_attempt(&simulator, &gateway, channel);
             let keys = gateway.keys(&stamp());
             assert_eq!(keys.is_none(), public_key, "certificates are asked for by who needs them");
             if let Some(ask) = keys {
@@ -167,7 +168,7 @@ fn our_own_v3_gateway_closes_and_a_number_used_otherwise_is_known_for_it() {
     let (simulator, clock) = v3_simulator();
     let gateway = WechatV3::new(v3_account(true));
     let stamp = || clock.stamp().unwrap();
-    let attempt = v3_attempt(&simulator, Channel::WechatNative);
+    let attempt = v3_attempt(&simulator, &gateway, Channel::WechatNative);
     let close = || sent(&simulator, &gateway.close(&attempt, &stamp()));
     assert_eq!(gateway.closing(&close(), &attempt), Ok(Closing::NotFound));
     let ask = sent(&simulator, &gateway.query(&attempt, &stamp()));
@@ -202,7 +203,7 @@ async fn heard(scenario: Scenario, public_key: bool) -> Vec<String> {
         }
     };
     fetch();
-    let attempt = v3_attempt(&simulator, Channel::WechatNative);
+    let attempt = v3_attempt(&simulator, &gateway, Channel::WechatNative);
     let answer = sent(&simulator, &gateway.prepay(&attempt, &stamp()).unwrap());
     gateway.prepaid(&answer, &attempt).unwrap();
     clock.advance_ms(61_000);
