@@ -2,11 +2,10 @@
 
 use super::{
     Scenario, Simulator, SimulatorError, TradeState, alipay, deliver,
-    refunds::Refund,
     trades::{Sent, Trade},
 };
 use crate::{
-    domain::{money, order::Provider, time::UnixMs},
+    domain::{order::Provider, time::UnixMs},
     gateway::Protocol,
 };
 use actix_web::{
@@ -54,10 +53,10 @@ struct CashierPage {
 }
 
 pub(super) struct Choice {
-    name: &'static str,
-    title: &'static str,
-    explanation: &'static str,
-    chosen: bool,
+    pub(super) name: &'static str,
+    pub(super) title: &'static str,
+    pub(super) explanation: &'static str,
+    pub(super) chosen: bool,
 }
 
 struct LogLine {
@@ -146,7 +145,7 @@ async fn pay(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> Han
         Err(SimulatorError::NotPayable(..)) => "fail",
         Err(error) => return Err(error),
     };
-    Ok(left(&simulator, &trade, &form, result))
+    Ok(sent_back(&simulator, &trade, &form, result))
 }
 
 async fn cancel(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> Handled {
@@ -154,7 +153,7 @@ async fn cancel(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> 
     if let Some(scenario) = Scenario::parse(&form.scenario) {
         simulator.set_scenario(&trade.out_trade_no, scenario);
     }
-    Ok(left(&simulator, &trade, &form, "cancel"))
+    Ok(sent_back(&simulator, &trade, &form, "cancel"))
 }
 
 async fn resend(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> Handled {
@@ -270,15 +269,18 @@ pub(super) fn not_found() -> HttpResponse {
     HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body("模拟器没有这笔交易或这个文件")
 }
 
-/// Where the browser goes from the sheet: back to the merchant's page when it came from one or the order names one,
-/// else to the sheet, which says what happened.
-fn left(simulator: &Simulator, trade: &Trade, form: &SheetForm, result: &str) -> HttpResponse {
-    let to = match trade.protocol {
-        Protocol::Alipay if result != "fail" => alipay::notify::return_to(simulator, trade),
-        Protocol::Alipay => None,
+/// To the merchant's page when the browser came from one, whatever happened; else to the sheet, which says what.
+fn sent_back(simulator: &Simulator, trade: &Trade, form: &SheetForm, result: &str) -> HttpResponse {
+    let page = match trade.protocol {
+        // Alipay goes where the order said, and not after a failure.
+        Protocol::Alipay if result == "fail" => None,
+        Protocol::Alipay => alipay::notify::return_to(simulator, trade),
         Protocol::WechatV2 | Protocol::WechatV3 => simulator.merchants_own(&form.redirect_url),
     };
-    to.map_or_else(|| returned(&trade.prepay_id, result), see_other)
+    match page {
+        Some(address) => see_other(address),
+        None => returned(&form.prepay_id, result),
+    }
 }
 
 fn returned(prepay_id: &str, result: &str) -> HttpResponse {

@@ -1,5 +1,5 @@
-//! A WeChat that keeps trades, checks our signature and every field rule, and calls notify_url.
-//! No real money and no real WeChat is ever touched; used by `demo`, `simulate` and the tests.
+//! A WeChat and an Alipay that keep trades, check our signature and every field rule, and call notify_url.
+//! No real money and no real gateway is ever touched; used by `demo`, `simulate` and the tests.
 
 use crate::{
     clock::{Clock, NoEntropy},

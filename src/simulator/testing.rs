@@ -25,10 +25,11 @@ pub const WEB: &str = "wxd930ea5d5a258f4f";
 pub const MINI: &str = "wx00000000000mini0";
 pub const APP: &str = "wx000000000000app0";
 
-pub const ALIPAY_APP_ID: &str = "2021000122600001";
-pub const ALIPAY_SELLER_ID: &str = "2088102146225135";
+pub use crate::config::{
+    SIMULATOR_ALIPAY_APP_ID as ALIPAY_APP_ID, SIMULATOR_ALIPAY_SELLER_ID as ALIPAY_SELLER_ID,
+};
 
-/// Both sides' keys at Alipay, made once for all tests because that takes long.
+/// Both sides' keys at Alipay, read once for all tests because that takes long.
 pub struct AlipayKeys {
     pub app: PrivateKey,
     pub platform: PrivateKey,
@@ -38,24 +39,21 @@ pub struct AlipayKeys {
 pub fn alipay_keys() -> &'static AlipayKeys {
     static KEYS: OnceLock<AlipayKeys> = OnceLock::new();
     KEYS.get_or_init(|| {
-        let (app, platform) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
-        let platform_public = PublicKey::parse(&platform.public_base64().unwrap()).unwrap();
-        AlipayKeys { app, platform, platform_public }
+        let platform = PrivateKey::parse(&rsa().alipay_platform).unwrap();
+        AlipayKeys {
+            app: PrivateKey::parse(&rsa().alipay_app).unwrap(),
+            platform_public: PublicKey::parse(&platform.public_base64().unwrap()).unwrap(),
+            platform,
+        }
     })
 }
 
 /// A simulator whose merchant is at Alipay too.
 pub fn alipay_simulator() -> (Simulator, Clock) {
-    let keys = alipay_keys();
-    let app = AlipayApp {
-        app_id: ALIPAY_APP_ID.to_owned(),
-        seller_id: ALIPAY_SELLER_ID.to_owned(),
-        app_public_key: PublicKey::parse(&keys.app.public_base64().unwrap()).unwrap(),
-        key: keys.platform.clone(),
-    };
-    let (simulator, clock) = simulator();
-    let options = Options { alipay: Some(app), ..simulator.0.options.clone() };
-    (Simulator::new(options, clock.clone(), simulator.0.http.clone()), clock)
+    opened(Options {
+        alipay: AlipayApp::of(keys()),
+        ..Options::new(account(), SecretString::from("an-app-secret"), ORIGIN.to_owned())
+    })
 }
 
 pub fn simulator() -> (Simulator, Clock) {

@@ -4,12 +4,16 @@ use super::{testing::*, *};
 use crate::{
     config::Origins,
     domain::{
-        ids::{Openid, OutTradeNo},
-        order::{Attempt, Channel, Environment},
+        ids::{Openid, OutRefundNo, OutTradeNo, TransactionId},
+        order::{Attempt, Channel, Environment, Provider},
+        refund::{Refund, RefundState},
     },
     gateway::{
-        Checkout, Closing, Gateway, Notified, Notify, Prepaid, Request, Trade, wechat_v2::WechatV2,
-        wechat_v3::WechatV3,
+        Base, Checkout, Closing, Gateway, Notified, Notify, Prepaid, RefundAsked, RefundNews, Request, Trade,
+        Untrusted,
+        alipay::{self, Alipay},
+        rsa::PublicKey,
+        wechat_v2::WechatV2,
     },
 };
 use actix_web::HttpResponse;
@@ -88,161 +92,193 @@ async fn a_get_is_not_a_call() {
     assert_eq!(reply.get("return_code"), Some("FAIL"));
 }
 
-/// Sends without a network, and receives at once.
-fn sent(simulator: &Simulator, request: &Request) -> Response {
-    let headers: String =
-        request.headers.iter().map(|(name, value)| format!("{}: {value}\n", name.to_lowercase())).collect();
-    let body = request.body.as_deref().unwrap_or_default();
-    let method = if request.body.is_some() { "POST" } else { "GET" };
-    let asked = Asked { method, target: &request.path, headers: Headers(&headers), body: body.as_bytes() };
-    simulator.answer(&asked).unwrap().unwrap_or_else(|| panic!("{method} {}", request.path))
+fn alipay_gateway() -> Alipay {
+    let platform = &alipay_keys().platform;
+    Alipay {
+        account: alipay::Account {
+            app_id: ALIPAY_APP_ID.to_owned(),
+            seller_id: ALIPAY_SELLER_ID.to_owned(),
+            key: alipay_keys().app.clone(),
+            public_key: PublicKey::parse(&platform.public_base64().unwrap()).unwrap(),
+            certificates: None,
+            gateway_url: "http://alipay.test/gateway.do".to_owned(),
+            public_url: ORIGIN.to_owned(),
+            environment: Environment::Simulator,
+        },
+    }
 }
 
-fn v3_attempt(simulator: &Simulator, gateway: &WechatV3, channel: Channel) -> Attempt {
-    let payer = match channel {
-        Channel::WechatJsapi => Some(simulator.openid_of(1)),
-        Channel::WechatMini => simulator.mini_openid_of(1),
-        _ => None,
-    };
-    Attempt {
-        channel,
-        account: gateway.account(channel).unwrap(),
-        payer: payer.as_deref().and_then(Openid::parse),
-        ..attempt(simulator, "http://127.0.0.1:9/notify")
-    }
+/// What our own codec wrote, answered by the simulator, which reads with a codec of its own.
+fn alipay_answers(simulator: &Simulator, request: &Request) -> Response {
+    assert_eq!(request.base, Base::Alipay);
+    let body = request.body.as_deref().unwrap().as_bytes();
+    let asked = Asked { method: "POST", target: "/gateway.do", headers: Headers::default(), body };
+    simulator.answer(&asked).unwrap().unwrap()
+}
+
+fn heard(simulator: &Simulator, gateway: &Alipay) -> Vec<Notified> {
+    let due = simulator.book().take_due(simulator.now());
+    let read = |body: &str| gateway.notified(Notify { body: body.as_bytes(), ..Notify::default() });
+    due.iter().map(|callback| read(&callback.body)).collect()
 }
 
 #[test]
-fn our_own_v3_gateway_pays_by_every_channel_with_either_kind_of_key() {
-    for public_key in [true, false] {
-        for channel in [
-            Channel::WechatJsapi,
-            Channel::WechatMini,
-            Channel::WechatNative,
-            Channel::WechatH5,
-            Channel::WechatApp,
-        ] {
-            let (simulator, clock) = v3_simulator();
-            let gateway = WechatV3::new(v3_account(public_key));
-            let stamp = || clock.stamp().unwrap();
-            let attempt = v3_attempt(&simulator, &gateway, channel);
-            let keys = gateway.keys(&stamp());
-            assert_eq!(keys.is_none(), public_key, "certificates are asked for by who needs them");
-            if let Some(ask) = keys {
-                gateway.keys_told(&sent(&simulator, &ask)).unwrap();
-            }
-            let answer = sent(&simulator, &gateway.prepay(&attempt, &stamp()).unwrap());
-            let prepay_id = match gateway.prepaid(&answer, &attempt) {
-                Ok(Prepaid::Ready { prepay_id }) => prepay_id,
-                other => panic!("{channel:?} {other:?} {}", String::from_utf8_lossy(&answer.body)),
-            };
-            let number = match gateway.checkout(&attempt, &prepay_id, &stamp()) {
-                Checkout::Jsapi { params } => simulator.number_of(&simulator.opens_sheet(&params).unwrap()),
-                Checkout::App { params } => simulator.number_of(&simulator.opens_app(&params).unwrap()),
-                Checkout::Qr { code_url } => simulator.number_of(&code_url),
-                Checkout::Redirect { url } => simulator.number_of(&url),
-            };
-            assert_eq!(number.as_deref(), Some(NUMBER), "{channel:?}");
-            let ask = || sent(&simulator, &gateway.query(&attempt, &stamp()));
-            assert!(matches!(gateway.trade(&ask(), &attempt), Ok(Trade::Pending { .. })));
-            let payment = simulator.pay(NUMBER).unwrap();
-            match gateway.trade(&ask(), &attempt) {
-                Ok(Trade::Paid(paid)) => assert_eq!(paid.transaction_id().as_str(), payment),
-                other => panic!("{channel:?} {other:?}"),
-            }
-            let answer = sent(&simulator, &gateway.close(&attempt, &stamp()));
-            assert_eq!(gateway.closing(&answer, &attempt), Ok(Closing::Paid));
-            let callback = simulator.v3_notify(NUMBER, &[]).unwrap().unwrap();
-            let notify = Notify {
-                headers: Headers(&callback.lines()),
-                body: callback.body.as_bytes(),
-                received_at: clock.now(),
-            };
-            assert!(matches!(gateway.notified(notify), Notified::Paid(_)), "{channel:?} {public_key}");
-        }
-    }
+fn our_own_alipay_orders_by_code_closes_is_paid_and_notified() {
+    let (simulator, clock) = alipay_simulator();
+    let gateway = alipay_gateway();
+    let attempt =
+        Attempt { channel: Channel::AlipayQr, ..attempt(&simulator, "http://127.0.0.1:9/notify/alipay") };
+    let stamp = || clock.stamp().unwrap();
+    let answers = |request: Request| alipay_answers(&simulator, &request);
+    let order = || gateway.prepaid(&answers(gateway.prepay(&attempt, &stamp()).unwrap()), &attempt);
+    let query = || gateway.trade(&answers(gateway.query(&attempt, &stamp())), &attempt);
+    let close = || gateway.closing(&answers(gateway.close(&attempt, &stamp())), &attempt);
+
+    assert_eq!(query(), Ok(Trade::NotFound));
+    let Ok(Prepaid::Ready { prepay_id }) = order() else { panic!("{:?}", order()) };
+    assert_eq!(simulator.number_of(&prepay_id).as_deref(), Some(NUMBER));
+    assert_eq!((query(), close()), (Ok(Trade::NotFound), Ok(Closing::Unbegun)), "nobody has scanned it");
+    simulator.scan(NUMBER).unwrap();
+    assert_eq!(query(), Ok(Trade::Pending { state: "WAIT_BUYER_PAY".to_owned() }));
+    let trade_no = simulator.pay(NUMBER).unwrap();
+    let Ok(Trade::Paid(payment)) = query() else { panic!("{:?}", query()) };
+    assert_eq!((payment.transaction_id().as_str(), payment.amount().get()), (trade_no.as_str(), 990));
+    assert_eq!(payment.paid_at(), Some(NOW));
+    assert_eq!((order(), close()), (Ok(Prepaid::Paid), Ok(Closing::Paid)));
+    let payments = heard(&simulator, &gateway);
+    assert!(matches!(payments.as_slice(), [Notified::Paid(told)] if *told == payment), "{payments:?}");
+
+    let query = gateway.query_payment(payment.transaction_id(), &stamp());
+    assert_eq!(gateway.payment(&answers(query), &attempt.out_trade_no), Ok(Trade::Paid(payment)));
 }
 
 #[test]
-fn our_own_v3_gateway_closes_and_a_number_used_otherwise_is_known_for_it() {
-    let (simulator, clock) = v3_simulator();
-    let gateway = WechatV3::new(v3_account(true));
-    let stamp = || clock.stamp().unwrap();
-    let attempt = v3_attempt(&simulator, &gateway, Channel::WechatNative);
-    let close = || sent(&simulator, &gateway.close(&attempt, &stamp()));
-    assert_eq!(gateway.closing(&close(), &attempt), Ok(Closing::NotFound));
-    let ask = sent(&simulator, &gateway.query(&attempt, &stamp()));
-    assert_eq!(gateway.trade(&ask, &attempt), Ok(Trade::NotFound));
-    let prepay = |attempt: &Attempt| {
-        let answer = sent(&simulator, &gateway.prepay(attempt, &stamp()).unwrap());
-        gateway.prepaid(&answer, attempt).unwrap()
-    };
-    simulator.set_scenario(NUMBER, Scenario::SystemError);
-    assert!(matches!(prepay(&attempt), Prepaid::Unknown { .. }));
-    assert!(matches!(prepay(&attempt), Prepaid::Unknown { .. }));
-    assert!(matches!(prepay(&attempt), Prepaid::Ready { .. }));
-    let dearer = Attempt { amount: Fen::new(991).unwrap(), ..attempt.clone() };
-    assert_eq!(prepay(&dearer), Prepaid::NumberUsed);
-    let renamed = Attempt { goods_name: "other".to_owned(), ..attempt.clone() };
-    assert_eq!(prepay(&renamed), Prepaid::NumberUsed);
-    assert_eq!(gateway.closing(&close(), &attempt), Ok(Closing::Closed));
-    assert_eq!(gateway.closing(&close(), &attempt), Ok(Closing::Closed));
-    assert_eq!(prepay(&attempt), Prepaid::Closed);
-    let ask = sent(&simulator, &gateway.query(&attempt, &stamp()));
-    assert!(matches!(gateway.trade(&ask, &attempt), Ok(Trade::Closed { .. })));
-}
-
-/// Every callback of a scenario as our gateway hears it: at each try, with certificates fetched between them.
-async fn heard(scenario: Scenario, public_key: bool) -> Vec<String> {
-    let (simulator, clock) = v3_simulator();
-    let gateway = WechatV3::new(v3_account(public_key));
-    let stamp = || clock.stamp().unwrap();
-    let fetch = || {
-        if let Some(ask) = gateway.keys(&stamp()) {
-            gateway.keys_told(&sent(&simulator, &ask)).unwrap();
-        }
-    };
-    fetch();
-    let attempt = v3_attempt(&simulator, &gateway, Channel::WechatNative);
-    let answer = sent(&simulator, &gateway.prepay(&attempt, &stamp()).unwrap());
-    gateway.prepaid(&answer, &attempt).unwrap();
-    clock.advance_ms(61_000);
-    simulator.set_scenario(NUMBER, scenario);
-    simulator.pay(NUMBER).unwrap();
-    let mut verdicts = Vec::new();
-    for _ in 0..2 {
-        simulator.deliver_due().await;
-        let sent = simulator.trade(NUMBER).unwrap().callbacks.pop().unwrap();
-        let callback = SignedNotify { headers: sent.headers, body: sent.body };
-        let lines = callback.lines();
-        let notify =
-            Notify { headers: Headers(&lines), body: callback.body.as_bytes(), received_at: clock.now() };
-        verdicts.push(match gateway.notified(notify) {
-            Notified::Paid(payment) => format!("{} fen", payment.amount().get()),
-            Notified::Rejected { rejection, .. } => rejection.counted().to_owned(),
-            other => format!("{other:?}"),
-        });
-        fetch();
-        clock.advance_ms(15_000);
-    }
-    verdicts
-}
-
-#[actix_web::test]
-async fn our_own_v3_gateway_believes_what_is_true_and_nothing_else() {
-    for (scenario, public_key, verdicts) in [
-        (Scenario::Ok, true, ["990 fen", "990 fen"]),
-        (Scenario::Coupon, false, ["990 fen", "990 fen"]),
-        (Scenario::WrongAmount, true, ["989 fen", "989 fen"]),
-        (Scenario::WrongSign, true, ["bad_sign", "bad_sign"]),
-        (Scenario::Md5Sign, false, ["bad_sign", "bad_sign"]),
-        (Scenario::SignTestProbe, true, ["sign_probe", "990 fen"]),
-        (Scenario::ClockSkew, true, ["stale", "990 fen"]),
-        (Scenario::CertRotated, false, ["bad_sign", "990 fen"]),
-        (Scenario::CertRotated, true, ["bad_sign", "bad_sign"]),
-        (Scenario::PublicKeyMode, true, ["990 fen", "990 fen"]),
-        (Scenario::PublicKeyMode, false, ["bad_sign", "bad_sign"]),
+fn our_own_alipay_is_not_fooled_by_any_mischief_of_the_simulator() {
+    for (scenario, believed) in [
+        (Scenario::Coupon, Some(990)),
+        (Scenario::WrongAmount, Some(989)),
+        (Scenario::WrongSign, None),
+        (Scenario::Md5Sign, None),
+        (Scenario::WaitBuyerPay, Some(990)),
     ] {
-        assert_eq!(heard(scenario, public_key).await, verdicts, "{} {public_key}", scenario.name());
+        let (simulator, clock) = alipay_simulator();
+        let gateway = alipay_gateway();
+        let attempt = Attempt { channel: Channel::AlipayQr, ..attempt(&simulator, "http://127.0.0.1:9/") };
+        simulator.set_default_scenario(scenario);
+        let request = gateway.prepay(&attempt, &clock.stamp().unwrap()).unwrap();
+        assert!(matches!(
+            gateway.prepaid(&alipay_answers(&simulator, &request), &attempt),
+            Ok(Prepaid::Ready { .. })
+        ));
+        simulator.pay(NUMBER).unwrap();
+        let amounts: Vec<i64> = heard(&simulator, &gateway)
+            .into_iter()
+            .filter_map(|notified| match notified {
+                Notified::Paid(payment) => Some(payment.amount().get()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(amounts, believed.into_iter().collect::<Vec<_>>(), "{}", scenario.name());
     }
+    // The browser's return is signed with the same key and proves nothing.
+    let (simulator, clock) = alipay_simulator();
+    let gateway = alipay_gateway();
+    let attempt = Attempt { channel: Channel::AlipayPage, ..attempt(&simulator, "http://127.0.0.1:9/") };
+    let Checkout::Redirect { url } = gateway.checkout(&attempt, "", &clock.stamp().unwrap()) else {
+        panic!("no address")
+    };
+    let target = url.strip_prefix("http://alipay.test").unwrap();
+    let asked = Asked { method: "GET", target, headers: Headers::default(), body: b"" };
+    let answer = simulator.answer(&asked).unwrap().unwrap();
+    assert!(answer.headers.starts_with("location: /cashier?prepay_id="), "{answer:?}");
+    let back = simulator.alipay_return(NUMBER).unwrap();
+    let read = gateway.notified(Notify { body: back.as_bytes(), ..Notify::default() });
+    assert!(matches!(read, Notified::Rejected { .. }), "{read:?}");
+}
+
+#[test]
+fn an_alipay_that_is_asked_by_another_app_answers_nothing_we_could_believe() {
+    let (simulator, clock) = alipay_simulator();
+    let mut gateway = alipay_gateway();
+    let attempt = Attempt { channel: Channel::AlipayQr, ..attempt(&simulator, "http://127.0.0.1:9/") };
+    gateway.account.key = alipay_keys().platform.clone();
+    let request = gateway.prepay(&attempt, &clock.stamp().unwrap()).unwrap();
+    let read = gateway.prepaid(&alipay_answers(&simulator, &request), &attempt);
+    assert!(matches!(read, Err(Untrusted::CommFail(_))), "{read:?}");
+    assert_eq!(simulator.trade(NUMBER), None);
+}
+
+fn refund(simulator: &Simulator, number: &str, amount: i64) -> Refund {
+    let trade_no = simulator.trade(NUMBER).unwrap().transaction_id.unwrap();
+    Refund {
+        id: 1,
+        out_refund_no: OutRefundNo::parse(number).unwrap(),
+        order_id: Some(1),
+        work_item_id: None,
+        user_id: Some(1),
+        provider: Provider::Alipay,
+        account: String::new(),
+        environment: Environment::Simulator,
+        out_trade_no: OutTradeNo::parse(NUMBER).unwrap(),
+        transaction_id: TransactionId::parse(&trade_no).unwrap(),
+        total: Fen::new(990).unwrap(),
+        amount: Fen::new(amount).unwrap(),
+        reason: "商品已售完".to_owned(),
+        notify_url: String::new(),
+        requested_by: "boss".to_owned(),
+        requested_at: NOW,
+        decided_by: None,
+        state: RefundState::Processing,
+        refund_id: None,
+        last_answer: None,
+        asked: 0,
+        asked_at: None,
+        refused_at: None,
+        queried_at: None,
+        next_at: None,
+        finished_at: None,
+    }
+}
+
+#[test]
+fn our_own_alipay_refunds_once_and_only_the_query_ends_it() {
+    let (simulator, clock) = alipay_simulator();
+    let gateway = alipay_gateway();
+    let attempt = Attempt { channel: Channel::AlipayQr, ..attempt(&simulator, "http://127.0.0.1:9/") };
+    let stamp = || clock.stamp().unwrap();
+    alipay_answers(&simulator, &gateway.prepay(&attempt, &stamp()).unwrap());
+    simulator.pay(NUMBER).unwrap();
+    heard(&simulator, &gateway);
+    let ask = |refund: &Refund| {
+        gateway.refund_asked(&alipay_answers(&simulator, &gateway.refund(refund, &stamp())), refund)
+    };
+    let query = |refund: &Refund| {
+        gateway.refund_news(&alipay_answers(&simulator, &gateway.refund_query(refund, &stamp())), refund)
+    };
+    let (slow, rest) = (refund(&simulator, "RF000001", 400), refund(&simulator, "RF000002", 590));
+    assert_eq!(query(&slow), Ok(RefundNews::NotFound));
+    simulator.set_scenario(NUMBER, Scenario::RefundProcessing);
+    for _ in 0..2 {
+        assert!(matches!(ask(&slow), Ok(RefundAsked::Accepted { .. })), "{:?}", ask(&slow));
+        assert!(matches!(query(&slow), Ok(RefundNews::Unknown { .. })), "{:?}", query(&slow));
+    }
+    simulator.set_scenario(NUMBER, Scenario::RefundNotEnough);
+    assert_eq!((ask(&rest), ask(&rest)), (Ok(RefundAsked::NotEnough), Ok(RefundAsked::NotEnough)));
+    simulator.set_scenario(NUMBER, Scenario::RefundLostReply);
+    assert!(matches!(ask(&rest), Ok(RefundAsked::Unknown { .. })));
+    assert!(matches!(ask(&rest), Ok(RefundAsked::Accepted { .. })));
+    assert!(
+        matches!(query(&rest), Ok(RefundNews::Found(found)) if found.out_refund_no() == &rest.out_refund_no)
+    );
+    let other = Refund { amount: Fen::new(1).unwrap(), ..rest.clone() };
+    assert!(matches!(ask(&other), Ok(RefundAsked::Refused { .. })));
+
+    let hints = heard(&simulator, &gateway);
+    assert!(matches!(hints.as_slice(), [Notified::Refund(hint)] if rest.is_named_by(hint)), "{hints:?}");
+    clock.advance_ms(3 * 24 * 3_600_000);
+    assert!(matches!(query(&slow), Ok(RefundNews::Found(_))));
+    let hints = heard(&simulator, &gateway);
+    assert!(matches!(hints.as_slice(), [Notified::Refund(hint)] if slow.is_named_by(hint)), "{hints:?}");
+    let whole = gateway.trade(&alipay_answers(&simulator, &gateway.query(&attempt, &stamp())), &attempt);
+    assert!(matches!(whole, Ok(Trade::Refunded { payment: Some(_) })), "{whole:?}");
 }

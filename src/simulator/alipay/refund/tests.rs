@@ -1,10 +1,14 @@
-//! Refunds at Alipay as a merchant meets them.
+//! Refunds as a merchant meets them at Alipay.
 
-use super::*;
-
-fn refund_of(out_request_no: &str, amount: &str) -> Value {
-    json!({ "out_trade_no": NUMBER, "refund_amount": amount, "out_request_no": out_request_no })
-}
+use crate::{
+    gateway::wechat_v2::xml::Fields,
+    simulator::{
+        Scenario,
+        alipay::tests::{about, call, due, notice, paid, precreate, refund_of},
+        testing::*,
+    },
+};
+use serde_json::json;
 
 #[test]
 fn a_refund_moves_money_once_and_says_so_once() {
@@ -60,7 +64,7 @@ fn a_refund_query_says_success_only_when_money_has_moved() {
     assert_eq!((told.get("code"), told.get("out_request_no"), told.get("refund_status")), ("10000", "", ""));
     simulator.set_scenario(NUMBER, Scenario::RefundProcessing);
     let told = call(&simulator, &clock, "alipay.trade.refund", refund_of("r-1", "4.00"));
-    assert_eq!((told.get("fund_change"), told.get("refund_fee")), ("N", "0.00"));
+    assert_eq!((told.get("fund_change"), told.get("refund_fee")), ("N", "4.00"));
     let told = query("r-1");
     assert_eq!(
         (told.get("out_request_no"), told.get("refund_status"), told.get("refund_amount")),
