@@ -8,8 +8,6 @@ use crate::{
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-mod gateway;
-
 const JSAPI: &str = "/v3/pay/transactions/jsapi";
 const REFUNDS: &str = "/v3/refund/domestic/refunds";
 
