@@ -4,7 +4,7 @@ use crate::{
     gateway::wechat_v2::xml::Fields,
     simulator::{
         Scenario,
-        alipay::tests::{call, due, notice, paid, precreate, refund_of},
+        alipay::tests::{about, call, due, notice, paid, precreate, refund_of},
         testing::*,
     },
 };
