@@ -9,7 +9,6 @@
         .then((res) => res.json()).catch(() => ({})),
       pause(28e3),
     ]);
-    if (s.paid) page.dataset.state = 'paid';
     if (s.paid || s.final) return location.replace(s.next || next);
     await pause(gap);
     look(s.paid === false ? 1e3 : Math.min(gap * 2, 1e4));

@@ -151,7 +151,7 @@ impl Refund {
     }
 }
 
-/// What an unsigned message says about a refund: a reason to ask, and never a proof.
+/// What a message says about a refund: a reason to ask, and never a proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefundHint {
     pub out_refund_no: OutRefundNo,
@@ -162,6 +162,8 @@ pub struct RefundHint {
     pub amount: Option<Fen>,
     /// `SUCCESS`, `CHANGE` or `REFUNDCLOSE`, in WeChat's words.
     pub status: String,
+    /// Whether the gateway vouches for it; V2's callbacks about refunds carry no signature.
+    pub signed: bool,
 }
 
 /// Seconds after which an unfinished refund is looked at again: dense at first, then hourly, for ever.
@@ -186,6 +188,57 @@ pub fn next_try(asked: i32, now: UnixMs) -> UnixMs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_names_a_refund_by_number_payment_and_the_amounts_it_knows() {
+        let ours = Refund {
+            id: 1,
+            out_refund_no: OutRefundNo::parse("r1").unwrap(),
+            order_id: Some(1),
+            work_item_id: None,
+            user_id: Some(1),
+            provider: Provider::Alipay,
+            account: String::new(),
+            environment: Environment::Live,
+            out_trade_no: OutTradeNo::parse("a1").unwrap(),
+            transaction_id: TransactionId::parse("t1").unwrap(),
+            total: Fen::new(990).unwrap(),
+            amount: Fen::new(7).unwrap(),
+            reason: String::new(),
+            notify_url: String::new(),
+            requested_by: String::new(),
+            requested_at: UnixMs(0),
+            decided_by: None,
+            state: RefundState::Asking,
+            refund_id: None,
+            last_answer: None,
+            asked: 1,
+            asked_at: None,
+            refused_at: None,
+            queried_at: None,
+            next_at: None,
+            finished_at: None,
+        };
+        let hint = RefundHint {
+            out_refund_no: ours.out_refund_no.clone(),
+            out_trade_no: ours.out_trade_no.clone(),
+            transaction_id: ours.transaction_id.clone(),
+            total: ours.total,
+            amount: Some(ours.amount),
+            status: "SUCCESS".to_owned(),
+            signed: false,
+        };
+        assert!(ours.is_named_by(&hint) && ours.is_named_by(&RefundHint { amount: None, ..hint.clone() }));
+        for other in [
+            RefundHint { amount: Fen::new(8), ..hint.clone() },
+            RefundHint { total: ours.amount, amount: None, ..hint.clone() },
+            RefundHint { out_refund_no: OutRefundNo::parse("r2").unwrap(), ..hint.clone() },
+            RefundHint { out_trade_no: OutTradeNo::parse("a2").unwrap(), ..hint.clone() },
+            RefundHint { transaction_id: TransactionId::parse("t2").unwrap(), ..hint.clone() },
+        ] {
+            assert!(!ours.is_named_by(&other), "{other:?}");
+        }
+    }
 
     #[test]
     fn a_refund_is_looked_at_for_ever_and_less_often() {

@@ -1,12 +1,11 @@
-//! What people see of the simulator: the pay sheet with its mischief panel and the list of trades.
+//! The pay sheet with its mischief panel.
 
 use super::{
-    RefundStatus, Scenario, Simulator, SimulatorError, TradeState, alipay, deliver,
-    refunds::Refund,
+    Scenario, Simulator, SimulatorError, TradeState, alipay, deliver,
     trades::{Sent, Trade},
 };
 use crate::{
-    domain::{money, order::Provider, time::UnixMs},
+    domain::{order::Provider, time::UnixMs},
     gateway::Protocol,
 };
 use actix_web::{
@@ -17,20 +16,15 @@ use actix_web::{
 use askama::Template;
 use serde::Deserialize;
 
-const LISTED: usize = 200;
-
-type Handled = Result<HttpResponse, SimulatorError>;
+pub(super) type Handled = Result<HttpResponse, SimulatorError>;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
-        .route("/", web::get().to(index))
-        .route("/scenario", web::post().to(set_default_scenario))
         .route("/cashier", web::get().to(sheet))
         .route("/cashier/pay", web::post().to(pay))
         .route("/cashier/cancel", web::post().to(cancel))
         .route("/cashier/resend", web::post().to(resend))
         .route("/cashier/scenario", web::post().to(set_scenario))
-        .route("/refunds/resolve", web::post().to(resolve_refund))
         .route("/static/simulator/{file}", web::get().to(asset));
 }
 
@@ -58,21 +52,11 @@ struct CashierPage {
     log: Vec<LogLine>,
 }
 
-#[derive(Template)]
-#[template(path = "simulator/index.html")]
-struct IndexPage {
-    trades: Vec<Row>,
-    refunds: Vec<RefundLine>,
-    paid_total: String,
-    refunded_total: String,
-    scenarios: Vec<Choice>,
-}
-
-struct Choice {
-    name: &'static str,
-    title: &'static str,
-    explanation: &'static str,
-    chosen: bool,
+pub(super) struct Choice {
+    pub(super) name: &'static str,
+    pub(super) title: &'static str,
+    pub(super) explanation: &'static str,
+    pub(super) chosen: bool,
 }
 
 struct LogLine {
@@ -81,31 +65,6 @@ struct LogLine {
     sent: String,
     answered: String,
     good: bool,
-}
-
-struct Row {
-    created_at: String,
-    out_trade_no: String,
-    prepay_id: String,
-    amount: String,
-    /// Protocol and way to pay.
-    way: String,
-    state: &'static str,
-    scenario: &'static str,
-    callbacks: usize,
-    accepted: bool,
-}
-
-struct RefundLine {
-    started_at: String,
-    out_refund_no: String,
-    prepay_id: String,
-    amount: String,
-    status: &'static str,
-    /// Not ended well, and not beyond help.
-    resolvable: bool,
-    callbacks: usize,
-    accepted: bool,
 }
 
 #[derive(Deserialize)]
@@ -128,38 +87,6 @@ struct SheetForm {
     scenario: String,
 }
 
-#[derive(Deserialize)]
-struct RefundForm {
-    #[serde(default)]
-    out_refund_no: String,
-}
-
-async fn index(simulator: web::Data<Simulator>) -> Handled {
-    let now = simulator.now();
-    let page = {
-        let mut book = simulator.book();
-        let trades = book.newest(now, LISTED);
-        let chosen = book.default_scenario();
-        let paid_total = money::yuan_text(book.paid_total_fen());
-        let refunded_total = money::yuan_text(book.refunds.total_fen(now));
-        let refunds: Vec<Refund> = book.refunds.all().into_iter().rev().take(LISTED).cloned().collect();
-        let refunds = refunds
-            .iter()
-            .filter_map(|refund| Some(refund_line(refund, book.trade(&refund.out_trade_no, now)?, now)))
-            .collect();
-        let trades = trades.iter().map(|trade| row(trade, book.scenario(&trade.out_trade_no))).collect();
-        IndexPage { trades, refunds, paid_total, refunded_total, scenarios: choices(chosen, |_| true) }
-    };
-    Ok(html(&simulator, StatusCode::OK, page.render()?))
-}
-
-async fn set_default_scenario(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> Handled {
-    if let Some(scenario) = Scenario::parse(&form.scenario) {
-        simulator.set_default_scenario(scenario);
-    }
-    Ok(see_other("/".to_owned()))
-}
-
 /// What later refunds of a trade meet.
 async fn set_scenario(simulator: web::Data<Simulator>, form: web::Form<SheetForm>) -> Handled {
     let Some((trade, _)) = find(&simulator, &form.prepay_id) else { return Ok(not_found()) };
@@ -167,17 +94,6 @@ async fn set_scenario(simulator: web::Data<Simulator>, form: web::Form<SheetForm
         simulator.set_scenario(&trade.out_trade_no, scenario);
     }
     Ok(returned(&trade.prepay_id, ""))
-}
-
-/// A refund that was ended meanwhile stays as it is, and an unknown one is nobody's.
-async fn resolve_refund(simulator: web::Data<Simulator>, form: web::Form<RefundForm>) -> Handled {
-    match simulator.resolve_refund(&form.out_refund_no) {
-        Ok(()) => simulator.deliver_due().await,
-        Err(SimulatorError::UnknownRefund(_)) => return Ok(not_found()),
-        Err(SimulatorError::RefundEnded(..)) => 0,
-        Err(error) => return Err(error),
-    };
-    Ok(see_other("/#refunds".to_owned()))
 }
 
 async fn sheet(simulator: web::Data<Simulator>, query: web::Query<SheetQuery>) -> Handled {
@@ -256,7 +172,7 @@ pub fn find(simulator: &Simulator, prepay_id: &str) -> Option<(Trade, Scenario)>
     Some((book.trade(&number, simulator.now())?.clone(), scenario))
 }
 
-fn choices(chosen: Scenario, offered: impl Fn(&Scenario) -> bool) -> Vec<Choice> {
+pub(super) fn choices(chosen: Scenario, offered: impl Fn(&Scenario) -> bool) -> Vec<Choice> {
     Scenario::ALL
         .into_iter()
         .filter(offered)
@@ -317,42 +233,6 @@ fn with_headers(sent: &Sent) -> String {
     if headers.is_empty() { sent.body.clone() } else { format!("{headers}\n{}", sent.body) }
 }
 
-const fn protocol_zh(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::WechatV2 => "微信 V2",
-        Protocol::WechatV3 => "微信 V3",
-        Protocol::Alipay => "支付宝",
-    }
-}
-
-fn row(trade: &Trade, scenario: Scenario) -> Row {
-    Row {
-        created_at: trade.created_at.beijing_text(),
-        out_trade_no: trade.out_trade_no.clone(),
-        prepay_id: trade.prepay_id.clone(),
-        amount: trade.total_fee.yuan(),
-        way: format!("{} {}", protocol_zh(trade.protocol), trade.trade_type),
-        state: trade.state.desc_zh(),
-        scenario: scenario.title_zh(),
-        callbacks: trade.callbacks.len(),
-        accepted: trade.callbacks.iter().any(|sent| sent.accepted),
-    }
-}
-
-fn refund_line(refund: &Refund, trade: &Trade, now: UnixMs) -> RefundLine {
-    let status = refund.status(now);
-    RefundLine {
-        started_at: refund.started_at.beijing_text(),
-        out_refund_no: refund.out_refund_no.clone(),
-        prepay_id: trade.prepay_id.clone(),
-        amount: refund.refund_fee.yuan(),
-        status: status.desc_zh(),
-        resolvable: matches!(status, RefundStatus::Processing | RefundStatus::Change),
-        callbacks: refund.callbacks.len(),
-        accepted: refund.callbacks.iter().any(|sent| sent.accepted),
-    }
-}
-
 async fn asset(file: web::Path<String>) -> HttpResponse {
     let (content_type, body) = match file.as_str() {
         "cashier.css" => ("text/css; charset=utf-8", include_str!("../../static/simulator/cashier.css")),
@@ -369,7 +249,7 @@ async fn asset(file: web::Path<String>) -> HttpResponse {
 }
 
 /// A page under the simulator's policy: nothing inline, nothing foreign, framed by the merchant only.
-fn html(simulator: &Simulator, status: StatusCode, body: String) -> HttpResponse {
+pub(super) fn html(simulator: &Simulator, status: StatusCode, body: String) -> HttpResponse {
     let merchant = &simulator.0.options.bridge_origin;
     // Browsers hold the redirect after a form to `form-action` too.
     let policy = format!(
@@ -385,7 +265,7 @@ fn html(simulator: &Simulator, status: StatusCode, body: String) -> HttpResponse
         .body(body)
 }
 
-fn not_found() -> HttpResponse {
+pub(super) fn not_found() -> HttpResponse {
     HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body("模拟器没有这笔交易或这个文件")
 }
 
@@ -407,7 +287,7 @@ fn returned(prepay_id: &str, result: &str) -> HttpResponse {
     see_other(format!("/cashier?prepay_id={prepay_id}&result={result}"))
 }
 
-fn see_other(location: String) -> HttpResponse {
+pub(super) fn see_other(location: String) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((header::LOCATION, location)).finish()
 }
 

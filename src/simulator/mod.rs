@@ -32,6 +32,7 @@ mod ids;
 mod layout;
 mod notify;
 mod oauth;
+mod overview;
 mod refund_notify;
 mod rules;
 #[cfg(test)]
@@ -390,6 +391,7 @@ pub fn routes(simulator: &Simulator) -> impl Fn(&mut web::ServiceConfig) + Clone
         alipay::routes(config);
         wechat_v3::routes(config);
         oauth::routes(config);
+        overview::routes(config);
         cashier::routes(config);
         bridge::routes(config);
         h5::routes(config);

@@ -11,6 +11,7 @@ use crate::{
             ApiKey,
             sign::{self, SignType},
         },
+        wechat_v3,
     },
 };
 use actix_web::test;
@@ -214,6 +215,12 @@ pub fn api_v3_key() -> String {
 
 pub fn merchant_key() -> PrivateKey {
     PrivateKey::parse(&rsa().merchant).unwrap()
+}
+
+/// Our own account there, in certificate mode or with WeChat's public key.
+pub fn v3_account(public_key: bool) -> wechat_v3::Account {
+    let ours = keys().wechat_v3(&account()).unwrap();
+    wechat_v3::Account { public_key: ours.public_key.clone().filter(|_| public_key), ..ours }
 }
 
 /// One that speaks V3 too.

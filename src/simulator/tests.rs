@@ -18,6 +18,8 @@ use crate::{
 };
 use actix_web::HttpResponse;
 
+mod of_v3;
+
 fn attempt(simulator: &Simulator, notify_url: &str) -> Attempt {
     Attempt {
         out_trade_no: OutTradeNo::parse(NUMBER).unwrap(),

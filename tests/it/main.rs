@@ -6,6 +6,7 @@ mod attacks;
 mod books;
 mod callbacks;
 mod certificate;
+mod channels;
 mod closing;
 mod corpus;
 mod database;

@@ -6,6 +6,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 use shouyin::{
+    domain::order::Channel,
     simulator::faults::Scenario,
     store::events::{self, EventKind},
 };
@@ -358,7 +359,7 @@ async fn a_computer_shows_the_code_and_moves_on_when_the_phone_has_paid() {
         return;
     };
     window.add_script_before_page(WITNESS).await;
-    let shop = Shop::open().await;
+    let shop = Shop::open_with(|config| config.channels = vec![Channel::WechatJsapi]).await;
     let phone = shop.user("ann").await;
     let computer = shop.browser();
     assert_eq!(computer.log_in("ann", PASSWORD).await.status, 303);

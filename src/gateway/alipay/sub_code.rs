@@ -120,6 +120,7 @@ mod tests {
     fn a_refund_is_refused_by_the_business_and_never_by_a_fault_of_the_gateway() {
         for (code, sub_code, right) in [
             ("20000", "isp.unknow-error", RefundMeaning::UnknownOutcome),
+            ("20000", "ACQ.SELLER_BALANCE_NOT_ENOUGH", RefundMeaning::UnknownOutcome),
             ("40004", "ACQ.SYSTEM_ERROR", RefundMeaning::UnknownOutcome),
             ("40004", "aop.ACQ.SYSTEM_ERROR", RefundMeaning::UnknownOutcome),
             ("40004", "isp.unknow-error", RefundMeaning::UnknownOutcome),
