@@ -19,14 +19,14 @@ pub const COMPUTER: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 C
 pub const PHONE: &str = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Mobile Safari/537.36";
 
 /// A registered user outside WeChat.
-async fn user_of(shop: &Shop, name: &str, agent: &str) -> Browser {
+pub async fn user_of(shop: &Shop, name: &str, agent: &str) -> Browser {
     let browser = Browser::new(shop.url.clone(), agent);
     browser.register(name).await;
     browser
 }
 
 /// The same user in another browser.
-async fn same_user(shop: &Shop, name: &str, agent: &str) -> Browser {
+pub async fn same_user(shop: &Shop, name: &str, agent: &str) -> Browser {
     let browser = Browser::new(shop.url.clone(), agent);
     assert_eq!(browser.log_in(name, PASSWORD).await.status, 303);
     browser
@@ -41,7 +41,7 @@ async fn post(user: &Browser, channel: &str, json: bool) -> Answer {
 }
 
 /// Makes an order as the form does; gives its number and the payment page.
-async fn order(user: &Browser, channel: &str) -> (String, Answer) {
+pub async fn order(user: &Browser, channel: &str) -> (String, Answer) {
     let made = post(user, channel, false).await;
     assert_eq!(made.status, 303, "{}", made.body);
     let at = made.header("location").to_owned();
@@ -51,18 +51,18 @@ async fn order(user: &Browser, channel: &str) -> (String, Answer) {
 }
 
 /// What a program gets to pay with.
-async fn pay_of(user: &Browser, channel: &str) -> (String, Value) {
+pub async fn pay_of(user: &Browser, channel: &str) -> (String, Value) {
     let made = post(user, channel, true).await;
     assert_eq!(made.status, 201, "{channel}: {}", made.body);
     let mut made = made.json();
     (made["out_trade_no"].as_str().unwrap().to_owned(), made["pay"].take())
 }
 
-fn drawn(text: &str) -> String {
+pub fn drawn(text: &str) -> String {
     SvgBuilder::default().margin(2).to_str(&QRBuilder::new(text).build().unwrap())
 }
 
-async fn channels_of(shop: &Shop, number: &str) -> Vec<(Channel, bool)> {
+pub async fn channels_of(shop: &Shop, number: &str) -> Vec<(Channel, bool)> {
     let attempts = shop.attempts(number).await;
     attempts.iter().map(|attempt| (attempt.channel, attempt.closed_at.is_none())).collect()
 }
