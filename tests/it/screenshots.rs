@@ -144,7 +144,8 @@ async fn every_page_fits_a_phone_and_a_computer() {
     pretend(&window, PHONE).await;
     window.goto(&ways("wechat_h5")).await;
     shoot(&window, "away-wechat").await;
-    let attempt = shop.attempts(&by_others).await.pop().unwrap().out_trade_no;
+    let attempts = shop.attempts(&by_others).await;
+    let attempt = &attempts.iter().find(|attempt| attempt.closed_at.is_none()).unwrap().out_trade_no;
     window.goto(&at(&format!("/return/{attempt}"))).await;
     shoot(&window, "return").await;
     window.goto(&at("/top-up")).await;
