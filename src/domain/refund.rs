@@ -151,7 +151,7 @@ impl Refund {
     }
 }
 
-/// What an unsigned message says about a refund: a reason to ask, and never a proof.
+/// What a message says about a refund: a reason to ask, and never a proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefundHint {
     pub out_refund_no: OutRefundNo,
@@ -162,6 +162,8 @@ pub struct RefundHint {
     pub amount: Option<Fen>,
     /// `SUCCESS`, `CHANGE` or `REFUNDCLOSE`, in WeChat's words.
     pub status: String,
+    /// Whether the gateway vouches for it; V2's callbacks about refunds carry no signature.
+    pub signed: bool,
 }
 
 /// Seconds after which an unfinished refund is looked at again: dense at first, then hourly, for ever.
@@ -224,6 +226,7 @@ mod tests {
             total: ours.total,
             amount: Some(ours.amount),
             status: "SUCCESS".to_owned(),
+            signed: false,
         };
         assert!(ours.is_named_by(&hint) && ours.is_named_by(&RefundHint { amount: None, ..hint.clone() }));
         for other in [

@@ -10,7 +10,7 @@ use crate::{
     domain::{ids::OutTradeNo, order::Source, refund::RefundHint, time::UnixMs},
     gateway::{Ack, AckReply, Gateway, Headers, Notified, Notify, Protocol, RefundNotified, Rejection},
     store::{
-        Db, StoreError,
+        Db, StoreError, attempts,
         audit_log::{self, Act},
         notices::{self, Notice},
         pending, refund_settlement, refunds,
@@ -131,7 +131,7 @@ pub async fn replay(app: Arc<App>, actor: &str, id: &str) -> Result<AckReply, Re
     let evidence = Evidence { body: notice.body, headers, remote_ip: "replay".to_owned() };
     let incoming = Incoming { protocol, evidence, received_at: UnixMs(notice.received_at) };
     Ok(match notice.source.as_str() {
-        REFUND_NOTIFY => receive_refund(app, incoming).await?,
+        REFUND_NOTIFY if protocol.refund_notify_path().is_some() => receive_refund(app, incoming).await?,
         _ => receive(app, incoming).await?,
     })
 }
@@ -141,8 +141,8 @@ pub fn can_replay(source: &str) -> bool {
     source == Source::Notify.as_str() || source == REFUND_NOTIFY
 }
 
-/// Takes one callback about a refund. V2 does not sign it, so it changes nothing by itself: one that fits a refund of
-/// ours makes us ask soon, and like every message nobody vouches for it is kept in the ring.
+/// Takes one callback about a refund. It changes nothing by itself: one that fits a refund of ours makes us ask soon.
+/// V2 does not sign it, and then like every message nobody vouches for it is kept in the ring.
 ///
 /// # Errors
 /// Nothing could be recorded: the gateway must not be told SUCCESS.
@@ -158,7 +158,8 @@ async fn hear_of_refund(
     incoming: Incoming,
     read: RefundNotified,
 ) -> Result<AckReply, FlowError> {
-    if !app.has_room_for_junk() {
+    let signed = matches!(&read, RefundNotified::Hint(hint) if hint.signed);
+    if !signed && !app.has_room_for_junk() {
         app.metrics.notices_dropped.inc();
         return Ok(gateway.ack(Ack::Refused("TRY AGAIN LATER")));
     }
@@ -205,6 +206,8 @@ fn take_hint(
     now: UnixMs,
 ) -> Result<(Ack, &'static str, bool), StoreError> {
     let mut contradicts = false;
+    // What is recorded and signed need not come again, whatever it says.
+    let unfit = if hint.signed { Ack::Received } else { Ack::Refused(REFUND_REFUSED) };
     let (ack, verdict) = match refunds::by_number(db, &hint.out_refund_no)? {
         Some(refund) if refund.is_named_by(hint) => {
             refunds::hurry(db, &refund, now, REFUND_HURRY_GAP_MS)?;
@@ -214,10 +217,10 @@ fn take_hint(
             }
             (Ack::Received, "refund_hint")
         }
-        Some(_) => (Ack::Refused(REFUND_REFUSED), "refund_mismatch"),
+        Some(_) => (unfit, "refund_mismatch"),
         None => {
             unknown_refund(db, hint, now)?;
-            (Ack::Refused(REFUND_REFUSED), "unknown_refund")
+            (unfit, "unknown_refund")
         }
     };
     if ack != Ack::Received {
@@ -225,15 +228,21 @@ fn take_hint(
     }
     notice.verdict = verdict.to_owned();
     notice.source = REFUND_NOTIFY.to_owned();
-    notice.body.truncate(notices::REJECTED_BODY);
-    notices::insert_rejected(db, &notice)?;
+    if hint.signed {
+        notices::insert(db, &notice)?;
+    } else {
+        notice.body.truncate(notices::REJECTED_BODY);
+        notices::insert_rejected(db, &notice)?;
+    }
     Ok((ack, verdict, contradicts))
 }
 
 /// Somebody refunds a payment of ours at the gateway's own pages: a person must look.
 fn unknown_refund(db: &mut Db, hint: &RefundHint, now: UnixMs) -> Result<(), StoreError> {
     let number = &hint.out_trade_no;
-    if settlement::is_credited(db, &hint.transaction_id)? {
+    // A signed one may be the first we hear of the payment: a query would credit it whole.
+    let ours = hint.signed && attempts::by_number(db, number)?.is_some();
+    if ours || settlement::is_credited(db, &hint.transaction_id)? {
         let matter = Matter {
             kind: REFUNDED_ELSEWHERE,
             out_trade_no: number.as_str(),

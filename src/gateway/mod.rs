@@ -2,20 +2,23 @@
 //! a gateway builds a `Request` and reads a `Response`; sending is `http`'s business.
 
 use crate::domain::{
-    ids::{Openid, OutRefundNo, OutTradeNo, TransactionId},
-    money::Fen,
-    order::{Attempt, Channel, Claim, Environment, Provider},
+    ids::{OutTradeNo, TransactionId},
+    order::{Attempt, Channel, Environment, Provider},
     refund::{Refund, RefundHint, RefundState},
-    time::UnixMs,
 };
 use serde::Serialize;
 
 pub mod alipay;
+mod message;
 pub mod rsa;
+mod verified;
 pub mod wechat;
 pub mod wechat_oauth;
 pub mod wechat_v2;
 pub mod wechat_v3;
+
+pub use message::{Base, Headers, Notify, Request, Response, Stamp};
+pub use verified::{RefundedPayment, VerifiedPayment, VerifiedRefund};
 
 /// A way of speaking with a provider, and the doors of ours that it calls at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,82 +67,6 @@ impl Protocol {
             Protocol::WechatV3 => Some("/notify/wechat/v3/refund"),
             Protocol::Alipay => None,
         }
-    }
-}
-
-/// Time and an unpredictable text, handed in so that the same inputs always make the same message.
-#[derive(Clone, Debug)]
-pub struct Stamp {
-    pub now: UnixMs,
-    /// 32 letters and digits.
-    pub nonce: String,
-}
-
-/// Which origin of the configuration a request goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Base {
-    WechatApi,
-    WechatOauth,
-    Alipay,
-}
-
-/// A message to a gateway, ready to send.
-#[derive(Clone, Debug)]
-pub struct Request {
-    pub base: Base,
-    /// The gateway's own name for the call: safe to log, unlike `path`.
-    pub call: &'static str,
-    /// Path and query.
-    pub path: String,
-    /// `None` is a GET.
-    pub body: Option<String>,
-    pub content_type: &'static str,
-    /// Further headers, in the order they are sent.
-    pub headers: Vec<(&'static str, String)>,
-    /// The gateway wants to see the merchant's client certificate (mutual TLS).
-    pub certificate: bool,
-}
-
-/// What came back, whatever it was.
-#[derive(Clone, Debug, Default)]
-pub struct Response {
-    pub status: u16,
-    /// Those that may carry a signature, as `Headers` reads them.
-    pub headers: String,
-    pub body: Vec<u8>,
-    /// By our clock.
-    pub received_at: UnixMs,
-}
-
-impl Response {
-    /// Without headers and time.
-    pub fn new(status: u16, body: Vec<u8>) -> Response {
-        Response { status, body, ..Response::default() }
-    }
-}
-
-/// A callback as it arrived.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Notify<'a> {
-    pub headers: Headers<'a>,
-    pub body: &'a [u8],
-    /// By our clock, when it first came.
-    pub received_at: UnixMs,
-}
-
-/// Headers as they are kept with a notice: one line each, `name: value`, the name in lower case.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Headers<'a>(pub &'a str);
-
-impl<'a> Headers<'a> {
-    /// The value of a header that stands there once; `None` when it is missing or repeated.
-    pub fn only(self, name: &str) -> Option<&'a str> {
-        let mut values = self.0.lines().filter_map(|line| {
-            let (named, value) = line.split_once(": ")?;
-            (named == name).then_some(value)
-        });
-        let value = values.next()?;
-        values.next().is_none().then_some(value)
     }
 }
 
@@ -374,110 +301,6 @@ pub struct AckReply {
     pub status: u16,
     pub content_type: &'static str,
     pub body: String,
-}
-
-/// A payment whose signature, algorithm, appid and mch_id were checked against our account.
-/// Made only by a gateway's `notified` and `trade`; the only thing `flow::settle` takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifiedPayment {
-    protocol: Protocol,
-    account: String,
-    environment: Environment,
-    out_trade_no: OutTradeNo,
-    transaction_id: TransactionId,
-    amount: Fen,
-    currency: String,
-    trade_type: String,
-    payer: Option<Openid>,
-    paid_at: Option<UnixMs>,
-}
-
-impl VerifiedPayment {
-    pub fn out_trade_no(&self) -> &OutTradeNo {
-        &self.out_trade_no
-    }
-
-    pub fn transaction_id(&self) -> &TransactionId {
-        &self.transaction_id
-    }
-
-    pub fn amount(&self) -> Fen {
-        self.amount
-    }
-
-    pub fn provider(&self) -> Provider {
-        self.protocol.provider()
-    }
-
-    /// How the news of it came.
-    pub fn protocol(&self) -> Protocol {
-        self.protocol
-    }
-
-    pub fn trade_type(&self) -> &str {
-        &self.trade_type
-    }
-
-    /// Who paid. Never used to choose whom to credit: the order's owner is credited.
-    pub fn payer(&self) -> Option<&Openid> {
-        self.payer.as_ref()
-    }
-
-    /// When the gateway says it was paid, if it says so readably.
-    pub fn paid_at(&self) -> Option<UnixMs> {
-        self.paid_at
-    }
-
-    pub fn claim(&self) -> Claim<'_> {
-        Claim {
-            provider: self.protocol.provider(),
-            account: &self.account,
-            environment: self.environment,
-            transaction_id: &self.transaction_id,
-            amount: self.amount,
-            currency: &self.currency,
-        }
-    }
-}
-
-/// A payment of which an unknown part has gone back. Not a `VerifiedPayment`, so that nothing can settle it: it is
-/// for a person to look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefundedPayment(VerifiedPayment);
-
-impl RefundedPayment {
-    pub fn claim(&self) -> Claim<'_> {
-        self.0.claim()
-    }
-}
-
-/// What a gateway says about one refund of ours, after signature, identity, number and both amounts were
-/// checked. Made only by a gateway's `refund_news`; the only thing that ends a refund.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifiedRefund {
-    out_refund_no: OutRefundNo,
-    standing: RefundStanding,
-    refund_id: String,
-    /// Where the money went, in the gateway's words.
-    received_by: String,
-}
-
-impl VerifiedRefund {
-    pub fn out_refund_no(&self) -> &OutRefundNo {
-        &self.out_refund_no
-    }
-
-    pub fn standing(&self) -> RefundStanding {
-        self.standing
-    }
-
-    pub fn refund_id(&self) -> &str {
-        &self.refund_id
-    }
-
-    pub fn received_by(&self) -> &str {
-        &self.received_by
-    }
 }
 
 /// One payment gateway: builds what we ask, reads what it says. Unknown is never paid and never failed.

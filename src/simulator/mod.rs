@@ -1,5 +1,5 @@
-//! A WeChat that keeps trades, checks our signature and every field rule, and calls notify_url.
-//! No real money and no real WeChat is ever touched; used by `demo`, `simulate` and the tests.
+//! A WeChat and an Alipay that keep trades, check our signature and every field rule, and call notify_url.
+//! No real money and no real gateway is ever touched; used by `demo`, `simulate` and the tests.
 
 use crate::{
     clock::{Clock, NoEntropy},
@@ -27,19 +27,22 @@ mod alipay;
 mod bridge;
 mod cashier;
 mod deliver;
+mod h5;
 mod ids;
 mod layout;
 mod notify;
 mod oauth;
+mod overview;
 mod refund_notify;
 mod rules;
 #[cfg(test)]
 pub(crate) mod testing;
+mod wallet;
 mod wechat_v2;
 mod wechat_v3;
 
 pub use alipay::AlipayApp;
-pub use faults::Scenario;
+pub use faults::{Content, Scenario};
 pub use refunds::{RefundStatus, RefundView};
 pub use trades::{Sent, TradeState};
 pub use wechat_v3::{
@@ -283,6 +286,18 @@ impl Simulator {
         Some(oauth::openid_of(account, account.appids.mini.as_deref()?, &format!("{person:016x}")))
     }
 
+    /// What `wx.login` gives this person's mini program: good once, for five minutes. `None` when there is no mini
+    /// program.
+    ///
+    /// # Errors
+    /// No random bytes.
+    pub fn js_code(&self, person: u64) -> Result<Option<String>, NoEntropy> {
+        let Some(openid) = self.mini_openid_of(person) else { return Ok(None) };
+        let code = self.0.clock.nonce()?;
+        self.codes().issue(&code, oauth::Use::MiniProgram, openid, self.now());
+        Ok(Some(code))
+    }
+
     /// The callback this trade has or would have, with fields replaced before signing (an empty value
     /// takes the field out), signed with the trade's algorithm or the `sign_type` among the overrides.
     /// An unknown number gets a callback for one fen.
@@ -376,8 +391,10 @@ pub fn routes(simulator: &Simulator) -> impl Fn(&mut web::ServiceConfig) + Clone
         alipay::routes(config);
         wechat_v3::routes(config);
         oauth::routes(config);
+        overview::routes(config);
         cashier::routes(config);
         bridge::routes(config);
+        h5::routes(config);
     }
 }
 
@@ -395,89 +412,4 @@ pub fn serve(simulator: Simulator, listener: TcpListener) -> std::io::Result<Ser
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{testing::*, *};
-    use crate::{
-        config::Origins,
-        domain::{
-            ids::{Openid, OutTradeNo},
-            order::{Attempt, Channel, Environment},
-        },
-        gateway::{Gateway, Prepaid, Trade, wechat_v2::WechatV2},
-    };
-    use actix_web::HttpResponse;
-
-    fn attempt(simulator: &Simulator, notify_url: &str) -> Attempt {
-        Attempt {
-            out_trade_no: OutTradeNo::parse(NUMBER).unwrap(),
-            order_id: 1,
-            channel: Channel::WechatJsapi,
-            account: String::new(),
-            environment: Environment::Simulator,
-            amount: Fen::new(990).unwrap(),
-            goods_name: "账户充值".to_owned(),
-            payer: Openid::parse(&simulator.openid_of(1)),
-            client_ip: "127.0.0.1".to_owned(),
-            notify_url: notify_url.to_owned(),
-            created_at: NOW,
-            expires_at: NOW.plus_secs(900),
-            asked_at: None,
-            prepay_id: None,
-            prepaid_at: None,
-            closed_at: None,
-        }
-    }
-
-    #[actix_web::test]
-    async fn our_own_gateway_orders_queries_and_is_notified_over_http() {
-        let (simulator, clock) = simulator();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let origin = format!("http://{}", listener.local_addr().unwrap());
-        actix_web::rt::spawn(serve(simulator.clone(), listener).unwrap());
-        let http = Http::new(Origins { wechat_api: vec![origin], ..Origins::default() }).unwrap();
-
-        let shop = TcpListener::bind("127.0.0.1:0").unwrap();
-        let notify_url = format!("http://{}/notify", shop.local_addr().unwrap());
-        let (heard, mut hear) = tokio::sync::mpsc::unbounded_channel();
-        let server = HttpServer::new(move || {
-            let heard = heard.clone();
-            App::new().default_service(web::to(move |body: web::Bytes| {
-                heard.send(body).unwrap();
-                async { HttpResponse::Ok().body("<xml><return_code>SUCCESS</return_code></xml>") }
-            }))
-        });
-        actix_web::rt::spawn(server.workers(1).disable_signals().listen(shop).unwrap().run());
-        actix_web::rt::spawn(simulator.clone().run());
-
-        let gateway = WechatV2 { account: simulator.account().clone() };
-        let attempt = attempt(&simulator, &notify_url);
-        let ask = gateway.prepay(&attempt, &clock.stamp().unwrap()).unwrap();
-        let answer = http.send(&ask).await.unwrap();
-        let prepay_id = match gateway.prepaid(&answer, &attempt).unwrap() {
-            Prepaid::Ready { prepay_id } => prepay_id,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(simulator.trade(NUMBER).unwrap().prepay_id, prepay_id);
-
-        let transaction_id = simulator.pay(NUMBER).unwrap();
-        let ask = gateway.query(&attempt, &clock.stamp().unwrap());
-        match gateway.trade(&http.send(&ask).await.unwrap(), &attempt).unwrap() {
-            Trade::Paid(payment) => assert_eq!(payment.transaction_id().as_str(), transaction_id),
-            other => panic!("{other:?}"),
-        }
-        let body = tokio::time::timeout(Duration::from_secs(5), hear.recv()).await.unwrap().unwrap();
-        assert!(String::from_utf8_lossy(&body).contains(&transaction_id));
-        let names: Vec<String> = simulator.calls();
-        assert_eq!(names, [format!("unifiedorder {NUMBER}"), format!("orderquery {NUMBER}")]);
-    }
-
-    #[actix_web::test]
-    async fn a_get_is_not_a_call() {
-        let (simulator, _) = simulator();
-        let app = actix_web::test::init_service(App::new().configure(routes(&simulator))).await;
-        let request = actix_web::test::TestRequest::get().uri("/pay/unifiedorder").to_request();
-        let body = actix_web::test::call_and_read_body(&app, request).await;
-        let reply = Fields::parse(&body).unwrap();
-        assert_eq!(reply.get("return_code"), Some("FAIL"));
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
-//! Web authorisation, `snsapi_base`: one simulated person per browser, codes that work once for five minutes.
+//! Web authorisation, `snsapi_base`: one simulated person per browser, codes that work once for five minutes; and the
+//! same for the codes of a mini program.
 //!
-//! Source: the official page on web authorisation of service accounts; error numbers as listed there.
+//! Source: the official pages on web authorisation of service accounts and on jscode2session; error numbers as listed there.
 
 use super::{Simulator, SimulatorError};
 use crate::{
@@ -18,6 +19,7 @@ use actix_web::{
     web,
 };
 use aws_lc_rs::constant_time;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::json;
@@ -34,7 +36,8 @@ const PARAMETERS: [&str; 5] = ["appid", "redirect_uri", "response_type", "scope"
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/connect/oauth2/authorize", web::get().to(authorize))
-        .route("/sns/oauth2/access_token", web::get().to(access_token));
+        .route("/sns/oauth2/access_token", web::get().to(access_token))
+        .route("/sns/jscode2session", web::get().to(jscode2session));
 }
 
 /// Codes handed out and whether they were used.
@@ -43,22 +46,31 @@ pub struct Codes(BTreeMap<String, Issued>);
 
 #[derive(Debug)]
 struct Issued {
+    whose: Use,
     openid: String,
     at: UnixMs,
     used: bool,
+}
+
+/// What a code is for: one of the web is nothing to a mini program, and the other way round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    Web,
+    MiniProgram,
 }
 
 /// WeChat's errcode and errmsg.
 type Refusal = (i64, &'static str);
 
 impl Codes {
-    fn issue(&mut self, code: &str, openid: String, now: UnixMs) {
+    pub fn issue(&mut self, code: &str, whose: Use, openid: String, now: UnixMs) {
         self.0.retain(|_, issued| now.since(issued.at) < FORGET_MS);
-        self.0.insert(code.to_owned(), Issued { openid, at: now, used: false });
+        self.0.insert(code.to_owned(), Issued { whose, openid, at: now, used: false });
     }
 
-    fn redeem(&mut self, code: &str, now: UnixMs) -> Result<String, Refusal> {
-        let issued = self.0.get_mut(code).ok_or((40029, "invalid code"))?;
+    fn redeem(&mut self, code: &str, whose: Use, now: UnixMs) -> Result<String, Refusal> {
+        let issued = self.0.get_mut(code).filter(|issued| issued.whose == whose);
+        let issued = issued.ok_or((40029, "invalid code"))?;
         if issued.used {
             return Err((40163, "code been used"));
         }
@@ -98,7 +110,12 @@ async fn authorize(
         None => simulator.0.clock.nonce()?.chars().take(16).collect(),
     };
     let (code, account) = (simulator.0.clock.nonce()?, simulator.account());
-    simulator.codes().issue(&code, openid_of(account, &account.appids.web, &person), simulator.now());
+    simulator.codes().issue(
+        &code,
+        Use::Web,
+        openid_of(account, &account.appids.web, &person),
+        simulator.now(),
+    );
     let (mut url, state) = target;
     url.query_pairs_mut().append_pair("code", &code).append_pair("state", &state);
     let cookie = Cookie::build(PERSON, person)
@@ -151,7 +168,7 @@ struct TokenQuery {
     appid: String,
     #[serde(default)]
     secret: String,
-    #[serde(default)]
+    #[serde(default, alias = "js_code")]
     code: String,
     #[serde(default)]
     grant_type: String,
@@ -162,7 +179,7 @@ async fn access_token(
     query: web::Query<TokenQuery>,
 ) -> Result<HttpResponse, SimulatorError> {
     simulator.book().log_call("access_token", "");
-    let reply = match redeemed(&simulator, &query) {
+    let reply = match redeemed(&simulator, &query, Use::Web) {
         Ok(openid) => json!({
             "access_token": simulator.0.clock.token()?,
             "expires_in": 7200,
@@ -172,23 +189,47 @@ async fn access_token(
         }),
         Err((errcode, errmsg)) => json!({ "errcode": errcode, "errmsg": errmsg }),
     };
-    // WeChat sends JSON under this type, errors with status 200.
-    Ok(HttpResponse::Ok().content_type("text/plain").body(reply.to_string()))
+    Ok(told(&reply))
+}
+
+/// What the mini program's server asks with the code of `wx.login`.
+async fn jscode2session(
+    simulator: web::Data<Simulator>,
+    query: web::Query<TokenQuery>,
+) -> Result<HttpResponse, SimulatorError> {
+    simulator.book().log_call("jscode2session", "");
+    let reply = match redeemed(&simulator, &query, Use::MiniProgram) {
+        Ok(openid) => {
+            let session_key = STANDARD.encode(simulator.0.clock.random::<16>()?);
+            json!({ "session_key": session_key, "openid": openid })
+        }
+        Err((errcode, errmsg)) => json!({ "errcode": errcode, "errmsg": errmsg }),
+    };
+    Ok(told(&reply))
+}
+
+/// WeChat sends JSON under this type, errors with status 200.
+fn told(reply: &serde_json::Value) -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain").body(reply.to_string())
 }
 
 /// Our identity first, so that a wrong secret does not use up the code.
-fn redeemed(simulator: &Simulator, query: &TokenQuery) -> Result<String, Refusal> {
+fn redeemed(simulator: &Simulator, query: &TokenQuery, whose: Use) -> Result<String, Refusal> {
+    let (appids, options) = (&simulator.account().appids, &simulator.0.options);
+    let (appid, secret) = match whose {
+        Use::Web => (Some(appids.web.as_str()), &options.app_secret),
+        Use::MiniProgram => (appids.mini.as_deref(), &options.mini_secret),
+    };
     if query.appid.is_empty() {
         return Err((41002, "appid missing"));
     }
-    if query.appid != simulator.account().appids.web {
+    if Some(query.appid.as_str()) != appid {
         return Err((40013, "invalid appid"));
     }
     if query.secret.is_empty() {
         return Err((41004, "appsecret missing"));
     }
-    let right = simulator.0.options.app_secret.expose_secret().as_bytes();
-    constant_time::verify_slices_are_equal(right, query.secret.as_bytes())
+    constant_time::verify_slices_are_equal(secret.expose_secret().as_bytes(), query.secret.as_bytes())
         .map_err(|_| (40125, "invalid appsecret"))?;
     if query.grant_type != "authorization_code" {
         return Err((40002, "invalid grant_type"));
@@ -196,7 +237,7 @@ fn redeemed(simulator: &Simulator, query: &TokenQuery) -> Result<String, Refusal
     if query.code.is_empty() {
         return Err((41008, "missing code"));
     }
-    simulator.codes().redeem(&query.code, simulator.now())
+    simulator.codes().redeem(&query.code, whose, simulator.now())
 }
 
 #[cfg(test)]
@@ -244,6 +285,30 @@ mod tests {
         assert_eq!(openid.as_str().len(), 28);
         assert_eq!(exchange(&simulator, "an-app-secret", &code).await["errcode"], 40163);
         assert_eq!(exchange(&simulator, "an-app-secret", "never-issued").await["errcode"], 40029);
+    }
+
+    #[actix_web::test]
+    async fn a_mini_program_gets_openids_of_its_own_and_no_code_of_the_web() {
+        let (simulator, clock) = simulator();
+        let ask = async |secret: &str, code: &str| {
+            let path = format!(
+                "/sns/jscode2session?appid={MINI}&secret={secret}&js_code={code}&grant_type=authorization_code"
+            );
+            let answer = get(&simulator, &path, None).await;
+            serde_json::from_slice::<serde_json::Value>(&test::read_body(answer).await).unwrap()
+        };
+        let js_code = simulator.js_code(7).unwrap().unwrap();
+        assert_eq!(exchange(&simulator, "an-app-secret", &js_code).await["errcode"], 40029);
+        assert_eq!(ask("an-app-secret", &js_code).await["errcode"], 40125);
+        let reply = ask("a-mini-secret", &js_code).await;
+        assert_eq!(reply["openid"].as_str(), simulator.mini_openid_of(7).as_deref());
+        assert_eq!(reply["session_key"].as_str().map(str::len), Some(24));
+        assert_eq!(ask("a-mini-secret", &js_code).await["errcode"], 40163);
+        let web = code(&simulator, None).await;
+        assert_eq!(ask("a-mini-secret", &web).await["errcode"], 40029);
+        let late = simulator.js_code(7).unwrap().unwrap();
+        clock.advance_ms(CODE_MS + 1);
+        assert_eq!(ask("a-mini-secret", &late).await["errcode"], 42003);
     }
 
     #[actix_web::test]

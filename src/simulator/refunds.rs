@@ -181,7 +181,7 @@ impl Refunds {
     }
 
     /// Fen of this trade that went back or are on their way.
-    fn reserved_fen(&self, out_trade_no: &str, now: UnixMs) -> i64 {
+    pub fn reserved_fen(&self, out_trade_no: &str, now: UnixMs) -> i64 {
         let counted = self.of_trade(out_trade_no).into_iter().filter(|refund| refund.counts(now));
         counted.map(|refund| refund.refund_fee.get()).sum()
     }

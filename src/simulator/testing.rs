@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    config::Origins,
+    config::{Origins, RsaKeys},
     domain::order::Environment,
     gateway::{
         rsa::{PrivateKey, PublicKey},
@@ -11,9 +11,11 @@ use crate::{
             ApiKey,
             sign::{self, SignType},
         },
+        wechat_v3,
     },
 };
 use actix_web::test;
+use serde_json::{Value, json};
 use std::sync::OnceLock;
 
 pub const NOW: UnixMs = UnixMs(1_770_000_000_000);
@@ -23,10 +25,11 @@ pub const WEB: &str = "wxd930ea5d5a258f4f";
 pub const MINI: &str = "wx00000000000mini0";
 pub const APP: &str = "wx000000000000app0";
 
-pub const ALIPAY_APP_ID: &str = "2021000122600001";
-pub const ALIPAY_SELLER_ID: &str = "2088102146225135";
+pub use crate::config::{
+    SIMULATOR_ALIPAY_APP_ID as ALIPAY_APP_ID, SIMULATOR_ALIPAY_SELLER_ID as ALIPAY_SELLER_ID,
+};
 
-/// Both sides' keys at Alipay, made once for all tests because that takes long.
+/// Both sides' keys at Alipay, read once for all tests because that takes long.
 pub struct AlipayKeys {
     pub app: PrivateKey,
     pub platform: PrivateKey,
@@ -36,28 +39,32 @@ pub struct AlipayKeys {
 pub fn alipay_keys() -> &'static AlipayKeys {
     static KEYS: OnceLock<AlipayKeys> = OnceLock::new();
     KEYS.get_or_init(|| {
-        let (app, platform) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
-        let platform_public = PublicKey::parse(&platform.public_base64().unwrap()).unwrap();
-        AlipayKeys { app, platform, platform_public }
+        let platform = PrivateKey::parse(&rsa().alipay_platform).unwrap();
+        AlipayKeys {
+            app: PrivateKey::parse(&rsa().alipay_app).unwrap(),
+            platform_public: PublicKey::parse(&platform.public_base64().unwrap()).unwrap(),
+            platform,
+        }
     })
 }
 
 /// A simulator whose merchant is at Alipay too.
 pub fn alipay_simulator() -> (Simulator, Clock) {
-    let keys = alipay_keys();
-    let app = AlipayApp {
-        app_id: ALIPAY_APP_ID.to_owned(),
-        seller_id: ALIPAY_SELLER_ID.to_owned(),
-        app_public_key: PublicKey::parse(&keys.app.public_base64().unwrap()).unwrap(),
-        key: keys.platform.clone(),
-    };
-    let (simulator, clock) = simulator();
-    let options = Options { alipay: Some(app), ..simulator.0.options.clone() };
-    (Simulator::new(options, clock.clone(), simulator.0.http.clone()), clock)
+    opened(Options {
+        alipay: AlipayApp::of(keys()),
+        ..Options::new(account(), SecretString::from("an-app-secret"), ORIGIN.to_owned())
+    })
 }
 
 pub fn simulator() -> (Simulator, Clock) {
-    let account = Account {
+    opened(Options {
+        mini_secret: SecretString::from("a-mini-secret"),
+        ..Options::new(account(), SecretString::from("an-app-secret"), ORIGIN.to_owned())
+    })
+}
+
+fn account() -> Account {
+    Account {
         appids: Appids { web: WEB.to_owned(), mini: Some(MINI.to_owned()), app: Some(APP.to_owned()) },
         mch_id: "10000100".to_owned(),
         key: ApiKey::new("192006250b4c09247ec02edce69f6a2d").unwrap(),
@@ -65,18 +72,10 @@ pub fn simulator() -> (Simulator, Clock) {
         accept: vec![SignType::HmacSha256],
         public_url: ORIGIN.to_owned(),
         environment: Environment::Simulator,
-    };
-    let options = Options {
-        account,
-        app_secret: SecretString::from("an-app-secret"),
-        mini_secret: SecretString::from("a-mini-secret"),
-        v3: None,
-        alipay: None,
-        speed: 1,
-        scenario: Scenario::Ok,
-        bridge_origin: ORIGIN.to_owned(),
-        strict_openid: true,
-    };
+    }
+}
+
+fn opened(options: Options) -> (Simulator, Clock) {
     let clock = Clock::manual(NOW);
     let http = Http::new(Origins::default()).unwrap();
     (Simulator::new(options, clock.clone(), http), clock)
@@ -164,7 +163,149 @@ pub fn refund_of(simulator: &Simulator, out_refund_no: &str, fen: i64) -> Fields
     fields
 }
 
+/// The same for another way to pay, under this appid.
+pub fn order_as(simulator: &Simulator, trade_type: &str, appid: &str) -> Fields {
+    let mut fields = order(simulator);
+    fields.set("trade_type", trade_type);
+    fields.set("appid", appid);
+    match trade_type {
+        "JSAPI" if appid == MINI => fields.set("openid", &simulator.mini_openid_of(1).unwrap()),
+        "JSAPI" => {}
+        _ => fields.remove("openid"),
+    }
+    match trade_type {
+        "NATIVE" => fields.set("product_id", NUMBER),
+        "MWEB" => {
+            fields.set(
+                "scene_info",
+                r#"{"h5_info":{"type":"Wap","wap_url":"http://shop.test","wap_name":"店"}}"#,
+            );
+        }
+        _ => {}
+    }
+    fields
+}
+
 pub async fn prepay(simulator: &Simulator) -> String {
-    let reply = call(simulator, "/pay/unifiedorder", order(simulator)).await;
+    prepay_as(simulator, "JSAPI", WEB).await
+}
+
+pub async fn prepay_as(simulator: &Simulator, trade_type: &str, appid: &str) -> String {
+    let reply = call(simulator, "/pay/unifiedorder", order_as(simulator, trade_type, appid)).await;
     reply.get("prepay_id").unwrap_or_else(|| panic!("{reply:?}")).to_owned()
+}
+
+/// RSA keys take long to make: one set for all tests.
+fn keys() -> &'static SimulatorKeys {
+    static KEYS: OnceLock<SimulatorKeys> = OnceLock::new();
+    KEYS.get_or_init(|| {
+        let mut keys = SimulatorKeys::marked(["a".repeat(32), "b".repeat(32), "c".repeat(32)]);
+        assert!(keys.complete());
+        keys
+    })
+}
+
+pub fn rsa() -> &'static RsaKeys {
+    keys().rsa.as_ref().unwrap()
+}
+
+pub fn api_v3_key() -> String {
+    keys().api_v3_key()
+}
+
+pub fn merchant_key() -> PrivateKey {
+    PrivateKey::parse(&rsa().merchant).unwrap()
+}
+
+/// Our own account there, in certificate mode or with WeChat's public key.
+pub fn v3_account(public_key: bool) -> wechat_v3::Account {
+    let ours = keys().wechat_v3(&account()).unwrap();
+    wechat_v3::Account { public_key: ours.public_key.clone().filter(|_| public_key), ..ours }
+}
+
+/// One that speaks V3 too.
+pub fn v3_simulator() -> (Simulator, Clock) {
+    opened(Options::of(keys(), account(), ORIGIN.to_owned()))
+}
+
+/// An order that keeps every rule of its product.
+pub fn v3_order(simulator: &Simulator, product: &str) -> Value {
+    let appid = if product == "app" { APP } else { WEB };
+    let mut order = json!({
+        "appid": appid,
+        "mchid": "10000100",
+        "description": "账户充值",
+        "out_trade_no": NUMBER,
+        "time_expire": "2026-02-02T10:55:00+08:00",
+        "attach": "a-b",
+        "notify_url": "http://127.0.0.1:9/notify",
+        "amount": { "total": 990, "currency": "CNY" },
+    });
+    match product {
+        "jsapi" => order["payer"] = json!({ "openid": simulator.openid_of(1) }),
+        "h5" => {
+            order["scene_info"] = json!({ "payer_client_ip": "127.0.0.1", "h5_info": { "type": "Wap" } });
+        }
+        _ => {}
+    }
+    order
+}
+
+/// The headers a merchant asks with: signed over these very bytes.
+pub fn authorized(method: &str, target: &str, body: &str, secs: i64) -> String {
+    let signature = merchant_key().sign(format!("{method}\n{target}\n{secs}\nn1\n{body}\n").as_bytes());
+    let serial_no = rsa().merchant_serial();
+    format!(
+        "accept: application/json\nauthorization: WECHATPAY2-SHA256-RSA2048 mchid=\"10000100\",nonce_str=\"n1\",\
+         timestamp=\"{secs}\",serial_no=\"{serial_no}\",signature=\"{signature}\"\n"
+    )
+}
+
+/// Asks without a network, and checks the signature of what comes back.
+pub fn v3_ask(simulator: &Simulator, method: &str, target: &str, body: &str) -> (u16, Value) {
+    let headers = authorized(method, target, body, simulator.now().secs());
+    v3_ask_with(simulator, method, target, &headers, body)
+}
+
+pub fn v3_ask_with(
+    simulator: &Simulator,
+    method: &str,
+    target: &str,
+    headers: &str,
+    body: &str,
+) -> (u16, Value) {
+    let asked = Asked { method, target, headers: Headers(headers), body: body.as_bytes() };
+    let answer = simulator.answer(&asked).unwrap().unwrap();
+    let text = std::str::from_utf8(&answer.body).unwrap();
+    v3_verify(Headers(&answer.headers), text).unwrap_or_else(|| panic!("{}{text}", answer.headers));
+    (answer.status, serde_json::from_str(text).unwrap_or_default())
+}
+
+/// Whose signature this is: the key's own name.
+pub fn v3_verify(headers: Headers<'_>, body: &str) -> Option<&'static str> {
+    let of = |name| headers.only(name);
+    let serial = of("wechatpay-serial")?;
+    let keys = V3Keys::of(keys()).unwrap();
+    let (name, private) = if serial == rsa().public_key_id() {
+        ("public key", &rsa().wechat_public)
+    } else if serial == keys.serials()[0] {
+        ("certificate", &rsa().platform)
+    } else if serial == keys.serials()[1] {
+        ("next certificate", &rsa().next_platform)
+    } else {
+        return None;
+    };
+    let public = PrivateKey::parse(private).unwrap().public_base64().unwrap();
+    let message = format!("{}\n{}\n{body}\n", of("wechatpay-timestamp")?, of("wechatpay-nonce")?);
+    let right = of("wechatpay-signature-type") == Some("WECHATPAY2-SHA256-RSA2048")
+        && PublicKey::parse(&public).unwrap().verify(message.as_bytes(), of("wechatpay-signature")?);
+    right.then_some(name)
+}
+
+/// An order placed; answers with what the payer is shown.
+pub fn v3_prepay(simulator: &Simulator, product: &str) -> String {
+    let order = v3_order(simulator, product).to_string();
+    let (status, reply) = v3_ask(simulator, "POST", &format!("/v3/pay/transactions/{product}"), &order);
+    let shown = ["prepay_id", "code_url", "h5_url"].iter().find_map(|name| reply[name].as_str());
+    shown.unwrap_or_else(|| panic!("{status} {reply}")).to_owned()
 }

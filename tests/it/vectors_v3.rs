@@ -20,7 +20,10 @@ use shouyin::{
         },
     },
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 const SIGN: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/wechat_v3_sign.json"));
 const NOTIFY: &str =
@@ -261,6 +264,9 @@ struct NotifyExpect {
     plaintext_text: Option<String>,
 }
 
+/// Callbacks are read without a key of ours.
+static UNUSED: LazyLock<PrivateKey> = LazyLock::new(|| PrivateKey::generate().unwrap());
+
 /// A callback of the vectors as our door takes it.
 struct Callback {
     gateway: WechatV3,
@@ -275,7 +281,6 @@ impl Callback {
         let parsed = |pem: &String| PublicKey::parse(pem).unwrap();
         let (public, certificates): (Vec<_>, Vec<_>) =
             input.verify_keys.iter().partition(|(name, _)| name.starts_with(PUBLIC_KEY_PREFIX));
-        let unused = PrivateKey::generate().unwrap();
         let account = Account {
             api_v3_key: ApiV3Key::new(input.apiv3_key.as_ref().unwrap()).unwrap(),
             public_key: public
@@ -289,7 +294,7 @@ impl Callback {
                     not_after: UnixMs(i64::MAX),
                 })
                 .collect(),
-            ..account(unused, &order.mchid, order.appid.as_deref().unwrap_or(APPID))
+            ..account(UNUSED.clone(), &order.mchid, order.appid.as_deref().unwrap_or(APPID))
         };
         let headers = input.headers.iter().map(|(name, value)| format!("{}: {value}\n", name.to_lowercase()));
         Callback {
@@ -357,7 +362,7 @@ fn refunded(callback: &Callback, stored: &StoredOrder, status: &str) -> Outcome 
     let RefundNotified::Hint(hint) = callback.gateway.refund_notified(callback.notify()) else { panic!() };
     assert_eq!(hint.out_refund_no.as_str(), stored.out_refund_no.as_ref().unwrap());
     assert_eq!(hint.out_trade_no.as_str(), stored.out_trade_no);
-    assert_eq!((hint.amount.unwrap().get(), hint.total.get()), (stored.refund.unwrap(), stored.total));
+    assert_eq!((hint.amount.map(Fen::get), hint.total.get()), (stored.refund, stored.total));
     assert_eq!(hint.status, status);
     let decision = match status {
         "SUCCESS" => "refund_success",

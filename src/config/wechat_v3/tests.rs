@@ -84,7 +84,7 @@ fn wechats_public_key_goes_with_its_id_and_certificates_may_stand_beside_it() {
     assert!(WECHATS.matches(&account.certificates[0].key));
     assert_eq!(faults(&both[..1]), ["WECHAT_PUBLIC_KEY_PEM"]);
     assert_eq!(faults(&both[1..2]), ["WECHAT_PUBLIC_KEY_ID"]);
-    for odd in ["PUB_KEY_ID_", "0100001000020250101000000001", "PUB_KEY_ID_SIMULATOR01", "PUB_KEY_ID_a b"] {
+    for odd in ["PUB_KEY_ID_!", "0100001000020250101000000001", "PUB_KEY_ID_SIMULATOR01", "PUB_KEY_ID_a b"] {
         assert_eq!(faults(&[("WECHAT_PUBLIC_KEY_ID", odd), both[1]]), ["WECHAT_PUBLIC_KEY_ID"], "{odd}");
     }
 }

@@ -37,9 +37,10 @@ fn check(account: &Account, form: &Form) -> Result<Notified, Rejection> {
         return Err(Rejection::MchIdMismatch);
     }
     // A browser that comes back from Alipay carries parameters signed with the same key and in the same way, whether
-    // it has paid or not. What tells a notify apart is under the signature too.
+    // it has paid or not. What tells a notify apart is under the signature too. Any payer can post such a thing here, as
+    // often as they like: nobody is called to look.
     let is_notify = form.get("notify_type") == Some("trade_status_sync") && form.get("notify_id").is_some();
-    let status = form.get("trade_status").filter(|_| is_notify).ok_or(Rejection::Incomplete)?;
+    let status = form.get("trade_status").filter(|_| is_notify).ok_or(Rejection::Malformed)?;
     if OF_REFUNDS.iter().any(|name| form.get(name).is_some()) {
         return refund_hint(form).map(Notified::Refund).ok_or(Rejection::Incomplete);
     }
@@ -68,6 +69,7 @@ fn refund_hint(form: &Form) -> Option<RefundHint> {
         amount: None,
         // Alipay only writes about refunds that are through.
         status: "SUCCESS".to_owned(),
+        signed: true,
     })
 }
 

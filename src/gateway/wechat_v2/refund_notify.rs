@@ -54,6 +54,7 @@ fn read_inner(fields: &Fields) -> Option<RefundHint> {
         total: amount("total_fee")?,
         amount: Some(amount("refund_fee")?),
         status: fields.get("refund_status")?.to_owned(),
+        signed: false,
     })
 }
 

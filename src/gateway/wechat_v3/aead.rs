@@ -58,7 +58,7 @@ mod tests {
             (&key, "nonce-nonce", "transaction", text.as_str()),
             (&key, "nonce-nonce-", "", text.as_str()),
             (&key, "nonce-nonce-", "transactions", text.as_str()),
-            (&key, "nonce-nonce-", "transaction", &text[4..]),
+            (&key, "nonce-nonce-", "transaction", text.get(4..).unwrap()),
             (&key, "nonce-nonce-", "transaction", ""),
             (&key, "nonce-nonce-", "transaction", "AAAA"),
             (&key, "nonce-nonce-", "transaction", "not base64"),

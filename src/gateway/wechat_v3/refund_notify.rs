@@ -50,5 +50,6 @@ fn read_contents(contents: &Object) -> Option<RefundHint> {
         total: amount.fen("total")?,
         amount: Some(amount.fen("refund")?),
         status: status.to_owned(),
+        signed: true,
     })
 }

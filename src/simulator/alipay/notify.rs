@@ -311,3 +311,6 @@ fn unknown(app: &AlipayApp, out_trade_no: &str, now: UnixMs) -> Fields {
     }
     fields
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,9 +93,10 @@ fn not_taken(refused: NotTaken) -> Verdict {
     }
 }
 
-/// `fund_change` is whether this very call moved money, and `refund_fee` the sum of the trade's refunds so far.
+/// `fund_change` is whether this very call moved money, and `refund_fee` the sum of the trade's refunds so far, this one
+/// included.
 fn accepted(book: &Book, trade: &Trade, refund: &Refund, moved: bool, now: UnixMs) -> super::Node {
-    let refunded = Fen::new(book.refunds.refunded_fen(&trade.out_trade_no, now)).unwrap_or_default();
+    let refunded = Fen::new(book.refunds.reserved_fen(&trade.out_trade_no, now)).unwrap_or_default();
     vec![
         ("trade_no", trade.transaction_id.as_str().into()),
         ("out_trade_no", trade.out_trade_no.as_str().into()),
@@ -133,3 +134,6 @@ pub(super) fn query(simulator: &Simulator, asked: &Asked<'_>) -> Verdict {
     }
     Verdict::Done(node)
 }
+
+#[cfg(test)]
+mod tests;

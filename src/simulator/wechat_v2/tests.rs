@@ -199,3 +199,54 @@ async fn timeout_after_accept_takes_the_order_and_answers_only_the_repeat() {
     let accepted = simulator.trade(NUMBER).unwrap();
     assert_eq!(prepay(&simulator).await, accepted.prepay_id);
 }
+
+#[actix_web::test]
+async fn each_way_to_pay_brings_what_its_payer_is_shown() {
+    for (trade_type, appid, name, begins) in [
+        ("JSAPI", WEB, "prepay_id", "wx"),
+        ("JSAPI", MINI, "prepay_id", "wx"),
+        ("APP", APP, "prepay_id", "wx"),
+        ("NATIVE", WEB, "code_url", "weixin://wxpay/bizpayurl?pr="),
+        ("MWEB", WEB, "mweb_url", "http://"),
+    ] {
+        let (simulator, _) = simulator();
+        let reply = call(&simulator, "/pay/unifiedorder", order_as(&simulator, trade_type, appid)).await;
+        let shown = reply.get(name).unwrap_or_else(|| panic!("{trade_type} {reply:?}")).to_owned();
+        assert!(shown.starts_with(begins), "{shown}");
+        assert_eq!(simulator.number_of(&shown).as_deref(), Some(NUMBER));
+        let again = call(&simulator, "/pay/unifiedorder", order_as(&simulator, trade_type, appid)).await;
+        assert_eq!(again.get(name), Some(shown.as_str()));
+        simulator.pay(NUMBER).unwrap();
+        let mut asked = about(NUMBER);
+        asked.set("appid", appid);
+        let reply = call(&simulator, "/pay/orderquery", asked).await;
+        assert_eq!((reply.get("trade_type"), reply.get("appid")), (Some(trade_type), Some(appid)));
+        let trade = simulator.trade(NUMBER).unwrap();
+        assert_eq!((trade.trade_type.as_str(), trade.appid.as_str()), (trade_type, appid));
+        let notice = Fields::parse(simulator.signed_notify(NUMBER, &[]).as_bytes()).unwrap();
+        assert_eq!((notice.get("trade_type"), notice.get("appid")), (Some(trade_type), Some(appid)));
+    }
+}
+
+#[actix_web::test]
+async fn a_way_to_pay_that_its_appid_or_openid_does_not_fit_is_refused() {
+    let (simulator, _) = simulator();
+    for (trade_type, appid) in [("NATIVE", MINI), ("MWEB", APP), ("APP", WEB), ("APP", MINI), ("JSAPI", APP)]
+    {
+        let reply = call(&simulator, "/pay/unifiedorder", order_as(&simulator, trade_type, appid)).await;
+        assert_eq!(code(&reply), "PARAM_ERROR", "{trade_type} {appid}");
+        assert!(reply.get("err_code_des").unwrap().contains("trade_type"), "{trade_type} {appid}");
+    }
+    for (trade_type, appid, openid) in [
+        ("NATIVE", WEB, Some(simulator.openid_of(1))),
+        ("APP", APP, Some(simulator.openid_of(1))),
+        ("JSAPI", MINI, Some(simulator.openid_of(1))),
+        ("JSAPI", WEB, simulator.mini_openid_of(1)),
+    ] {
+        let mut fields = order_as(&simulator, trade_type, appid);
+        fields.set("openid", &openid.unwrap());
+        let reply = call(&simulator, "/pay/unifiedorder", fields).await;
+        assert!(reply.get("err_code_des").unwrap().contains("openid"), "{trade_type} {appid}");
+    }
+    assert_eq!(simulator.trade(NUMBER), None);
+}

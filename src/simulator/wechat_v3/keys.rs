@@ -77,6 +77,11 @@ impl V3Keys {
         })
     }
 
+    /// Of the platform certificate, and of the one that takes its place.
+    pub fn serials(&self) -> [String; 2] {
+        [self.platform.serial.clone(), self.next_platform.serial.clone()]
+    }
+
     /// The one messages name so, of those in use.
     pub(super) fn named(&self, serial: &str, rotated: bool) -> Option<&Named> {
         let next = rotated.then_some(&self.next_platform);

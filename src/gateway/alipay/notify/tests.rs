@@ -153,15 +153,15 @@ fn the_way_back_of_a_browser_is_no_notify() {
     for name in ["notify_type", "notify_id", "trade_status"] {
         back.remove(name);
     }
-    assert_eq!(rejected(&signed(&back)), Some(Rejection::Incomplete));
+    assert_eq!(rejected(&signed(&back)), Some(Rejection::Malformed));
     for missing in ["notify_type", "notify_id", "trade_status"] {
         let mut pairs = paid();
         pairs.remove(missing);
-        assert_eq!(rejected(&signed(&pairs)), Some(Rejection::Incomplete), "{missing}");
-        assert_eq!(rejected(&signed(&with(&[(missing, "")]))), Some(Rejection::Incomplete), "{missing}");
+        assert_eq!(rejected(&signed(&pairs)), Some(Rejection::Malformed), "{missing}");
+        assert_eq!(rejected(&signed(&with(&[(missing, "")]))), Some(Rejection::Malformed), "{missing}");
     }
     let other = signed(&with(&[("notify_type", "servicemarket_order_notify")]));
-    assert_eq!(rejected(&other), Some(Rejection::Incomplete));
+    assert_eq!(rejected(&other), Some(Rejection::Malformed));
 }
 
 #[test]
@@ -188,6 +188,7 @@ fn a_refund_never_pays_whatever_the_status_says() {
         total: Fen::new(990).unwrap(),
         amount: None,
         status: "SUCCESS".to_owned(),
+        signed: true,
     };
     let refund = [("out_biz_no", "RQ-1"), ("refund_fee", "5.00"), ("gmt_refund", "2019-04-15 20:30:48.123")];
     for status in ["TRADE_SUCCESS", "TRADE_CLOSED", "TRADE_FINISHED"] {

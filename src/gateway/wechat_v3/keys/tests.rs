@@ -133,6 +133,7 @@ fn a_certificate_cannot_take_the_place_of_one_that_is_known() {
     let usurper = entry(FIRST.1, &certificate_pem(&STRANGER, FIRST.0, 2030), API_V3_KEY);
     assert_eq!(gateway.keys_told(&reply_by(&WECHAT, FIRST.1, 200, &list(&[usurper]))), Ok(()));
     assert!(believes(&gateway, &WECHAT, FIRST.1) && !believes(&gateway, &STRANGER, FIRST.1));
+    assert_eq!(gateway.ring.held().certificates.len(), 1, "and the same list again and again takes no room");
 }
 
 #[test]
