@@ -220,7 +220,7 @@ async fn a_phones_browser_is_handed_to_wechat_by_a_link_that_comes_back() {
     let link = link_of(&page);
     assert!(link.as_str().starts_with(&shop.simulator_url), "{link}");
     assert_eq!(parameter(&link, "redirect_url"), format!("{}/return/{number}", shop.url));
-    assert!(page.body.contains("去微信支付付款") && !page.body.contains("data-go"), "{}", page.body);
+    assert!(page.body.contains("去微信付款") && !page.body.contains("data-go"), "{}", page.body);
     // WeChat looks at the referrer, so the browser must be let to send one.
     assert_eq!(page.header("referrer-policy"), "strict-origin-when-cross-origin");
     assert_eq!(channels_of(&shop, &number).await, [(Channel::WechatH5, true)]);
@@ -266,7 +266,7 @@ async fn another_way_closes_the_old_one_at_wechat_first() {
     let (number, _) = order(&user, "").await;
     let phone = same_user(&shop, "ann", PHONE).await;
     let page = phone.get(&format!("/orders/{number}/pay")).await;
-    assert!(page.body.contains("去微信支付付款"), "{}", page.body);
+    assert!(page.body.contains("去微信付款"), "{}", page.body);
     assert_eq!(shop.calls(&number), ["unifiedorder", "orderquery", "closeorder", "orderquery"]);
     assert_eq!(
         channels_of(&shop, &number).await,
@@ -274,7 +274,7 @@ async fn another_way_closes_the_old_one_at_wechat_first() {
     );
     // What was begun is gone on with in a browser that can, without a word about it in the address.
     let again = phone.get(&format!("/orders/{number}/pay")).await;
-    assert!(again.body.contains("去微信支付付款"));
+    assert!(again.body.contains("去微信付款"));
     assert_eq!(shop.attempts(&number).await.len(), 2);
     // The way that was paid is the one that is named.
     let second = shop.attempts(&number).await[1].out_trade_no.as_str().to_owned();
@@ -414,6 +414,80 @@ async fn the_mini_programs_way_wants_to_know_its_payer_first() {
     assert_eq!(page.status, 422, "no browser pays as a mini program");
 }
 
+/// What a mini program sends after `wx.login`.
+async fn mini_login(user: &Browser, code: &str) -> Answer {
+    let token = user.get("/top-up").await.hidden("token");
+    user.post_json("/wechat/mini/login", &[("token", &token), ("code", code)]).await
+}
+
+#[actix_web::test]
+async fn a_mini_programs_payer_is_learnt_once_and_pays_under_its_appid() {
+    let shop = Shop::open().await;
+    let user = user_of(&shop, "ann", "curl/8.8.0").await;
+    let code = |person| shop.simulator.js_code(person).unwrap().unwrap();
+    let first = code(7);
+    let bound = mini_login(&user, &first).await;
+    assert_eq!((bound.status, bound.json()), (200, json!({ "bound": true })), "{}", bound.body);
+    let again = mini_login(&user, &first).await;
+    assert_eq!((again.status, &again.json()["code"]), (400, &json!("restart")), "a code is good once");
+    assert_eq!(mini_login(&user, &code(7)).await.status, 200, "the same phone once more");
+    assert_eq!(mini_login(&user, &code(8)).await.status, 409, "an account has one phone");
+    let other = user_of(&shop, "bob", "curl/8.8.0").await;
+    assert_eq!(mini_login(&other, &code(7)).await.status, 409, "and a phone has one account");
+    assert_eq!(mini_login(&shop.admin().await, &code(9)).await.status, 409, "an administrator has none");
+    for code in ["", "never-issued"] {
+        assert_eq!(mini_login(&other, code).await.status, 400, "{code:?}");
+    }
+
+    let (number, pay) = pay_of(&user, "wechat_mini").await;
+    let attempt = shop.attempts(&number).await.remove(0);
+    assert_eq!(
+        attempt.payer.as_ref().map(|openid| openid.as_str().to_owned()),
+        shop.simulator.mini_openid_of(7)
+    );
+    assert_eq!(pay["kind"], "jsapi");
+    let appids = &shop.app.config.wechat_v2.as_ref().unwrap().appids;
+    assert_eq!(pay["params"]["appId"].as_str(), appids.mini.as_deref());
+    assert_eq!(shop.simulator.trade(&number).unwrap().appid, appids.mini.clone().unwrap());
+    shop.simulator.pay(&number).unwrap();
+    assert_eq!(shop.deliver().await, 1);
+    assert_eq!(user.status(&number).await["paid"], true);
+    let result = user.get(&format!("/orders/{number}")).await.body;
+    assert!(result.contains("微信支付 · 小程序"), "{result}");
+    // Nothing of it signs anybody in to the website.
+    let (_, pay) = pay_of(&user, "wechat_jsapi").await;
+    assert_eq!(pay["kind"], "redirect", "in WeChat's browser nobody knows this phone");
+}
+
+#[actix_web::test]
+async fn a_mini_programs_login_is_json_or_a_form_and_needs_token_user_and_mini_program() {
+    let shop = Shop::open().await;
+    let user = user_of(&shop, "ann", "curl/8.8.0").await;
+    let code = || shop.simulator.js_code(7).unwrap().unwrap();
+    let forged = user.post_json("/wechat/mini/login", &[("token", "0"), ("code", &code())]).await;
+    assert_eq!(forged.status, 403, "{}", forged.body);
+    let nobody = user_less(&shop).post_json("/wechat/mini/login", &[("code", &code())]).await;
+    assert_eq!(nobody.status, 401, "{}", nobody.body);
+    let token = user.get("/top-up").await.hidden("token");
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let sent = client
+        .post(format!("{}/wechat/mini/login", shop.url))
+        .header("cookie", format!("shouyin={}", user.cookie().unwrap()))
+        .header("content-type", "application/json")
+        .body(json!({ "token": token, "code": code() }).to_string());
+    let answer = Answer::of(sent.send().await.unwrap()).await;
+    assert_eq!((answer.status, answer.json()), (200, json!({ "bound": true })), "{}", answer.body);
+
+    let shop = Shop::open_with(|config| config.wechat_mini = None).await;
+    let user = user_of(&shop, "ann", "curl/8.8.0").await;
+    assert_eq!(mini_login(&user, "a-code").await.status, 404);
+    assert!(shop.simulator.calls().is_empty(), "nobody was asked");
+}
+
+fn user_less(shop: &Shop) -> Browser {
+    Browser::new(shop.url.clone(), "curl/8.8.0")
+}
+
 #[actix_web::test]
 async fn without_jsapi_wechat_on_a_phone_is_told_where_to_go() {
     let shop = Shop::open_with(|config| config.channels = vec![Channel::WechatNative]).await;
@@ -494,4 +568,37 @@ async fn beside_the_code_the_computer_counts_down_and_moves_on_when_the_phone_ha
     assert_eq!(window.path().await, format!("/orders/{number}"));
     assert_eq!(window.complaints().await, Vec::<String>::new());
     ticking.abort();
+}
+
+#[actix_web::test]
+async fn a_phones_browser_goes_to_the_gateway_and_comes_back_to_a_success() {
+    let size = Some((390, 844));
+    let Some(window) = webdriver::open(Wish { size, user_agent: Some(PHONE) }).await else {
+        return;
+    };
+    let shop = Shop::open().await;
+    let user = user_of(&shop, "ann", PHONE).await;
+    sign_in(&window, &shop, &user.cookie().unwrap()).await;
+    for channel in ["wechat_h5", "alipay_wap"] {
+        window.goto(&format!("{}/top-up", shop.url)).await;
+        window.click("label[for='amount-50']").await;
+        window.click(&format!("label[for='way-{channel}']")).await;
+        window.click("[data-top-up] [type=submit]").await;
+        window.wait_until("location.pathname.endsWith('/pay')").await;
+        let number = window.path().await.split('/').nth(2).unwrap().to_owned();
+        window.click("[data-show='ready'] a.btn").await;
+        window.wait_until("location.pathname === '/cashier'").await;
+        window.click("form[action='/cashier/pay'] [type=submit]").await;
+        // On the way back the page says nothing before the books do; then it is the result.
+        window
+            .wait_until(
+                "location.pathname.startsWith('/return/') || location.pathname.startsWith('/orders/')",
+            )
+            .await;
+        shop.clock.advance_ms(2_000);
+        shop.deliver().await;
+        window.wait_for_text("支付成功").await;
+        assert_eq!(window.path().await, format!("/orders/{number}"));
+        assert_eq!(window.complaints().await, Vec::<String>::new());
+    }
 }
