@@ -171,23 +171,25 @@ pub async fn checkout(
             return Ok(Pay::NotOffered);
         };
         let payer = payer.filter(|_| channel.names_payer());
+        let notify_url = app.config.url(gateway.protocol().notify_path());
         if channel.names_payer() && payer.is_none() {
             return Ok(Pay::NeedOpenid);
         }
         let attempt = match open {
             None => {
-                let opening = Opening { channel, gateway, account, payer, client_ip };
+                let opening = Opening { channel, account, notify_url, payer, client_ip };
                 if !open_attempt(app, &order, opening).await? {
                     return Ok(Pay::UsedUp);
                 }
                 continue;
             }
-            // Another phone, another way to pay, or another account of ours, which could not credit this
-            // attempt: the old one must be closed before there is a new one.
+            // Another phone, another way to pay, another account of ours, which could not credit this attempt, or
+            // another protocol: the old one must be closed before there is a new one.
             Some(attempt)
                 if attempt.payer.as_ref() != payer
                     || attempt.channel != channel
-                    || attempt.account != account =>
+                    || attempt.account != account
+                    || attempt.notify_url != notify_url =>
             {
                 match close::close_attempt(app, &attempt, Source::Query).await? {
                     Closed::Closed => continue,
@@ -233,8 +235,9 @@ async fn current(app: &App, order_id: i64) -> Result<(Order, Option<Attempt>), F
 /// How an attempt is to be made.
 struct Opening<'a> {
     channel: Channel,
-    gateway: &'a dyn Gateway,
     account: String,
+    /// Names the protocol, too: a prepay_id of V2 is not signed for by V3.
+    notify_url: String,
     payer: Option<&'a Openid>,
     client_ip: &'a str,
 }
@@ -254,7 +257,7 @@ async fn open_attempt(app: &App, order: &Order, opening: Opening<'_>) -> Result<
         goods_name: order.goods_name.clone(),
         payer: opening.payer.cloned(),
         client_ip: opening.client_ip.to_owned(),
-        notify_url: app.config.url(opening.gateway.protocol().notify_path()),
+        notify_url: opening.notify_url,
         created_at: now,
         expires_at: order.expires_at.max(now.plus_ms(SHORTEST_LIFE_MS)),
         asked_at: None,

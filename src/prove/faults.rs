@@ -2,7 +2,7 @@
 
 use crate::{
     clock::Clock,
-    domain::money::Fen,
+    domain::{money::Fen, order::{Channel, Provider}},
     simulator::Scenario,
     store::{Disk, StoreError},
 };
@@ -86,6 +86,9 @@ pub struct Swarm {
     /// Administrators send payments back.
     pub clerks: bool,
     pub second_admin_above: Fen,
+    /// The ways people pay; WeChat's by V3 or V2.
+    pub ways: Vec<Channel>,
+    pub v3: bool,
 }
 
 /// Mischief of single trades; what the network does is drawn for each message instead.
@@ -109,10 +112,23 @@ const REFUND_SCENARIOS: [Scenario; 6] = [
     Scenario::RefundLostReply,
     Scenario::RefundNotifyLost,
 ];
+/// Besides JSAPI. A mini program is JSAPI under another appid.
+const OTHER_WAYS: [Channel; 6] = [
+    Channel::WechatNative,
+    Channel::WechatH5,
+    Channel::WechatApp,
+    Channel::AlipayQr,
+    Channel::AlipayPage,
+    Channel::AlipayWap,
+];
+/// What only V3 and Alipay do.
+const SIGNED_SCENARIOS: [Scenario; 4] =
+    [Scenario::SignTestProbe, Scenario::ClockSkew, Scenario::TradeFinished, Scenario::WaitBuyerPay];
 const HOUR_MS: u64 = 3_600_000;
 
 impl Swarm {
-    pub fn draw(dice: &Dice, clerks: bool) -> Swarm {
+    /// `clerks` send payments back; with `all_ways` people pay by more than JSAPI.
+    pub fn draw(dice: &Dice, clerks: bool, all_ways: bool) -> Swarm {
         // Of the faults there are, so many in a thousand exist in this world.
         let share = [0, 100, 150, 200, 300, 450, 700, 1000].get(dice.index(8)).copied().unwrap_or(300);
         let rate = |most: u64| if dice.permille(share) { dice.between(1, most) } else { 0 };
@@ -159,13 +175,25 @@ impl Swarm {
             refunds: rate(100),
             clerks,
             second_admin_above: Fen::ZERO,
+            ways: vec![Channel::WechatJsapi],
+            v3: false,
         };
         if clerks {
             let limits = [0, 10_000, 1_000_000].map(|fen| Fen::new(fen).unwrap_or_default());
             swarm.second_admin_above = limits.get(dice.index(3)).copied().unwrap_or_default();
             swarm.scenarios.extend(REFUND_SCENARIOS.into_iter().filter(|_| dice.permille(share.max(200))));
         }
+        if all_ways {
+            swarm.ways.extend(OTHER_WAYS.into_iter().filter(|_| dice.permille(500)));
+            swarm.v3 = dice.permille(500);
+            swarm.scenarios.extend(SIGNED_SCENARIOS.into_iter().filter(|_| dice.permille(share)));
+        }
         swarm
+    }
+
+    /// Signing with RSA takes most of the time of a world that does.
+    pub fn needs_rsa(&self) -> bool {
+        self.v3 || self.ways.iter().any(|way| way.provider() == Provider::Alipay)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::{
     machine::locked,
+    network::Door,
     refund_oracle::every_refund,
     world::{Payment, World},
 };
@@ -10,11 +11,14 @@ use crate::{
     domain::{
         ids::OutTradeNo,
         ledger::Account,
-        order::{Attempt, Order},
+        order::{Attempt, Order, Provider},
         refund::Refund,
         time::UnixMs,
     },
-    gateway::wechat_v2::{sign, xml::Fields},
+    gateway::{
+        Protocol,
+        wechat_v2::{sign, xml::Fields},
+    },
     simulator::TradeState,
     store::{
         Db, StoreError, attempts, books, ledger, notices, orders, pending, settlement::REFUNDED_ELSEWHERE,
@@ -38,6 +42,9 @@ const OVERDUE_MS: i64 = 10_000;
 const DONE_MS: i64 = 15 * 60_000;
 /// The farthest a clock was off, in ms: a plan made by it lies so much later.
 const CLOCK_OFF_MS: i64 = 10 * 60_000;
+
+/// The questions about an order, in the simulator's words.
+const QUERIES: [&str; 3] = ["orderquery", "transactions/out-trade-no", "alipay.trade.query"];
 
 /// How a callback was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +141,7 @@ impl Oracle {
                 locked(&self.seen).done.entry(order.id).or_insert(world.clock.now());
             }
             self.inspect_payment(world, order, attempts);
-            self.inspect_closing(world, order, attempts);
+            self.inspect_closing(world, &books, order, attempts);
             self.inspect_asking(&books, order, attempts);
         }
     }
@@ -174,10 +181,16 @@ impl Oracle {
     }
 
     /// Closed here means that nobody can pay it there; and an order has one way to be paid at a time.
-    fn inspect_closing(&self, world: &World, order: &Order, attempts: &[Attempt]) {
+    fn inspect_closing(&self, world: &World, books: &Books, order: &Order, attempts: &[Attempt]) {
+        // What nobody had begun to pay at Alipay could not be closed there: it is asked about until its time is over.
+        let set_aside = |attempt: &Attempt| {
+            attempt.channel.provider() == Provider::Alipay
+                && attempt.closed_at.is_some()
+                && books.asked_about.contains(attempt.out_trade_no.as_str())
+        };
         let payable = |attempt: &&Attempt| {
             let trade = world.simulator.trade(attempt.out_trade_no.as_str());
-            trade.is_some_and(|trade| trade.state == TradeState::NotPay)
+            !set_aside(attempt) && trade.is_some_and(|trade| trade.state == TradeState::NotPay)
         };
         if attempts.iter().filter(payable).count() > 1 {
             self.report(&format!("order {} can be paid twice at the gateway", order.out_trade_no));
@@ -191,7 +204,7 @@ impl Oracle {
     }
 
     /// What was answered to a callback, held against what is true.
-    pub fn judge_answer(&self, world: &World, body: &[u8], reply: Reply, books_failed: bool) {
+    pub fn judge_answer(&self, world: &World, door: Door, body: &[u8], reply: Reply, books_failed: bool) {
         world.note(|| format!("a callback is answered {reply:?}"));
         if reply == Reply::Success {
             let mut seen = locked(&self.seen);
@@ -200,6 +213,12 @@ impl Oracle {
         if reply == Reply::Error {
             if !books_failed {
                 self.report("a callback could not be recorded although the books work");
+            }
+            return;
+        }
+        if door.protocol != Protocol::WechatV2 {
+            if reply == Reply::Success && !kept(world, body) {
+                self.report("a callback was answered with success and is not in the books");
             }
             return;
         }
@@ -237,7 +256,8 @@ impl Oracle {
             let sent = attempts.iter().filter(|attempt| attempt.asked_at.is_some());
             for number in sent.map(|attempt| attempt.out_trade_no.as_str()) {
                 let known = world.simulator.trade(number).is_some();
-                if order.closed_at.is_some() && known && !calls.contains(&format!("orderquery {number}")) {
+                let asked = QUERIES.iter().any(|query| calls.contains(&format!("{query} {number}")));
+                if order.closed_at.is_some() && known && !asked {
                     self.report(&format!("attempt {number} is closed and nobody has asked about it"));
                 }
             }
@@ -371,6 +391,12 @@ fn truth(world: &World, body: &[u8]) -> Truth {
         return Truth::Lie;
     }
     Truth::Paid { number: of("out_trade_no").to_owned(), transaction_id: of("transaction_id").to_owned() }
+}
+
+/// Whether these very bytes are among the messages that are kept.
+fn kept(world: &World, body: &[u8]) -> bool {
+    let found = world.store.look(|db| notices::list(db, false, None, ALL));
+    found.is_some_and(|found| found.is_ok_and(|kept| kept.iter().any(|notice| notice.body == body)))
 }
 
 /// The order is paid by this payment, or somebody was told that it was paid twice.

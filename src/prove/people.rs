@@ -2,7 +2,7 @@
 
 use super::{
     machine::locked,
-    network::{self, Story},
+    network::{self, Callback, Door, Story},
     world::{Payment, Person, World},
 };
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     domain::{
         ids::{Openid, OutTradeNo},
         money::Fen,
-        order::{Channel, Order},
+        order::Order,
     },
     flow::{
         FlowError,
@@ -18,14 +18,14 @@ use crate::{
         top_up::{self, Pay, TopUpError, Wish},
     },
     gateway::{
-        Checkout,
+        Checkout, Headers, Protocol,
         wechat_v2::{
             ApiKey,
             sign::{self, SignType},
             xml::Fields,
         },
     },
-    simulator::TradeState,
+    simulator::{Asked, TradeState},
     store::{StoreError, orders},
 };
 use futures_util::future::join;
@@ -102,6 +102,7 @@ async fn two_phones(world: &Arc<World>, me: &Person, wish: &Wish, order: &Order,
     world.clock.sleep(world.dice.ms(0, 120_000)).await;
     world.draw_scenario();
     let second_phone = phone(world, me, 2);
+    let wish = &Wish { channel: world.way(), ..wish.clone() };
     let second = if world.dice.permille(500) {
         // Both phones at the same moment, reloading and reloading: each closes what the other opened.
         let first_phone = phone(world, me, 1);
@@ -127,7 +128,7 @@ fn wish(world: &World, me: &Person) -> Option<Wish> {
     Some(Wish {
         user_id: me.user_id,
         amount: Fen::new(fen)?,
-        channel: Channel::WechatJsapi,
+        channel: world.way(),
         intent: world.clock.nonce().ok()?,
     })
 }
@@ -199,13 +200,29 @@ const fn told(pay: &Pay) -> &'static str {
 
 /// The number a pay sheet stands for.
 fn offered(world: &World, pay: &Pay) -> Option<String> {
-    let Pay::Ready(Checkout::Jsapi { params }) = pay else { return None };
-    let number = world.simulator.number_of(params.package.strip_prefix("prepay_id=")?)?;
+    let Pay::Ready(checkout) = pay else { return None };
+    let number = match checkout {
+        Checkout::Jsapi { params } => world.simulator.number_of(params.package.strip_prefix("prepay_id=")?),
+        Checkout::App { params } => world.simulator.number_of(&params.prepayid),
+        Checkout::Qr { code_url } => world.simulator.number_of(code_url),
+        Checkout::Redirect { url } => world.simulator.number_of(url).or_else(|| at_alipay(world, url)),
+    }?;
     let mut memory = locked(&world.memory);
     if !memory.numbers.contains(&number) {
         memory.numbers.push(number.clone());
     }
     Some(number)
+}
+
+/// The browser goes to Alipay's page, which makes the trade.
+fn at_alipay(world: &World, url: &str) -> Option<String> {
+    let url = url::Url::parse(url).ok()?;
+    let target = format!("{}?{}", url.path(), url.query()?);
+    let asked = Asked { method: "GET", target: &target, headers: Headers::default(), body: b"" };
+    world.simulator.answer(&asked).ok()??;
+    let biz_content = url.query_pairs().find(|(name, _)| name == "biz_content")?.1;
+    let biz: serde_json::Value = serde_json::from_str(&biz_content).ok()?;
+    Some(biz.get("out_trade_no")?.as_str()?.to_owned())
 }
 
 /// The payer confirms on the sheet; WeChat may refuse.
@@ -268,7 +285,8 @@ pub async fn forger(world: Arc<World>) {
         let (what, body) = forged(&world, &number);
         world.note(|| format!("a forged callback for {number}: {what}"));
         // A forger does not care about the answer; the oracle does.
-        let _ = network::deliver(&world, Story::Payment, body).await;
+        let door = Door { protocol: Protocol::WechatV2, story: Story::Payment };
+        let _ = network::deliver(&world, Callback { door, headers: String::new(), body }).await;
     }
 }
 

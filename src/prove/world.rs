@@ -10,23 +10,26 @@ use super::{
 use crate::{
     app::{App, AppError},
     clock::{Clock, NoEntropy},
-    config::{Config, Database, PostgresUrl, SimulatorKeys},
+    config::{Config, Database, PostgresUrl, RsaKeys, SimulatorKeys},
     domain::{
         ids::Username,
+        order::Channel,
         time::UnixMs,
         user::{Role, User},
     },
-    gateway::wechat_v2::{Account, sign::SignType},
+    gateway::{
+        Response,
+        wechat_v2::{Account, sign::SignType},
+    },
     http::Http,
     simulator::{Options, Scenario, Simulator},
     store::{Store, StoreError, books, books::Pulse, users},
 };
 use futures_util::FutureExt;
-use secrecy::SecretString;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    sync::{Arc, Mutex, Weak, atomic::Ordering},
+    sync::{Arc, LazyLock, Mutex, Weak, atomic::Ordering},
     time::Duration,
 };
 use tokio::sync::oneshot;
@@ -80,7 +83,7 @@ pub struct Memory {
     /// Orders whose page came back from the pay sheet, and when that was heard.
     pub returned: Vec<(i64, UnixMs)>,
     /// True replies to queries, to be delivered to the wrong question.
-    pub replies: Vec<Vec<u8>>,
+    pub replies: Vec<Response>,
 }
 
 /// One payment, as the payer remembers it.
@@ -129,19 +132,23 @@ impl World {
         let clock = Clock::simulated(START, seed);
         let dice = Dice(clock.clone());
         // An odd seed has no clerks: the worlds of before refunds existed stay what they were.
-        let swarm = Arc::new(Swarm::draw(&dice, seed.is_multiple_of(2)));
+        let swarm = Arc::new(Swarm::draw(&dice, seed.is_multiple_of(2), seed.is_multiple_of(5)));
         let weather = Arc::new(Weather::default());
         let disk = FaultyDisk { dice: dice.clone(), swarm: swarm.clone(), weather: weather.clone() };
         let store = match server {
             None => Store::in_memory(Arc::new(disk))?,
             Some(url) => Store::in_schema(url, &format!("prove_{seed}"), Arc::new(disk))?,
         };
-        let config = config(&clock, &swarm)?;
+        let keys = SimulatorKeys {
+            rsa: RSA.clone().filter(|_| swarm.needs_rsa()),
+            ..SimulatorKeys::marked([clock.nonce()?, clock.nonce()?, clock.nonce()?])
+        };
+        let config = config(&keys, &swarm)?;
         let account = config.wechat_v2.clone().ok_or(NoWorld::Config)?;
         let users = people(&store, swarm.users)?;
         let clerks = if swarm.clerks { clerks(&store)? } else { Vec::new() };
         let world = Arc::new_cyclic(|me: &Weak<World>| World {
-            simulator: simulator(&config, &account, &clock, me),
+            simulator: simulator(&config, &keys, &account, &clock, me),
             dice,
             weather,
             machine: Machine::default(),
@@ -279,6 +286,14 @@ impl World {
         trace.lines.push(line);
     }
 
+    /// How the next order is paid.
+    pub fn way(&self) -> Channel {
+        match self.swarm.ways.as_slice() {
+            [only] => *only,
+            ways => ways.get(self.dice.index(ways.len())).copied().unwrap_or(Channel::WechatJsapi),
+        }
+    }
+
     /// What a new trade will be like.
     pub fn draw_scenario(&self) {
         let few = self.swarm.scenarios.len();
@@ -291,23 +306,34 @@ impl World {
     }
 }
 
-fn config(clock: &Clock, swarm: &Swarm) -> Result<Config, NoWorld> {
-    let keys = SimulatorKeys::marked([clock.nonce()?, clock.nonce()?, clock.nonce()?]);
+/// Keys take a second to make and are the same for all worlds of a process. Which they are changes nothing: no draw
+/// depends on what is signed.
+static RSA: LazyLock<Option<RsaKeys>> = LazyLock::new(RsaKeys::generate);
+
+fn config(keys: &SimulatorKeys, swarm: &Swarm) -> Result<Config, NoWorld> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
     let nowhere = Database::Sqlite(PathBuf::from(":memory:"));
-    let mut config = Config::for_simulator(&keys, nowhere, listen, GATEWAY).ok_or(NoWorld::Config)?;
+    let mut config = Config::for_simulator(keys, nowhere, listen, GATEWAY).ok_or(NoWorld::Config)?;
     if swarm.backup_origin {
         config.origins.wechat_api.push(BACKUP.to_owned());
+    }
+    if swarm.v3 {
+        config.wechat_v3 = config.wechat_v2.as_ref().and_then(|v2| keys.wechat_v3(v2));
     }
     config.top_up.expire_minutes = swarm.expire_minutes;
     config.refund_second_admin_above = swarm.second_admin_above;
     Ok(config)
 }
 
-fn simulator(config: &Config, account: &Account, clock: &Clock, me: &Weak<World>) -> Simulator {
+fn simulator(
+    config: &Config,
+    keys: &SimulatorKeys,
+    account: &Account,
+    clock: &Clock,
+    me: &Weak<World>,
+) -> Simulator {
     let account = Account { accept: SignType::ALL.to_vec(), ..account.clone() };
-    let secret = SecretString::from("no web authorisation here");
-    let options = Options::new(account, secret, String::new());
+    let options = Options::of(keys, account, String::new());
     let http = Http::in_process(config.origins.clone(), network::line(me));
     Simulator::new(options, clock.clone(), http)
 }

@@ -1,7 +1,7 @@
 //! Our own V3 at the simulator.
 
 use super::*;
-use crate::gateway::wechat_v3::WechatV3;
+use crate::gateway::{RefundNotified, wechat_v3::WechatV3};
 
 /// Sends without a network, and receives at once.
 fn sent(simulator: &Simulator, request: &Request) -> Response {
@@ -159,5 +159,57 @@ async fn our_own_v3_gateway_believes_what_is_true_and_nothing_else() {
         (Scenario::PublicKeyMode, false, ["bad_sign", "bad_sign"]),
     ] {
         assert_eq!(heard(scenario, public_key).await, verdicts, "{} {public_key}", scenario.name());
+    }
+}
+
+#[test]
+fn our_own_v3_gateway_refunds_and_learns_how_it_ended() {
+    for (scenario, asked, news) in [
+        (Scenario::Ok, "accepted", "Success"),
+        (Scenario::RefundAbnormal, "accepted", "Abnormal"),
+        (Scenario::RefundClosed, "accepted", "Closed"),
+        (Scenario::RefundNotEnough, "not enough", "not found"),
+        (Scenario::RefundLostReply, "unknown", "Success"),
+    ] {
+        let (simulator, clock) = v3_simulator();
+        let gateway = WechatV3::new(v3_account(true));
+        let stamp = || clock.stamp().unwrap();
+        let attempt = v3_attempt(&simulator, &gateway, Channel::WechatNative);
+        gateway.prepaid(&sent(&simulator, &gateway.prepay(&attempt, &stamp()).unwrap()), &attempt).unwrap();
+        simulator.set_scenario(NUMBER, scenario);
+        simulator.pay(NUMBER).unwrap();
+        let refund = Refund {
+            provider: Provider::Wechat,
+            account: attempt.account.clone(),
+            notify_url: "http://127.0.0.1:9/notify/refund".to_owned(),
+            ..refund(&simulator, "r1@x", 400)
+        };
+        let answer = sent(&simulator, &gateway.refund(&refund, &stamp()));
+        let heard = match gateway.refund_asked(&answer, &refund).unwrap() {
+            RefundAsked::Accepted { .. } => "accepted",
+            RefundAsked::NotEnough => "not enough",
+            RefundAsked::Unknown { .. } => "unknown",
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(heard, asked, "{}", scenario.name());
+        clock.advance_ms(20_000);
+        let answer = sent(&simulator, &gateway.refund_query(&refund, &stamp()));
+        let told = match gateway.refund_news(&answer, &refund).unwrap() {
+            RefundNews::Found(found) => format!("{:?}", found.standing()),
+            RefundNews::NotFound => "not found".to_owned(),
+            RefundNews::Unknown { code } => code,
+        };
+        assert_eq!(told, news, "{}", scenario.name());
+        if asked == "not enough" {
+            continue;
+        }
+        let callback = simulator.v3_refund_notify("r1@x", &[]).unwrap().unwrap();
+        let lines = callback.lines();
+        let notify =
+            Notify { headers: Headers(&lines), body: callback.body.as_bytes(), received_at: clock.now() };
+        match gateway.refund_notified(notify) {
+            RefundNotified::Hint(hint) => assert_eq!(hint.out_refund_no.as_str(), "r1@x"),
+            other @ RefundNotified::Rejected(_) => panic!("{other:?}"),
+        }
     }
 }
