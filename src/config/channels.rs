@@ -32,6 +32,9 @@ impl Reader<'_> {
                 Some(channel) => channels.push(channel),
             }
         }
+        if channels.is_empty() {
+            self.problem("CHANNELS", "names no way of paying");
+        }
         channels
     }
 }

@@ -41,8 +41,8 @@ pub(super) struct Merchant {
     pub appids: Appids,
 }
 
-/// Variables without which WeChat is not used at all.
-const OF_WECHAT: [&str; 4] = ["WECHAT_APPID", "WECHAT_APP_SECRET", "WECHAT_MCH_ID", "WECHAT_API_KEY"];
+/// Whoever sets one of these means V3.
+const OF_V3: [&str; 3] = ["WECHAT_API_V3_KEY", "WECHAT_MERCHANT_KEY_PEM", "WECHAT_MERCHANT_CERT_SERIAL"];
 
 impl Reader<'_> {
     /// Whether any variable that begins so is set.
@@ -54,8 +54,7 @@ impl Reader<'_> {
 
     /// Nothing, when another gateway is configured and none of this one's variables are set.
     pub(super) fn wechat(&mut self, public_url: &PublicUrl) -> Wechat {
-        let named = OF_WECHAT.iter().any(|name| self.source.get(name).is_some());
-        if !named && self.any_set("ALIPAY_") {
+        if !self.any_set("WECHAT_") && self.any_set("ALIPAY_") {
             return Wechat::default();
         }
         let merchant = self.merchant();
@@ -86,7 +85,12 @@ impl Reader<'_> {
         Some(WechatApp { appid: self.source.get(appid)?, secret })
     }
 
+    /// `None` without a key where V3 is spoken: then the door of V2 is shut.
     fn wechat_v2(&mut self, merchant: Option<&Merchant>, public_url: &PublicUrl) -> Option<Account> {
+        let v3 = OF_V3.iter().any(|name| self.source.get(name).is_some());
+        if v3 && self.source.get("WECHAT_API_KEY").is_none() {
+            return None;
+        }
         let key = self.secret_of("WECHAT_API_KEY", |key| {
             key.len() == 32 && key.bytes().all(|b| b.is_ascii_alphanumeric())
         });

@@ -7,7 +7,10 @@ use super::{
 use crate::{
     app::App,
     canary::{self, Canary},
-    domain::order::{Attempt, HOUR_MS, Order, Settled, Source},
+    domain::{
+        order::{Attempt, HOUR_MS, Order, Settled, Source},
+        time::UnixMs,
+    },
     failpoint::{self, Failpoint},
     gateway::Closing,
     store::{
@@ -125,6 +128,7 @@ pub async fn close_attempt(app: &App, attempt: &Attempt, source: Source) -> Resu
             closed_here(app, attempt).await
         }
         Ok(Closing::NotFound) => Ok(Closed::Unknown("ORDERNOTEXIST".to_owned())),
+        Ok(Closing::Unbegun) if is_over(attempt, app.clock.now()) => closed_here(app, attempt).await,
         // Nobody could begin to pay it but by what we showed: it makes room for another attempt, and is asked about
         // until its time is over.
         Ok(Closing::Unbegun) => set_aside(app, attempt).await,
@@ -189,6 +193,11 @@ async fn closed_unasked(app: &App, attempt: &Attempt) -> Result<bool, FlowError>
         })
         .await?;
     Ok(closed)
+}
+
+/// Past its time_expire, by the gateway's clock too: what nobody has begun to pay cannot be begun any more.
+pub(super) fn is_over(attempt: &Attempt, now: UnixMs) -> bool {
+    now >= attempt.expires_at.plus_ms(CLOCKS_DIFFER_MS)
 }
 
 /// Closed here and still asked about, because the gateway could not close it.

@@ -3,7 +3,7 @@
 use super::{FlowError, query};
 use crate::{
     app::App,
-    domain::order::{Order, Source},
+    domain::order::{Attempt, Order, Source},
     store::{
         attempts,
         events::{self, Event, EventKind},
@@ -112,14 +112,31 @@ async fn look(app: &App, id: i64, fallback: &Order) -> Result<Order, FlowError> 
     };
     let (order, attempt) = app.store.read(reload).await?;
     let order = order.unwrap_or_else(|| fallback.clone());
-    let Some(attempt) = attempt.filter(|_| !order.is_paid()) else {
+    match attempt {
+        Some(attempt) => ask_about(app, &attempt, order).await,
+        None => Ok(order),
+    }
+}
+
+/// The order after a browser has come back from the gateway's page for this attempt, which need not be the open one:
+/// the payer may have begun another since.
+///
+/// # Errors
+/// The books.
+pub async fn came_back(app: &App, attempt: &Attempt, order: Order) -> Result<Order, FlowError> {
+    ask_about(app, attempt, order).await
+}
+
+async fn ask_about(app: &App, attempt: &Attempt, order: Order) -> Result<Order, FlowError> {
+    if order.is_paid() {
         return Ok(order);
-    };
+    }
     if app.page_queries.check_key(&order.user_id).is_err() {
         return Ok(order);
     }
     let turn = Turn::Unasked { gap_ms: query::PAGE_GAP_MS };
-    match query::ask_in_turn(app, &attempt, Source::Query, turn).await? {
+    let id = order.id;
+    match query::ask_in_turn(app, attempt, Source::Query, turn).await? {
         Some(_) => Ok(app.store.read(move |db| orders::by_id(db, id)).await?.unwrap_or(order)),
         None => Ok(order),
     }

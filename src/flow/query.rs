@@ -1,7 +1,7 @@
 //! Asking the gateway what became of an attempt. A paid answer goes through the same door as a callback.
 
 use super::{
-    FlowError,
+    FlowError, close,
     settle::{self, Evidence},
 };
 use crate::{
@@ -166,6 +166,10 @@ async fn remember(
                     pending::finish(db, number)
                 }
                 Asked::Unknown(_) if canary::sings(Canary::NoAnswerEndsAsking) => pending::finish(db, number),
+                // Set aside when nobody had begun to pay it, and now nobody can.
+                Asked::NotFound if kept.closed_at.is_some() && close::is_over(&kept, now) => {
+                    pending::finish(db, number)
+                }
                 Asked::Pending(_) | Asked::NotFound | Asked::Unknown(_) => later(db, &kept, lease, now, 0),
                 Asked::Foreign => {
                     later(db, &kept, lease, now, HOUR_MS)?;

@@ -49,6 +49,7 @@ fn a_refund_moves_money_once_and_says_so_once() {
     assert_eq!(told, [["TRADE_SUCCESS", "4.00", "r-1"], ["TRADE_CLOSED", "9.90", "r-2"]]);
     assert_eq!(heard[0].get("gmt_refund"), Some(format!("{}.000", clock.now().beijing_text()).as_str()));
     assert_eq!(heard[0].get("total_amount"), Some("9.90"));
+    assert_ne!(heard[0].get("notify_id"), heard[1].get("notify_id"));
     assert_eq!(simulator.calls().last().unwrap(), &format!("alipay.trade.query {NUMBER}"));
     assert!(simulator.calls().contains(&"alipay.trade.refund r-2".to_owned()));
 }
