@@ -16,6 +16,7 @@ pub mod wechat;
 pub mod wechat_oauth;
 pub mod wechat_v2;
 pub mod wechat_v3;
+mod words;
 
 pub use message::{Base, Headers, Notify, Request, Response, Stamp};
 pub use verified::{RefundedPayment, VerifiedPayment, VerifiedRefund};
@@ -144,7 +145,7 @@ pub enum Closing {
 /// What the gateway made of a request to refund.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefundAsked {
-    /// Taken on; no money has moved yet.
+    /// Taken on; no money has moved yet. `refund_id` is empty when the gateway gives refunds no number.
     Accepted { refund_id: String },
     /// The merchant's account at the gateway does not hold enough: the same number again, later.
     NotEnough,

@@ -2,7 +2,10 @@
 
 use crate::{
     clock::Clock,
-    domain::{money::Fen, order::{Channel, Provider}},
+    domain::{
+        money::Fen,
+        order::{Channel, Provider},
+    },
     simulator::Scenario,
     store::{Disk, StoreError},
 };

@@ -75,7 +75,7 @@ struct Paid {
     order_number: String,
 }
 
-// The same conditions as in migrations/postgres/00000000000003_settle_together. `?` is the next value.
+// The same conditions as in migrations/postgres/00000000000005_protocol_of_notices. `?` is the next value.
 const FLIP: &str = "UPDATE orders
     SET status = ?, paid_at = p.paid_at, transaction_id = p.transaction_id, settled_by = p.source
     FROM (
@@ -99,7 +99,7 @@ const FLIP: &str = "UPDATE orders
 const KEEP: &str =
     "INSERT INTO notices (id, received_at, provider, source, verdict, out_trade_no, transaction_id,
         remote_ip, headers, body, reply)
-    SELECT i.value ->> 'notice_id', i.value ->> 'received_at', i.value ->> 'provider', i.value ->> 'source',
+    SELECT i.value ->> 'notice_id', i.value ->> 'received_at', i.value ->> 'protocol', i.value ->> 'source',
         ?, i.value ->> 'number', i.value ->> 'transaction_id', i.value ->> 'remote_ip', i.value ->> 'headers',
         CAST(i.value ->> 'body' AS BLOB), i.value ->> 'reply'
     FROM json_each(?) i";
@@ -183,6 +183,8 @@ fn on_sqlite(sqlite: &mut SqliteConnection, items: &[Item<'_>]) -> Result<Vec<Pa
         step: String,
         notice_id: &'a str,
         received_at: i64,
+        /// How it came, by which it is read if it is replayed.
+        protocol: &'a str,
         remote_ip: &'a str,
         headers: &'a str,
         body: &'a str,
@@ -225,6 +227,7 @@ fn on_sqlite(sqlite: &mut SqliteConnection, items: &[Item<'_>]) -> Result<Vec<Pa
             step: settling.step(),
             notice_id: &notice.id,
             received_at: notice.received_at,
+            protocol: &notice.provider,
             remote_ip: &notice.remote_ip,
             headers: &notice.headers,
             body,
@@ -248,7 +251,7 @@ fn json(items: &impl Serialize) -> Result<String, StoreError> {
 
 const CALL: &str =
     "SELECT nth, order_number FROM settle_together($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-    $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)";
+    $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)";
 
 fn on_postgres(connection: &mut PgConnection, items: &[Item<'_>]) -> Result<Vec<Paid>, StoreError> {
     let texts = |of: &dyn Fn(&Settling) -> String| -> Vec<String> {
@@ -276,6 +279,7 @@ fn on_postgres(connection: &mut PgConnection, items: &[Item<'_>]) -> Result<Vec<
         .bind::<Array<Text>, _>(texts(&|s| s.notice.headers.clone()))
         .bind::<Array<Binary>, _>(bodies)
         .bind::<Array<Text>, _>(texts(&|s| (s.reply)(&Settled::Now)))
+        .bind::<Array<Text>, _>(texts(&|s| s.notice.provider.clone()))
         .bind::<Integer, _>(Status::Created.number())
         .bind::<Integer, _>(Status::Paid.number())
         .bind::<Text, _>(Settled::Now.verdict())

@@ -1,6 +1,6 @@
 //! POST /notify/*: raw bytes to the flow, the gateway's own words back. No session, no redirect, no HTML.
 
-use super::{Web, session::client_ip};
+use super::{Web, envelope::Written, session::client_ip};
 use crate::{
     failpoint::{self, Failpoint},
     flow::{
@@ -138,8 +138,12 @@ fn kept_headers(request: &HttpRequest) -> String {
     .collect()
 }
 
+/// In the gateway's own words whatever the status is: Alipay's are plain text, and no page may take their place.
 fn answer(status: StatusCode, ack: AckReply) -> HttpResponse {
-    HttpResponse::build(status).insert_header(("content-type", ack.content_type)).body(ack.body)
+    let mut response =
+        HttpResponse::build(status).insert_header(("content-type", ack.content_type)).body(ack.body);
+    response.extensions_mut().insert(Written);
+    response
 }
 
 #[cfg(test)]

@@ -41,7 +41,8 @@ pub async fn show(
     let number = OutTradeNo::parse(&number).ok_or(WebError::NotFound)?;
     let here = format!("/return/{number}");
     let found = web.app.store.read(move |db| attempts::with_order(db, &number)).await?;
-    let (attempt, order) = found.filter(|(_, order)| order.user_id == visitor.user.id).ok_or(WebError::NotFound)?;
+    let (attempt, order) =
+        found.filter(|(_, order)| order.user_id == visitor.user.id).ok_or(WebError::NotFound)?;
     let order = confirm::came_back(&web.app, &attempt, order).await?;
     let order_page = format!("/orders/{}", order.out_trade_no);
     if !order.is_payable(web.app.clock.now()) {

@@ -46,6 +46,9 @@ pub const PASSWORD: &str = "correct horse battery";
 /// A WeChat browser on a phone.
 pub const WECHAT: &str = "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Mobile MicroMessenger/8.0.47";
 
+/// How V2's callbacks come.
+const XML: [(&str, &str); 1] = [("content-type", "text/xml")];
+
 /// The wrong version that sings in this process, by the name it has in `canary`.
 #[cfg(feature = "canaries")]
 pub const CANARY: &str = "SHOUYIN_TEST_CANARY";
@@ -335,22 +338,20 @@ impl Shop {
 
     /// Sends a callback as WeChat would: no cookie, no Origin.
     pub async fn notify(&self, body: impl Into<Vec<u8>>) -> Answer {
-        self.call_back("/notify/wechat", body).await
+        self.call_back("/notify/wechat", &XML, body).await
     }
 
     /// Sends a callback about a refund likewise.
     pub async fn notify_refund(&self, body: impl Into<Vec<u8>>) -> Answer {
-        self.call_back("/notify/wechat/refund", body).await
+        self.call_back("/notify/wechat/refund", &XML, body).await
     }
 
-    async fn call_back(&self, path: &str, body: impl Into<Vec<u8>>) -> Answer {
+    /// Sends these bytes to a door of ours with these headers, each as often as it stands there.
+    pub async fn call_back(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
         let client = Client::builder().redirect(Policy::none()).no_proxy().build().unwrap();
-        let request = client
-            .post(format!("{}{path}", self.url))
-            .header("content-type", "text/xml")
-            .header("user-agent", "Mozilla/4.0")
-            .body(body.into());
-        Answer::of(request.send().await.unwrap()).await
+        let request = client.post(format!("{}{path}", self.url)).header("user-agent", "Mozilla/4.0");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        Answer::of(request.body(body.into()).send().await.unwrap()).await
     }
 }
 

@@ -19,6 +19,7 @@ mod harness;
 mod instances;
 mod oauth;
 mod pay_page;
+mod protocols;
 mod prove;
 mod refund_ends;
 mod refund_pages;

@@ -24,6 +24,8 @@ pub const CASES: Table = table! {
     "GATEWAY-07" => other_amount,
     "GATEWAY-11" => unknown_number,
     "GATEWAY-14" => no_trusted_certificate,
+    "GATEWAY-MORE-01" => forged_by_v3,
+    "GATEWAY-MORE-02" => forged_by_alipay,
 };
 
 /// A shop whose gateway is a script, and its user.
@@ -272,4 +274,117 @@ fn find_switches(folder: &Path, found: &mut Vec<String>) {
             );
         }
     }
+}
+
+const SERIAL: &str = "PUB_KEY_ID_SIMULATOR0000000000000000";
+
+/// Replies that nobody signed, or somebody else did; each says that all is well.
+fn forged(good: &str) -> Vec<Line> {
+    let headers = format!(
+        "200 OK\r\ncontent-type: application/json\r\nwechatpay-timestamp: 1795176000\r\nwechatpay-nonce: n\r\n\
+         wechatpay-serial: {SERIAL}\r\nwechatpay-signature: {}==",
+        "A".repeat(342)
+    );
+    vec![
+        http("200 OK\r\ncontent-type: application/json", good.as_bytes()),
+        http(&headers, good.as_bytes()),
+        http("200 OK\r\ncontent-type: text/html", b"<html>wxFORGED</html>"),
+        http("302 Found\r\nlocation: http://127.0.0.1:1/wxFORGED", b""),
+        http("204 No Content", b""),
+    ]
+}
+
+async fn kept_and_unpaid(world: &mut World, shop: &Shop, user: &Browser, number: &str, said: &str) {
+    let attempts = attempts_of(shop, number).await;
+    world.holds(
+        "nothing of it is used",
+        attempts.iter().all(|row| row["prepay_id"].is_null()),
+        format!("{attempts:?}"),
+    );
+    let page = user.get(&format!("/orders/{number}/pay")).await;
+    world.expect(!page.body.contains("FORGED") && !said.contains("FORGED"), format!("{said} {}", page.body));
+    let status = user.status(number).await;
+    let pending = status["paid"] == false && status["closed"] == false;
+    world.holds("the order stays open", pending, status);
+    shop.clock.advance_ms(10_000);
+    shop.sweep().await;
+    world.expect(!shop.order(number).await.is_paid(), "the sweep believed it");
+}
+
+async fn forged_by_v3(world: &mut World) -> Outcome {
+    let script = Script::open().await;
+    let origin = script.origin.clone();
+    let shop = Shop::open_with_keys(|config, keys| {
+        config.wechat_v3 = keys.wechat_v3(config.wechat_v2.as_ref().unwrap());
+        config.origins.wechat_api = vec![origin];
+    });
+    let shop = Rc::new(shop.await);
+    world.shop = Some(shop.clone());
+    script.speak_for(shop.app.config.wechat_v2.as_ref().unwrap());
+    let user = shop.user("ann").await;
+    world.mark().await;
+    let account = shop.app.config.wechat_v2.as_ref().unwrap();
+    let told = |number: &str| good_for(number, &account.mch_id, &account.appids.web);
+    for nth in 0..forged("").len() {
+        let good = told("NUMBER");
+        script.play(move |_, _| forged(&good).remove(nth));
+        let (number, status, body) = try_order(&shop, &user).await;
+        world.expect(status == 503, format!("{nth}: {status} {body}"));
+        let good = told(&number);
+        script.play(move |_, _| forged(&good).remove(nth));
+        kept_and_unpaid(world, &shop, &user, &number, &body).await;
+    }
+    Ok(())
+}
+
+fn good_for(number: &str, mch_id: &str, appid: &str) -> String {
+    serde_json::json!({
+        "prepay_id": "wxFORGED", "appid": appid, "mchid": mch_id, "trade_state": "SUCCESS", "out_trade_no": number,
+        "transaction_id": "4200000290201904150837155038", "trade_type": "JSAPI",
+        "amount": { "total": 100, "currency": "CNY" },
+    })
+    .to_string()
+}
+
+async fn forged_by_alipay(world: &mut World) -> Outcome {
+    let script = Script::open().await;
+    let origin = format!("{}/gateway.do", script.origin);
+    let shop = world.open_with(|config| config.origins.alipay = vec![origin]).await;
+    script.speak_for(shop.app.config.wechat_v2.as_ref().unwrap());
+    let user = shop.browser();
+    user.register("ann").await;
+    world.mark().await;
+    for nth in 0..forged("").len() + 1 {
+        script.play(move |_, _| alipay_said(nth, "NUMBER"));
+        let form = user.get("/top-up").await;
+        let (token, intent) = (form.hidden("token"), form.hidden("intent"));
+        let fields =
+            [("token", token.as_str()), ("intent", &intent), ("amount", "1"), ("channel", "alipay_qr")];
+        let made = user.post_json("/top-up", &fields).await;
+        world.expect(made.status == 503, format!("{nth}: {} {}", made.status, made.body));
+        let newest = rows(&shop, "orders").await.pop().expect("an order");
+        let number = newest["out_trade_no"].as_str().unwrap().to_owned();
+        let asked = number.clone();
+        script.play(move |_, _| alipay_said(nth, &asked));
+        kept_and_unpaid(world, &shop, &user, &number, &made.body).await;
+    }
+    Ok(())
+}
+
+/// Both calls' nodes in one document, without a signature or with one of nobody's; last, the gateway's own refusal.
+fn alipay_said(nth: usize, number: &str) -> Line {
+    let node = serde_json::json!({
+        "code": "10000", "msg": "Success", "out_trade_no": number, "qr_code": "https://qr.alipay.com/baxFORGED",
+        "trade_no": "2026112022001000000000000001", "trade_status": "TRADE_SUCCESS", "total_amount": "1.00",
+    });
+    let sign = if nth == 0 { serde_json::Value::Null } else { serde_json::json!("A".repeat(344)) };
+    let good = serde_json::json!({
+        "alipay_trade_precreate_response": node, "alipay_trade_query_response": node,
+        "alipay_trade_close_response": node, "sign": sign,
+    });
+    let mut lines = forged(&good.to_string());
+    let refusal =
+        br#"{"error_response":{"code":"40004","sub_code":"ACQ.TRADE_HAS_CLOSE","sub_msg":"FORGED"}}"#;
+    lines.push(http("200 OK\r\ncontent-type: application/json", refusal));
+    lines.remove(nth)
 }

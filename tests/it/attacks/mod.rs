@@ -4,6 +4,8 @@
 
 mod accounts;
 mod admin;
+mod alipay;
+mod alipay_more;
 mod business;
 pub mod child;
 mod config;
@@ -17,6 +19,8 @@ mod raw;
 mod refunds;
 mod script;
 mod signature;
+mod v3;
+mod v3_more;
 mod world;
 mod xml;
 
@@ -82,6 +86,10 @@ const GROUPS: &[(&str, Table)] = &[
     ("GATEWAY", gateway::CASES),
     ("ADMIN", admin::CASES),
     ("REFUND", refunds::CASES),
+    ("WX3", v3::CASES),
+    ("WX3-MORE", v3_more::CASES),
+    ("ALI", alipay::CASES),
+    ("ALI-MORE", alipay_more::CASES),
 ];
 
 macro_rules! groups {
@@ -107,6 +115,10 @@ groups! {
     answers_of_the_gateway => "GATEWAY",
     pages_of_administrators => "ADMIN",
     refunds_of_payments => "REFUND",
+    callbacks_of_v3 => "WX3",
+    more_callbacks_of_v3 => "WX3-MORE",
+    callbacks_of_alipay => "ALI",
+    more_callbacks_of_alipay => "ALI-MORE",
 }
 
 fn catalogue() -> Vec<Case> {

@@ -111,6 +111,20 @@ impl World {
         answer
     }
 
+    /// The same at another door, with these headers.
+    pub async fn call_back(
+        &mut self,
+        door: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
+        let shop = self.shop.clone().expect("a shop");
+        let answer = shop.call_back(door, headers, body).await;
+        self.callbacks += 1;
+        self.record(&answer);
+        answer
+    }
+
     pub fn record(&mut self, answer: &Answer) {
         self.answers.push(answer.clone());
     }
