@@ -268,7 +268,7 @@ impl Oracle {
             self.judge_payment(world, &books, &items, payment, healed_at);
         }
         // Alipay tells of payments and refunds at one door.
-        let told = told.iter().filter(|notice| can_replay(&notice.source)).count();
+        let told = told.iter().filter(|notice| can_replay(notice)).count();
         if told < locked(&self.seen).answered_success {
             self.report("more callbacks were answered SUCCESS than recorded");
         }
