@@ -1,6 +1,6 @@
 //! Who we are at Alipay: app, seller, the app's key and Alipay's, and where Alipay is.
 
-use super::{PublicUrl, Reader, is_placeholder, origin};
+use super::{PublicUrl, Reader, SIMULATOR_ALIPAY_APP_ID, SIMULATOR_ALIPAY_SELLER_ID, is_placeholder, origin};
 use crate::{
     domain::order::Environment,
     gateway::{
@@ -53,7 +53,14 @@ impl Reader<'_> {
     fn number(&mut self, name: &str, fits: impl Fn(&str) -> bool) -> Option<String> {
         self.fitting(name, |text| {
             let digits = text.bytes().all(|b| b.is_ascii_digit()) && fits(text) && !is_placeholder(text);
-            if digits { Ok(text.to_owned()) } else { Err("is not of the accepted form") }
+            match text {
+                // They pass for real ones, and whoever pays the simulator pays nothing.
+                SIMULATOR_ALIPAY_APP_ID | SIMULATOR_ALIPAY_SELLER_ID => {
+                    Err("is the simulator's, where money is play money")
+                }
+                _ if digits => Ok(text.to_owned()),
+                _ => Err("is not of the accepted form"),
+            }
         })
     }
 

@@ -15,7 +15,8 @@ pub const PACE_MS: i64 = 60_000;
 pub const WINDOW_MS: i64 = 364 * 24 * 3_600_000;
 /// A gateway that was asked too often is left alone this long, in ms (the same page).
 pub const THROTTLED_MS: i64 = 60_000;
-/// "No such refund" proves nothing while a request of ours may still be on its way, in ms.
+/// "No such refund" proves nothing while a request of ours may still be on its way, in ms. Alipay's refund pages ask for
+/// five or ten seconds between a request and the query about it: they are in it many times over.
 pub const SETTLE_DOWN_MS: i64 = 5 * 60_000;
 
 /// Where a refund stands. Only a verified reply of the gateway makes it `Success`, `Closed` or `Abnormal`;
@@ -110,7 +111,7 @@ pub struct Refund {
     pub requested_at: UnixMs,
     pub decided_by: Option<String>,
     pub state: RefundState,
-    /// The gateway's number.
+    /// The gateway's number; Alipay has none.
     pub refund_id: Option<String>,
     /// What the gateway said last, in its own words.
     pub last_answer: Option<String>,

@@ -28,6 +28,9 @@ const REFUND_HURRY_GAP_MS: i64 = 10_000;
 /// The source of a refund callback among the notices.
 pub const REFUND_NOTIFY: &str = "refund_notify";
 
+/// The line that `replay` adds to the headers of what it sends again. No header of this name is kept of what comes in.
+const COPY: &str = "replayed: 1";
+
 /// A callback as it arrived.
 #[derive(Clone, Debug)]
 pub struct Incoming {
@@ -91,6 +94,8 @@ pub enum ReplayError {
     NotFound,
     #[error("it is a reply to a query of ours and no callback: ask again instead")]
     NoCallback,
+    #[error("it is itself a copy that was sent again: replay the message it was made from")]
+    Copy,
     #[error("it was longer than 16 KiB and nobody vouched for it, so only its beginning is kept")]
     Cut,
     #[error(transparent)]
@@ -108,8 +113,11 @@ pub async fn replay(app: Arc<App>, actor: &str, id: &str) -> Result<AckReply, Re
         .store
         .write(move |db| {
             let Some(notice) = notices::by_id(db, &target)? else { return Ok(Err(ReplayError::NotFound)) };
-            if !can_replay(&notice.source) {
+            if !is_callback(&notice) {
                 return Ok(Err(ReplayError::NoCallback));
+            }
+            if is_copy(&notice) {
+                return Ok(Err(ReplayError::Copy));
             }
             if notice.body.len() == notices::REJECTED_BODY {
                 return Ok(Err(ReplayError::Cut));
@@ -127,7 +135,7 @@ pub async fn replay(app: Arc<App>, actor: &str, id: &str) -> Result<AckReply, Re
         .await;
     let notice = written.map_err(FlowError::from)??;
     let protocol = Protocol::parse(&notice.provider).ok_or(ReplayError::NoCallback)?;
-    let headers = format!("{}replayed: 1\n", notice.headers);
+    let headers = format!("{}{COPY}\n", notice.headers);
     let evidence = Evidence { body: notice.body, headers, remote_ip: "replay".to_owned() };
     let incoming = Incoming { protocol, evidence, received_at: UnixMs(notice.received_at) };
     Ok(match notice.source.as_str() {
@@ -136,9 +144,19 @@ pub async fn replay(app: Arc<App>, actor: &str, id: &str) -> Result<AckReply, Re
     })
 }
 
-/// Whether messages from there came in by a door of ours.
-pub fn can_replay(source: &str) -> bool {
-    source == Source::Notify.as_str() || source == REFUND_NOTIFY
+/// Whether it came in by a door of ours, and not from `replay`.
+pub fn can_replay(notice: &Notice) -> bool {
+    is_callback(notice) && !is_copy(notice)
+}
+
+fn is_callback(notice: &Notice) -> bool {
+    notice.source == Source::Notify.as_str() || notice.source == REFUND_NOTIFY
+}
+
+/// A copy is kept with the time it was made and the headers of the message it was made from, so what was signed in
+/// time would look late.
+fn is_copy(notice: &Notice) -> bool {
+    notice.headers.lines().any(|line| line == COPY)
 }
 
 /// Takes one callback about a refund. It changes nothing by itself: one that fits a refund of ours makes us ask soon.
@@ -178,6 +196,9 @@ async fn hear_of_refund(
         }
         RefundNotified::Rejected(rejection) => {
             let verdict = rejection.verdict();
+            if rejection.is_alarm(incoming.protocol) {
+                app.metrics.alerts.with_label_values(&[verdict]).inc();
+            }
             let refused = Ack::Refused(REFUND_REFUSED);
             let mut notice = notice(app, &incoming, verdict, None, refused)?;
             notice.source = REFUND_NOTIFY.to_owned();
@@ -285,7 +306,7 @@ async fn reject(
     {
         app.store.write(move |db| crate::store::attempts::close(db, &number, now)).await?;
     }
-    if rejection.needs_work() {
+    if rejection.needs_work() || rejection.is_alarm(incoming.protocol) {
         app.metrics.alerts.with_label_values(&[verdict]).inc();
     }
     if !rejection.needs_work() && !app.has_room_for_junk() {

@@ -202,12 +202,14 @@ async fn conclude(
     verified: VerifiedRefund,
     body: Vec<u8>,
 ) -> Result<(), FlowError> {
+    let Some(gateway) = gateway_of(app, refund) else { return Ok(()) };
+    let protocol = gateway.protocol();
     let (refund, now) = (refund.clone(), app.clock.now());
     let state = verified.standing().state();
     let notice = Notice {
         id: app.clock.ordered_id()?,
         received_at: now.0,
-        provider: refund.provider.as_str().to_owned(),
+        provider: protocol.as_str().to_owned(),
         source: "refund_query".to_owned(),
         verdict: format!("refund_{}", state.as_str()),
         out_trade_no: Some(refund.out_trade_no.as_str().to_owned()),

@@ -16,6 +16,7 @@ pub mod wechat;
 pub mod wechat_oauth;
 pub mod wechat_v2;
 pub mod wechat_v3;
+mod words;
 
 pub use message::{Base, Headers, Notify, Request, Response, Stamp};
 pub use verified::{RefundedPayment, VerifiedPayment, VerifiedRefund};
@@ -144,7 +145,7 @@ pub enum Closing {
 /// What the gateway made of a request to refund.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefundAsked {
-    /// Taken on; no money has moved yet.
+    /// Taken on; no money has moved yet. `refund_id` is empty when the gateway gives refunds no number.
     Accepted { refund_id: String },
     /// The merchant's account at the gateway does not hold enough: the same number again, later.
     NotEnough,
@@ -228,9 +229,9 @@ pub enum Rejection {
     /// Signed with our key for somebody else's appid.
     AppidMismatch,
     MchIdMismatch,
-    /// Signed, but a field that money needs is missing or unreadable.
+    /// Signed, but unreadable where it matters, or a field that money needs is missing.
     Incomplete,
-    /// The secret part of a refund notify is missing or was not encrypted with our key.
+    /// The secret part is missing or was not encrypted with our key.
     BadCipher,
 }
 
@@ -245,7 +246,7 @@ impl Rejection {
             Rejection::AppidMismatch => "appid_mismatch",
             Rejection::MchIdMismatch => "mch_id_mismatch",
             Rejection::Incomplete => "incomplete",
-            Rejection::BadCipher => "bad_cipher",
+            Rejection::BadCipher => "decrypt_failed",
         }
     }
 
@@ -265,6 +266,16 @@ impl Rejection {
     /// Signed with our key, so somebody must look: a key in two hands, or money nobody was credited with.
     pub const fn needs_work(self) -> bool {
         matches!(self, Rejection::AppidMismatch | Rejection::MchIdMismatch | Rejection::Incomplete)
+    }
+
+    /// Signed by the gateway, and yet we could not open it or it does not fit our clock: a setting of ours is likely
+    /// wrong, and no callback gets through until somebody looks. V2 does not sign what it encrypts.
+    pub const fn is_alarm(self, protocol: Protocol) -> bool {
+        match self {
+            Rejection::Stale => true,
+            Rejection::BadCipher => matches!(protocol, Protocol::WechatV3),
+            _ => false,
+        }
     }
 }
 
@@ -389,11 +400,27 @@ mod tests {
             (Rejection::AppidMismatch, "appid_mismatch", false, true),
             (Rejection::MchIdMismatch, "mch_id_mismatch", false, true),
             (Rejection::Incomplete, "incomplete", true, true),
+            (Rejection::BadCipher, "decrypt_failed", false, false),
+            (Rejection::Stale, "stale", false, false),
         ] {
             assert_eq!(
                 (rejection.verdict(), rejection.is_evidence(), rejection.needs_work()),
                 (verdict, evidence, work)
             );
+        }
+    }
+
+    #[test]
+    fn what_was_signed_and_does_not_open_or_fit_our_clock_is_an_alarm_and_what_anybody_can_send_is_none() {
+        for (rejection, protocol, alarm) in [
+            (Rejection::BadCipher, Protocol::WechatV3, true),
+            (Rejection::BadCipher, Protocol::WechatV2, false),
+            (Rejection::Stale, Protocol::WechatV3, true),
+            (Rejection::BadSign, Protocol::WechatV3, false),
+            (Rejection::SignProbe, Protocol::WechatV3, false),
+            (Rejection::Malformed, Protocol::WechatV3, false),
+        ] {
+            assert_eq!(rejection.is_alarm(protocol), alarm, "{rejection:?} by {protocol:?}");
         }
     }
 }

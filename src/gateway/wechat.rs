@@ -84,13 +84,24 @@ pub fn description(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
+/// Longest word of WeChat's that is kept, in characters.
+const LONGEST_WORD: usize = 64;
 /// Longest text of WeChat's that is kept with its code, in characters.
 const LONGEST_TEXT: usize = 120;
 
+/// A word of WeChat's as it may be written into the books: they refuse NUL, and people read them.
+pub fn kept(word: &str) -> String {
+    printable(word, LONGEST_WORD)
+}
+
 /// A code with the text that explains it, which for some codes is all there is.
 pub fn with_text(code: &str, text: &str) -> String {
-    let text: String = text.chars().filter(|c| !c.is_control()).take(LONGEST_TEXT).collect();
-    format!("{code} {text}").trim_end().to_owned()
+    format!("{} {}", kept(code), printable(text, LONGEST_TEXT)).trim_end().to_owned()
+}
+
+/// A space in place of what cannot be printed, so that two texts that differ by that do not become one.
+fn printable(text: &str, longest: usize) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(longest).collect()
 }
 
 /// It goes into a page and into a signed text: nothing but what WeChat's ids are made of.
@@ -134,6 +145,18 @@ mod tests {
             assert!(!is_h5_url(text) && !is_code_url(text), "{text}");
         }
         assert!(is_prepay_id("wx20141101-_") && !is_prepay_id("") && !is_prepay_id("wx&x"));
+    }
+
+    #[test]
+    fn what_is_kept_of_wechats_words_can_be_printed_and_has_an_end() {
+        assert_eq!(kept("NOT\0_ENOUGH\u{1b}\n\u{85}"), "NOT _ENOUGH   ");
+        assert_eq!(kept("支付用户零钱"), "支付用户零钱");
+        assert_eq!(kept(&"中".repeat(65)), "中".repeat(64));
+        assert_eq!(with_text("A\0B", "余额\0不足\n"), "A B 余额 不足");
+        assert_eq!(
+            with_text(&"A".repeat(65), &"b".repeat(121)),
+            format!("{} {}", "A".repeat(64), "b".repeat(120))
+        );
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub fn accepted(
     let moved = diesel::update(asking)
         .set((
             refunds::state.eq(RefundState::Processing.as_str()),
-            refunds::refund_id.eq(refund_id),
+            refunds::refund_id.eq(number(refund_id)),
             refunds::last_answer.eq(ACCEPTED),
             refunds::next_at.eq(next_at.0),
         ))
@@ -61,6 +61,11 @@ pub fn accepted(
         work_items::close_of_refund(db, &[NOT_ENOUGH], refund.out_refund_no.as_str(), "accepted", now)?;
     }
     Ok(())
+}
+
+/// Alipay has no number of its own for a refund.
+fn number(refund_id: &str) -> Option<&str> {
+    Some(refund_id).filter(|number| !number.is_empty())
 }
 
 /// What came of a decision.
@@ -149,7 +154,7 @@ pub fn conclude(
     let moved = diesel::update(movable)
         .set((
             refunds::state.eq(state.as_str()),
-            refunds::refund_id.eq(refund.refund_id.as_deref().unwrap_or(news.refund_id())),
+            refunds::refund_id.eq(refund.refund_id.as_deref().or(number(news.refund_id()))),
             refunds::last_answer.eq(state.as_str()),
             refunds::refused_at.eq(None::<i64>),
             refunds::next_at.eq((!state.is_final()).then_some(next_at.0)),

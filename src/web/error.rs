@@ -202,6 +202,9 @@ impl From<ReplayError> for WebError {
             ReplayError::NoCallback => {
                 WebError::Conflict("这是我方查询的回复，不是回调，不能重放。没有任何改动；需要时请重新查单。")
             }
+            ReplayError::Copy => {
+                WebError::Conflict("这条消息本身就是重放的副本，不能再重放。没有任何改动；请重放原来那条。")
+            }
             ReplayError::Cut => WebError::Conflict(
                 "这条消息超过 16 KiB，我方只留了开头，不能重放。没有任何改动；需要时请重新查单。",
             ),

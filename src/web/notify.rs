@@ -20,11 +20,18 @@ use std::{sync::Arc, time::Duration};
 const MAX_BODY: usize = 64 * 1024;
 /// A body that trickles in slower than this is given up.
 const BODY_WAIT: Duration = Duration::from_secs(5);
-/// Headers worth keeping with a notice, besides those that begin with `wechatpay-`, and how much of each: a signature
-/// by a key of 4096 bits has 684 characters.
+/// The headers that a signature of V3 is in, and how much of each is kept: one by a key of 4096 bits has 684 characters.
+const SIGNATURE_HEADERS: [&str; 5] = [
+    "wechatpay-timestamp",
+    "wechatpay-nonce",
+    "wechatpay-signature",
+    "wechatpay-serial",
+    "wechatpay-signature-type",
+];
+const MAX_SIGNATURE_HEADER: usize = 1024;
+/// Other headers worth keeping with a notice.
 const KEPT_HEADERS: [&str; 5] = ["content-type", "content-length", "user-agent", "host", "x-forwarded-for"];
-const MAX_HEADER: usize = 1024;
-const MOST_HEADERS: usize = 24;
+const MAX_HEADER: usize = 256;
 
 /// POST /notify/wechat
 pub async fn wechat(web: Data<Arc<Web>>, request: HttpRequest, payload: Payload) -> HttpResponse {
@@ -119,18 +126,16 @@ async fn read(mut payload: Payload) -> Result<Vec<u8>, StatusCode> {
     Ok(body)
 }
 
-/// One line each, and each as often as it came: what a signature is made over must not be repeated.
+/// One line each. What a signature is in must not be repeated, so of those headers a second one is kept, to be seen.
 fn kept_headers(request: &HttpRequest) -> String {
-    request
-        .headers()
-        .iter()
-        .filter(|(name, _)| KEPT_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("wechatpay-"))
-        .take(MOST_HEADERS)
-        .filter_map(|(name, value)| {
-            let value: String = value.to_str().ok()?.chars().take(MAX_HEADER).collect();
-            Some(format!("{name}: {value}\n"))
-        })
-        .collect()
+    let signature = SIGNATURE_HEADERS.map(|name| (name, 2, MAX_SIGNATURE_HEADER));
+    let others = KEPT_HEADERS.map(|name| (name, 1, MAX_HEADER));
+    let kept = signature.into_iter().chain(others);
+    kept.flat_map(|(name, times, longest)| {
+        let values = request.headers().get_all(name).take(times).filter_map(|value| value.to_str().ok());
+        values.map(move |value| format!("{name}: {}\n", value.chars().take(longest).collect::<String>()))
+    })
+    .collect()
 }
 
 /// In the gateway's own words whatever the status is: Alipay's are plain text, and no page may take their place.
@@ -139,4 +144,37 @@ fn answer(status: StatusCode, ack: AckReply) -> HttpResponse {
         HttpResponse::build(status).insert_header(("content-type", ack.content_type)).body(ack.body);
     response.extensions_mut().insert(Written);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    #[test]
+    fn of_the_headers_only_those_that_matter_are_kept_and_not_more_of_them_than_matters() {
+        let mut request = TestRequest::post();
+        for name in ["wechatpay-nonce", "wechatpay-other", "user-agent", "replayed", "cookie"] {
+            for nth in 0..3 {
+                request = request.append_header((name, format!("{nth}{}", "x".repeat(2000))));
+            }
+        }
+        let (long, short) = ("x".repeat(1023), "x".repeat(255));
+        assert_eq!(
+            kept_headers(&request.to_http_request()),
+            format!("wechatpay-nonce: 0{long}\nwechatpay-nonce: 1{long}\nuser-agent: 0{short}\n")
+        );
+    }
+
+    #[test]
+    fn a_signature_of_v3_is_kept_whole() {
+        let mut request = TestRequest::post();
+        let mut written = String::new();
+        for name in SIGNATURE_HEADERS {
+            let value = "s".repeat(684);
+            written.push_str(&format!("{name}: {value}\n"));
+            request = request.append_header((name, value));
+        }
+        assert_eq!(kept_headers(&request.to_http_request()), written);
+    }
 }

@@ -6,7 +6,7 @@ use super::{
     layout::{Layout, page},
     orders::own,
     session::{SignedIn, see_other},
-    ways::{Ways, name_zh, wallet_zh},
+    ways::{Ways, name_zh},
 };
 use crate::{
     domain::{
@@ -51,9 +51,8 @@ struct PayPage {
     qr_svg: String,
     /// At the gateway.
     pay_url: String,
-    /// Whose wallet is asked for, in two or four characters.
-    wallet: &'static str,
-    app_to_scan: &'static str,
+    /// The app that pays.
+    app: &'static str,
     is_alipay: bool,
     page_url: String,
     /// This page with the same choice.
@@ -229,8 +228,7 @@ async fn draw(
         watch_js: web.assets.watch_js.url.clone(),
         expires: expires_at.beijing_text().chars().skip(11).take(5).collect(),
         life_ms: expires_at.since(web.app.clock.now()).max(0),
-        wallet: wallet_zh(provider),
-        app_to_scan: if provider == Provider::Alipay { "支付宝" } else { "微信" },
+        app: if provider == Provider::Alipay { "支付宝" } else { "微信" },
         is_alipay: provider == Provider::Alipay,
         page_url: address(web, order),
         here: channel.map_or_else(|| path.clone(), |channel| format!("{path}?channel={}", channel.as_str())),

@@ -3,6 +3,7 @@
 //! `cargo test --test it screenshots -- --nocapture`
 
 use crate::{
+    channels::PHONE,
     exceptions::{like_the_order, pay_at_wechat},
     harness::{Shop, WECHAT},
     pay_page::{BRIDGE, EARLY, sign_in},
@@ -127,11 +128,28 @@ async fn every_page_fits_a_phone_and_a_computer() {
         window.eval(&state(name)).await;
         shoot(&window, name).await;
     }
+    let by_others = user.top_up("50").await;
+    let ways = |channel: &str| at(&format!("/orders/{by_others}/pay?channel={channel}"));
     pretend(&window, COMPUTER).await;
-    window.goto(&pay_page).await;
+    window.goto(&ways("wechat_native")).await;
     shoot(&window, "scan").await;
     window.goto(&at("/top-up")).await;
     shoot(&window, "top-up-computer").await;
+    window.goto(&ways("alipay_qr")).await;
+    shoot(&window, "scan-alipay").await;
+    window.eval("void (document.querySelector('[data-watch]').dataset.state = 'stale')").await;
+    shoot(&window, "scan-stale").await;
+    window.goto(&ways("alipay_page")).await;
+    shoot(&window, "away-alipay").await;
+    pretend(&window, PHONE).await;
+    window.goto(&ways("wechat_h5")).await;
+    shoot(&window, "away-wechat").await;
+    let attempts = shop.attempts(&by_others).await;
+    let attempt = &attempts.iter().find(|attempt| attempt.closed_at.is_none()).unwrap().out_trade_no;
+    window.goto(&at(&format!("/return/{attempt}"))).await;
+    shoot(&window, "return").await;
+    window.goto(&at("/top-up")).await;
+    shoot(&window, "top-up-phone").await;
     pretend(&window, WECHAT).await;
     window.goto(&at(&format!("/orders/{number}"))).await;
     shoot(&window, "order-open").await;

@@ -796,7 +796,7 @@ fn hinted(gateway: &WechatV2, body: &[u8], refund: &Refund) -> Outcome {
 fn refund_verdict_for(reason: &str) -> &'static str {
     match reason {
         "ok" => "ok",
-        "padding" | "base64" | "block_length" | "req_info_missing" => "bad_cipher",
+        "padding" | "base64" | "block_length" | "req_info_missing" => "decrypt_failed",
         "amount" | "out_refund_no" => "mismatch",
         "identity" => "mch_id_mismatch",
         "return_code" => "comm_fail",

@@ -400,7 +400,7 @@ fn verdicts_for(reason: &str) -> &'static [&'static str] {
         "timestamp_window" => &["stale"],
         "signature" => &["bad_sign", "sign_probe"],
         "unknown_serial" | "missing_wechatpay-signature" => &["bad_sign"],
-        "decrypt" => &["bad_cipher"],
+        "decrypt" => &["decrypt_failed"],
         "identity" => &["appid_mismatch", "mch_id_mismatch"],
         "amount" => &["amount_mismatch"],
         "unknown_order" => &["unknown_order"],
@@ -460,7 +460,7 @@ fn every_notify_leads_to_the_decision_the_protocol_asks_for() {
             ("signature_valid", 2),
         ])
     );
-    assert_eq!((counted["sign_probe"], counted["stale"], counted["bad_cipher"]), (1, 2, 2));
+    assert_eq!((counted["sign_probe"], counted["stale"], counted["decrypt_failed"]), (1, 2, 2));
     assert_eq!((counted["appid_mismatch"], counted["mch_id_mismatch"], counted["bad_sign"]), (1, 1, 5));
 }
 

@@ -75,6 +75,8 @@ fn an_identity_a_key_or_an_address_of_another_form_is_refused_by_name() {
         ("ALIPAY_APP_ID", "SIMULATOR0000001"),
         ("ALIPAY_APP_ID", "wx2421b1c4370ec43b"),
         ("ALIPAY_APP_ID", "0000000000000000"),
+        ("ALIPAY_APP_ID", SIMULATOR_ALIPAY_APP_ID),
+        ("ALIPAY_SELLER_ID", SIMULATOR_ALIPAY_SELLER_ID),
         ("ALIPAY_SELLER_ID", "shop@pay.cn"),
         ("ALIPAY_SELLER_ID", "1900000109"),
         ("ALIPAY_SELLER_ID", "20881021462251350"),

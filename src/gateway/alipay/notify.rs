@@ -13,9 +13,6 @@ use crate::{
     gateway::{Ack, AckReply, Notified, Rejection},
 };
 
-/// Any of these, and it is about a refund.
-const OF_REFUNDS: [&str; 3] = ["out_biz_no", "refund_fee", "gmt_refund"];
-
 /// Form, algorithm, signature, kind, identity, refund or payment. The order itself is `settle`'s to compare.
 pub fn read(account: &Account, body: &[u8]) -> Notified {
     let Ok(form) = Form::parse(body) else {
@@ -41,18 +38,26 @@ fn check(account: &Account, form: &Form) -> Result<Notified, Rejection> {
     // often as they like: nobody is called to look.
     let is_notify = form.get("notify_type") == Some("trade_status_sync") && form.get("notify_id").is_some();
     let status = form.get("trade_status").filter(|_| is_notify).ok_or(Rejection::Malformed)?;
-    if OF_REFUNDS.iter().any(|name| form.get(name).is_some()) {
+    if is_of_refund(form) {
         return refund_hint(form).map(Notified::Refund).ok_or(Rejection::Incomplete);
     }
     match status {
         "TRADE_SUCCESS" | "TRADE_FINISHED" => {
             let field = |name: &str| form.get(name).map(str::to_owned);
-            let payment = payment::read(account, field, "gmt_payment");
+            let amount = form.get("total_amount").and_then(|text| Fen::parse_yuan(text).ok());
+            let payment = payment::read(account, field, amount, "gmt_payment");
             payment.map(Notified::Paid).map_err(|_| Rejection::Incomplete)
         }
         "WAIT_BUYER_PAY" | "TRADE_CLOSED" => Ok(Notified::NotPaid { out_trade_no: out_trade_no(form) }),
         _ => Err(Rejection::Incomplete),
     }
+}
+
+/// A payment face to face, or a trade closed unpaid, is told with a `refund_fee` of zero: nothing has gone back. An
+/// amount that nobody can read is no payment.
+fn is_of_refund(form: &Form) -> bool {
+    let refunded = form.get("refund_fee").is_some_and(|sum| Fen::parse_yuan(sum) != Ok(Fen::ZERO));
+    refunded || ["out_biz_no", "gmt_refund"].iter().any(|name| form.get(name).is_some())
 }
 
 fn out_trade_no(form: &Form) -> Option<OutTradeNo> {

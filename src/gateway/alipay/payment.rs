@@ -7,22 +7,22 @@ use crate::{
         money::Fen,
         time::UnixMs,
     },
-    gateway::{Protocol, VerifiedPayment},
+    gateway::{Protocol, VerifiedPayment, words::word},
 };
 
 /// Reads the payment out of fields whose signature was checked, and whose identity was: a callback names app and
 /// seller, a reply answers our own signed question under the key of our app.
-/// `total_amount` is the amount: discounts make `receipt_amount` and `buyer_pay_amount` smaller. `paid_at` names the
-/// field with the time.
+/// `amount` is `total_amount`, which only a reply may write as a number: discounts make `receipt_amount` and
+/// `buyer_pay_amount` smaller. `paid_at` names the field with the time.
 ///
 /// # Errors
 /// The name of the field that is missing or unreadable.
 pub(super) fn read(
     account: &Account,
     field: impl Fn(&str) -> Option<String>,
+    amount: Option<Fen>,
     paid_at: &str,
 ) -> Result<VerifiedPayment, &'static str> {
-    let amount = field("total_amount").and_then(|text| Fen::parse_yuan(&text).ok());
     Ok(VerifiedPayment {
         protocol: Protocol::Alipay,
         account: account.name(),
@@ -31,7 +31,7 @@ pub(super) fn read(
         transaction_id: field("trade_no").and_then(|no| TransactionId::parse(&no)).ok_or("trade_no")?,
         amount: amount.filter(|fen| fen.get() > 0).ok_or("total_amount")?,
         // Named only when the order was priced in another currency.
-        currency: field("trans_currency").unwrap_or_else(|| "CNY".to_owned()),
+        currency: field("trans_currency").map_or_else(|| "CNY".to_owned(), |named| word(&named)),
         trade_type: "ALIPAY".to_owned(),
         payer: None,
         paid_at: field(paid_at).and_then(|text| moment(&text)),

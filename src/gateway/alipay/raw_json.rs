@@ -1,6 +1,7 @@
 //! The object a reply is, with each member's text exactly as it arrived: Alipay signs a part of the document, so
 //! that part is never written anew. Names that come twice are refused, because two readers could choose differently.
 
+use crate::domain::money::Fen;
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, Visitor},
@@ -24,9 +25,21 @@ impl<'a> Object<'a> {
         self.0.get(name).copied()
     }
 
-    /// A member that is a string and not empty. Numbers are no texts: Alipay writes amounts in quotes.
+    /// Whether a member says anything: it is there, and neither empty nor null. Lists come inside a text as well.
+    pub fn says(&self, name: &str) -> bool {
+        self.raw(name).is_some_and(|raw| !matches!(raw, "null" | "\"\"" | "[]" | "\"[]\""))
+    }
+
+    /// A member that is a string and not empty. Numbers are no texts.
     pub fn text(&self, name: &str) -> Option<String> {
         serde_json::from_str(self.raw(name)?).ok().filter(|text: &String| !text.is_empty())
+    }
+
+    /// An amount in yuan. Alipay writes it in quotes and, in samples of its own, as a number: then the digits are read
+    /// as they arrived, by the same rule, and never by way of a float.
+    pub fn yuan(&self, name: &str) -> Option<Fen> {
+        let text = self.text(name).or_else(|| self.raw(name).map(str::to_owned))?;
+        Fen::parse_yuan(&text).ok()
     }
 }
 
@@ -74,6 +87,22 @@ mod tests {
         assert_eq!(inner.text("a").as_deref(), Some("}{\"\\"));
         assert_eq!(inner.text("u").as_deref(), Some("充/"));
         assert_eq!(inner.raw("n"), Some(r#"{"sign":"x","l":[{"}":1}]}"#));
+    }
+
+    #[test]
+    fn an_amount_is_read_from_its_own_digits_with_quotes_or_without() {
+        let read = |raw: &str| Object::parse(&format!(r#"{{"a": {raw} }}"#)).unwrap().yuan("a").map(Fen::get);
+        for (raw, fen) in
+            [("\"88.88\"", 8_888), ("88.88", 8_888), ("0", 0), ("0.1", 10), ("90071992547409.92", 1 << 53)]
+        {
+            assert_eq!(read(raw), Some(fen), "{raw}");
+        }
+        for raw in
+            ["-1", "-0", "1e2", "0.100", "90071992547409.93", "\"\"", "\" 1\"", "null", "[1]", "true", "{}"]
+        {
+            assert_eq!(read(raw), None, "{raw}");
+        }
+        assert_eq!(Object::parse("{}").unwrap().yuan("a"), None);
     }
 
     #[test]

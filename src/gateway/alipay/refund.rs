@@ -48,11 +48,13 @@ pub fn read(account: &Account, answer: &Response, refund: &Refund) -> Result<Ref
     };
     reply::must_be(&fields, "trade_no", refund.transaction_id.as_str())?;
     reply::may_be(&fields, "out_trade_no", refund.out_trade_no.as_str())?;
-    // The sum of all refunds of the trade so far, this one included.
-    let sum = fields.text("refund_fee").map(|text| Fen::parse_yuan(&text));
-    if sum.is_some_and(|sum| !sum.is_ok_and(|sum| sum >= refund.amount && sum <= refund.total)) {
+    // `fund_change` Y says that this very call moved the money; without it the refund may still be on its way. The sum
+    // is of all refunds of the trade that are through: only then must this one be in it.
+    let least = if fields.text("fund_change").as_deref() == Some("Y") { refund.amount } else { Fen::ZERO };
+    let fits = |sum: Fen| (least..=refund.total).contains(&sum);
+    if fields.says("refund_fee") && !fields.yuan("refund_fee").is_some_and(fits) {
         return Err(Untrusted::Identity("refund_fee"));
     }
-    // `fund_change` only says whether this very call moved the money. Alipay has no number for a refund but the trade's.
-    Ok(RefundAsked::Accepted { refund_id: refund.transaction_id.as_str().to_owned() })
+    // Alipay has no number of its own for a refund.
+    Ok(RefundAsked::Accepted { refund_id: String::new() })
 }

@@ -5,13 +5,12 @@
 
 use super::{
     Account,
-    raw_json::Object,
     reply::{self, Reply},
     sub_code::Meaning,
 };
 use crate::{
-    domain::{money::Fen, refund::Refund},
-    gateway::{RefundNews, RefundStanding, Request, Response, Stamp, Untrusted, VerifiedRefund},
+    domain::refund::Refund,
+    gateway::{RefundNews, RefundStanding, Request, Response, Stamp, Untrusted, VerifiedRefund, words::word},
 };
 use serde_json::json;
 
@@ -28,8 +27,10 @@ pub fn request(account: &Account, refund: &Refund, stamp: &Stamp) -> Request {
 }
 
 /// Without a word about the refund the answer is `NotFound`, which by itself ends nothing: a refund that was accepted
-/// stays open, one that was not goes out again under its number, and only a refusal with five quiet minutes and this
-/// answer after it makes an end. With the refund but without REFUND_SUCCESS it is `Unknown`, which never ends one.
+/// stays open, one that was not goes out again under its number, which for Alipay is the same refund, and only five
+/// quiet minutes after the last request with this answer at their end let a refusal stand or a person give it up; the
+/// refund page asks for five seconds between request and query, older pages for ten. With the refund but without
+/// REFUND_SUCCESS it is `Unknown`, which never ends one.
 ///
 /// # Errors
 /// A reply that may not be used; one that speaks of another refund, payment or amount.
@@ -49,24 +50,20 @@ pub fn read(account: &Account, answer: &Response, refund: &Refund) -> Result<Ref
         return Ok(RefundNews::Unknown { code: "10000 without refund_status".to_owned() });
     };
     if status != "REFUND_SUCCESS" {
-        return Ok(RefundNews::Unknown { code: status });
+        return Ok(RefundNews::Unknown { code: word(&status) });
     }
     reply::must_be(&fields, "trade_no", refund.transaction_id.as_str())?;
     // Unlike `refund_fee` elsewhere it is this refund's own amount.
-    if amount(&fields, "refund_amount") != Some(refund.amount) {
+    if fields.yuan("refund_amount") != Some(refund.amount) {
         return Err(Untrusted::Identity("refund_amount"));
     }
-    if fields.raw("total_amount").is_some() && amount(&fields, "total_amount") != Some(refund.total) {
+    if fields.raw("total_amount").is_some() && fields.yuan("total_amount") != Some(refund.total) {
         return Err(Untrusted::Identity("total_amount"));
     }
     Ok(RefundNews::Found(VerifiedRefund {
         out_refund_no: refund.out_refund_no.clone(),
         standing: RefundStanding::Success,
-        refund_id: refund.transaction_id.as_str().to_owned(),
+        refund_id: String::new(),
         received_by: String::new(),
     }))
-}
-
-fn amount(fields: &Object<'_>, name: &str) -> Option<Fen> {
-    Fen::parse_yuan(&fields.text(name)?).ok()
 }

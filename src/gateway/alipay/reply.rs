@@ -8,7 +8,7 @@ use super::{
     raw_json::Object,
     sub_code::{self, Meaning, RefundMeaning},
 };
-use crate::gateway::{Response, Untrusted};
+use crate::gateway::{Response, Untrusted, words};
 
 /// The node when the gateway itself refuses a call, whatever it was.
 const ERROR_NODE: &str = "error_response";
@@ -29,9 +29,6 @@ pub struct Failure {
     sub_msg: String,
 }
 
-/// Longest text of Alipay's that is kept with its code, in characters.
-const LONGEST_TEXT: usize = 120;
-
 impl Failure {
     pub fn meaning(&self) -> Meaning {
         sub_code::meaning(&self.code, &self.sub_code)
@@ -41,15 +38,14 @@ impl Failure {
         sub_code::refund_meaning(&self.code, &self.sub_code)
     }
 
-    /// The more telling of both codes.
+    /// The more telling of both codes, as it is kept.
     pub fn word(&self) -> String {
-        if self.sub_code.is_empty() { self.code.clone() } else { self.sub_code.clone() }
+        words::word(if self.sub_code.is_empty() { &self.code } else { &self.sub_code })
     }
 
     /// The same with its text.
     pub fn text(&self) -> String {
-        let text: String = self.sub_msg.chars().filter(|c| !c.is_control()).take(LONGEST_TEXT).collect();
-        format!("{} {text}", self.word()).trim_end().to_owned()
+        format!("{} {}", self.word(), words::sentence(&self.sub_msg)).trim_end().to_owned()
     }
 }
 

@@ -11,6 +11,10 @@ use url::form_urlencoded;
 /// The one algorithm: what we sign with, and the only word we accept in a message.
 pub const SIGN_TYPE: &str = "RSA2";
 
+/// Most parameters without a value in a notify whose signature leaves them out. They are under no signature: without
+/// an end anybody could add more to a genuine one, and have it kept.
+const MOST_EMPTY: usize = 8;
+
 /// The parameters of a request, by byte order of their names.
 pub type Params = BTreeMap<String, String>;
 
@@ -44,8 +48,9 @@ pub fn notify_verifies(form: &Form, key: &PublicKey) -> bool {
     let kept = notify_text(form, |_| true);
     // Alipay keeps parameters without a value, other signers drop them; each is a whole signature of its own.
     key.verify(&kept, sign) || {
+        let empty = form.iter().filter(|(_, value)| value.is_empty()).count();
         let dropped = notify_text(form, |value| !value.is_empty());
-        dropped != kept && key.verify(&dropped, sign)
+        (1..=MOST_EMPTY).contains(&empty) && key.verify(&dropped, sign)
     }
 }
 

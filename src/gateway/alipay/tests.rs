@@ -230,12 +230,17 @@ fn a_paid_trade_without_a_readable_payment_is_no_answer() {
             r#""out_trade_no":{no},"trade_no":{trade_no},"total_amount":{amount},"trade_status":"TRADE_SUCCESS""#
         ))
     };
-    for amount in
-        ["\"0.00\"", "\"9.900\"", "\"09.90\"", "\"+9.90\"", "\"1e1\"", "\"\"", "9.9", "null", "\"9.90元\""]
+    for amount in ["\"0.00\"", "\"9.900\"", "\"09.90\"", "\"+9.90\"", "\"1e1\"", "\"\"", "null", "\"9.90元\""]
+        .into_iter()
+        .chain(["0", "0.00", "9.900", "-9.90", "99e-1", "990E-2", "[9.90]", "{}", "true"])
     {
         assert_eq!(of("\"a1\"", "\"t1\"", amount), Err(Untrusted::Incomplete("total_amount")), "{amount}");
     }
     assert_eq!(of("\"a1\"", "\"\"", "\"9.90\""), Err(Untrusted::Incomplete("trade_no")));
+    for amount in ["9.90", "9.9"] {
+        let Ok(Trade::Paid(payment)) = of("\"a1\"", "\"t1\"", amount) else { panic!("{amount}") };
+        assert_eq!(payment.amount().get(), 990, "{amount}");
+    }
     for no in ["\"a2\"", "\"\"", "\"A1\"", "null"] {
         assert_eq!(of(no, "\"t1\"", "\"9.90\""), Err(Untrusted::Identity("out_trade_no")), "{no}");
     }
@@ -264,7 +269,23 @@ fn a_closed_trade_was_never_paid_or_was_sent_back_and_both_are_told_apart() {
     {
         assert!(matches!(open(more), Trade::Refunded { payment: Some(_) }), "{more}");
     }
-    assert!(matches!(open(r#","refund_fee":"0.00","refund_detail_item_list":[]"#), Trade::Paid(_)));
+    for zero in ["\"0.00\"", "0", "0.00", "\"\"", "null"] {
+        let more = format!(r#","refund_fee":{zero},"refund_detail_item_list":[]"#);
+        assert!(matches!(open(&more), Trade::Paid(_)), "{zero}");
+    }
+}
+
+#[test]
+fn a_word_of_alipay_s_is_kept_printable_and_short_and_no_other_becomes_known_by_it() {
+    let answer = trade(&format!(r#"{WHOLE},"trade_status":"TRADE_SUCCESS\u0000""#));
+    assert_eq!(answer, Ok(Trade::Pending { state: "TRADE_SUCCESS\u{fffd}".to_owned() }));
+    let answer = trade(&format!(r#"{WHOLE},"trade_status":"{}""#, "X".repeat(70)));
+    assert_eq!(answer, Ok(Trade::Pending { state: "X".repeat(64) }));
+    let paid = trade(&format!(r#"{WHOLE},"trade_status":"TRADE_SUCCESS","trans_currency":"CNY\u0000""#));
+    assert!(matches!(paid, Ok(Trade::Paid(payment)) if payment.claim().currency == "CNY\u{fffd}"));
+    let failed = failure("alipay_trade_refund_response", "40004", "ACQ.\\u0000X\\u202e");
+    let unknown = RefundAsked::Unknown { code: "ACQ.\u{fffd}X\u{fffd} t".to_owned() };
+    assert_eq!(alipay().refund_asked(&failed, &refund_of(7)), Ok(unknown));
 }
 
 #[test]
@@ -412,16 +433,21 @@ fn a_refund_is_asked_for_with_one_number_and_accepted_whatever_fund_change_says(
     for more in [
         r#""fund_change":"Y","refund_fee":"0.07","out_trade_no":"a1""#,
         r#""fund_change":"N","refund_fee":"5.00""#,
+        r#""fund_change":"Y","refund_fee":0.07"#,
         r#""fund_change":"Y""#,
+        // Not through yet, and so not in the sum.
+        r#""fund_change":"N","refund_fee":"0.00""#,
+        r#""refund_fee":"0.06""#,
     ] {
-        let accepted = RefundAsked::Accepted { refund_id: "2019041522001468450512500001".to_owned() };
+        let accepted = RefundAsked::Accepted { refund_id: String::new() };
         assert_eq!(asked(&format!("{trade_no},{more}")), Ok(accepted), "{more}");
     }
     for (fields, name) in [
         (r#""trade_no":"2","fund_change":"Y""#.to_owned(), "trade_no"),
         (r#""fund_change":"Y""#.to_owned(), "trade_no"),
         (format!(r#"{trade_no},"out_trade_no":"a2""#), "out_trade_no"),
-        (format!(r#"{trade_no},"refund_fee":"0.06""#), "refund_fee"),
+        (format!(r#"{trade_no},"fund_change":"Y","refund_fee":"0.06""#), "refund_fee"),
+        (format!(r#"{trade_no},"fund_change":"Y","refund_fee":0.06"#), "refund_fee"),
         (format!(r#"{trade_no},"refund_fee":"9.91""#), "refund_fee"),
         (format!(r#"{trade_no},"refund_fee":"x""#), "refund_fee"),
     ] {
@@ -441,6 +467,8 @@ fn a_refund_that_was_not_taken_on_is_refused_only_by_the_business() {
     assert_eq!(asked("20000", "ACQ.SYSTEM_ERROR"), unknown);
     let refused = RefundAsked::Refused { code: text("ACQ.REASON_TRADE_REFUND_FEE_ERR") };
     assert_eq!(asked("40004", "ACQ.REASON_TRADE_REFUND_FEE_ERR"), refused);
+    let unlisted = RefundAsked::Unknown { code: text("ACQ.SOMETHING_NEW") };
+    assert_eq!(asked("40004", "ACQ.SOMETHING_NEW"), unlisted);
     let throttled = RefundAsked::Throttled { code: text("isv.app-call-limited") };
     assert_eq!(asked("40002", "isv.app-call-limited"), throttled);
 }
@@ -463,7 +491,7 @@ fn a_refund_is_finished_by_one_word_with_its_own_number_payment_and_amount() {
     };
     let ours = "2019041522001468450512500001";
     let Ok(RefundNews::Found(found)) = of(ours, "r1", "0.07", "9.90", "REFUND_SUCCESS") else { panic!() };
-    assert_eq!((found.standing(), found.refund_id()), (RefundStanding::Success, ours));
+    assert_eq!((found.standing(), found.refund_id()), (RefundStanding::Success, ""));
     assert_eq!(found.out_refund_no().as_str(), "r1");
     for status in ["REFUND_PROCESSING", "REFUND_FAIL", "refund_success", "SUCCESS"] {
         let unknown = RefundNews::Unknown { code: status.to_owned() };

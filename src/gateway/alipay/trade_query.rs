@@ -14,7 +14,7 @@ use crate::{
         ids::{OutTradeNo, TransactionId},
         money::Fen,
     },
-    gateway::{RefundedPayment, Request, Response, Stamp, Trade, Untrusted, VerifiedPayment},
+    gateway::{RefundedPayment, Request, Response, Stamp, Trade, Untrusted, VerifiedPayment, words::word},
 };
 use serde_json::{Value, json};
 
@@ -62,22 +62,19 @@ pub fn read(account: &Account, answer: &Response, asked: &OutTradeNo) -> Result<
         // One word for two ends: never paid, or paid and sent back as a whole.
         "TRADE_CLOSED" if shows(&OF_REFUNDS) || shows(&OF_PAYMENT) => refunded(paid().ok()),
         "TRADE_CLOSED" => Trade::Closed { state },
-        _ => Trade::Pending { state },
+        _ => Trade::Pending { state: word(&state) },
     })
 }
 
 fn paid(account: &Account, fields: &Object<'_>) -> Result<VerifiedPayment, &'static str> {
-    payment::read(account, |name| fields.text(name), "send_pay_date")
+    payment::read(account, |name| fields.text(name), fields.yuan("total_amount"), "send_pay_date")
 }
 
 fn refunded(payment: Option<VerifiedPayment>) -> Trade {
     Trade::Refunded { payment: payment.map(RefundedPayment) }
 }
 
-/// Whether a member says anything: it is there, and neither empty nor an amount of zero.
+/// An amount of zero is nothing.
 fn has_something(fields: &Object<'_>, name: &str) -> bool {
-    let Some(raw) = fields.raw(name) else { return false };
-    let nothing = matches!(raw, "null" | "\"\"" | "[]" | "\"[]\"");
-    let zero = fields.text(name).is_some_and(|text| Fen::parse_yuan(&text) == Ok(Fen::ZERO));
-    !nothing && !zero
+    fields.says(name) && fields.yuan(name) != Some(Fen::ZERO)
 }

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::gateway::{Headers, Request, Response, Stamp, Untrusted, rsa};
 
+/// What a certificate is sealed beside: nothing else that WeChat seals for us can be put in its place.
+const ASSOCIATED_DATA: &str = "certificate";
+
 pub(super) fn request(account: &Account, stamp: &Stamp) -> Request {
     sign::request(account, "certificates", "/v3/certificates".to_owned(), None, stamp)
 }
@@ -52,6 +55,7 @@ fn listed(gateway: &WechatV3, answer: &Response) -> Result<Vec<PlatformCertifica
 fn opened(gateway: &WechatV3, entry: &Object) -> Result<PlatformCertificate, Untrusted> {
     let plain = entry
         .object("encrypt_certificate")
+        .filter(|sealed| sealed.text("associated_data") == Some(ASSOCIATED_DATA))
         .and_then(|sealed| aead::open(&gateway.account.api_v3_key, sealed))
         .ok_or_else(|| Untrusted::BadSign("a certificate is not sealed with our APIv3 key".to_owned()))?;
     let pem = std::str::from_utf8(&plain).map_err(|_| Untrusted::Incomplete("encrypt_certificate"))?;

@@ -17,6 +17,8 @@ const PAUSE_MS: i64 = 60_000;
 /// How often they are asked for when nothing else calls for it, in ms: a new one is handed out days before
 /// it signs.
 const REFRESH_MS: i64 = 12 * 3_600_000;
+/// How long a certificate that was fetched is believed after the first list that lacks it, in ms.
+const MISSING_MS: i64 = 24 * 3_600_000;
 
 /// WeChat Pay's public key for one merchant. It has no end.
 #[derive(Clone, Debug)]
@@ -71,8 +73,31 @@ pub(super) struct KeyRing {
 }
 
 #[derive(Debug)]
+struct HeldCertificate {
+    certificate: PlatformCertificate,
+    /// Given by the merchant, who alone takes it away.
+    configured: bool,
+    /// When the first of the latest lists came that all lack it.
+    missing_since: Option<UnixMs>,
+}
+
+impl HeldCertificate {
+    /// Takes note of a list, and says whether WeChat has withdrawn it: all lists of a day or more lack it.
+    fn is_withdrawn(&mut self, listed: &[PlatformCertificate], now: UnixMs) -> bool {
+        if self.configured || listed.iter().any(|one| one.serial == self.certificate.serial) {
+            self.missing_since = None;
+            return false;
+        }
+        // A clock that was set back begins the day anew.
+        let since = self.missing_since.filter(|since| *since <= now).unwrap_or(now);
+        self.missing_since = Some(since);
+        now.since(since) >= MISSING_MS
+    }
+}
+
+#[derive(Debug)]
 struct Held {
-    certificates: Vec<PlatformCertificate>,
+    certificates: Vec<HeldCertificate>,
     asked_at: Option<UnixMs>,
     /// A message named a certificate we do not have.
     wanted: bool,
@@ -81,6 +106,8 @@ struct Held {
 impl KeyRing {
     pub fn new(public_key: Option<WechatPublicKey>, certificates: Vec<PlatformCertificate>) -> KeyRing {
         let asks = public_key.is_none() || !certificates.is_empty();
+        let configured = |certificate| HeldCertificate { certificate, configured: true, missing_since: None };
+        let certificates = certificates.into_iter().map(configured).collect();
         KeyRing { public_key, asks, held: Mutex::new(Held { certificates, asked_at: None, wanted: false }) }
     }
 
@@ -100,7 +127,9 @@ impl KeyRing {
             return Some(public_key.key.clone());
         }
         let (mut held, plain) = (self.held(), plain_serial(serial));
-        let found = held.certificates.iter().find(|held| held.serial == plain && at <= held.not_after);
+        let mut certificates = held.certificates.iter().map(|held| &held.certificate);
+        let found =
+            certificates.find(|certificate| certificate.serial == plain && at <= certificate.not_after);
         let key = found.map(|certificate| certificate.key.clone());
         // An unknown public key is nothing that certificates could help with.
         held.wanted |= key.is_none() && plain.bytes().all(|b| b.is_ascii_hexdigit());
@@ -113,7 +142,7 @@ impl KeyRing {
         let asked_at = held.asked_at;
         // A clock that was set back makes the last time lie ahead: that is no reason to wait for it.
         let within = |ms: i64| asked_at.is_some_and(|at| (0..ms).contains(&now.since(at)));
-        let none = held.certificates.iter().all(|certificate| certificate.not_after < now);
+        let none = held.certificates.iter().all(|held| held.certificate.not_after < now);
         let due = self.asks && !within(PAUSE_MS) && (none || held.wanted || !within(REFRESH_MS));
         if due {
             held.asked_at = Some(now);
@@ -122,15 +151,21 @@ impl KeyRing {
         due
     }
 
-    /// Takes in certificates that were proved to be WeChat's. Those we had stay until they end.
-    pub fn add(&self, certificates: Vec<PlatformCertificate>, now: UnixMs) {
+    /// Takes in a list that was proved to be WeChat's. Those we had stay until they end, and those that came by a list
+    /// until lists of a whole day lack them: what was signed before may still be on its way.
+    pub fn add(&self, listed: Vec<PlatformCertificate>, now: UnixMs) {
         let mut held = self.held();
         held.wanted = false;
-        held.certificates.retain(|certificate| now <= certificate.not_after);
-        for certificate in certificates {
-            let known = held.certificates.iter().any(|known| known.serial == certificate.serial);
+        held.certificates
+            .retain_mut(|held| now <= held.certificate.not_after && !held.is_withdrawn(&listed, now));
+        for certificate in listed {
+            let known = held.certificates.iter().any(|known| known.certificate.serial == certificate.serial);
             if !known && now <= certificate.not_after {
-                held.certificates.push(certificate);
+                held.certificates.push(HeldCertificate {
+                    certificate,
+                    configured: false,
+                    missing_since: None,
+                });
             }
         }
     }

@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     domain::ids::{OutTradeNo, TransactionId},
-    gateway::{RefundedPayment, Request, Response, Stamp, Trade, Untrusted, wechat_v2::error_code::Meaning},
+    gateway::{
+        RefundedPayment, Request, Response, Stamp, Trade, Untrusted, wechat::kept,
+        wechat_v2::error_code::Meaning,
+    },
 };
 
 pub(super) fn request(account: &Account, out_trade_no: &OutTradeNo, stamp: &Stamp) -> Request {
@@ -55,6 +58,6 @@ pub(super) fn read(gateway: &WechatV3, answer: &Response, asked: &OutTradeNo) ->
         "REFUND" => Ok(Trade::Refunded { payment: payment().ok().map(RefundedPayment) }),
         "CLOSED" | "REVOKED" => Ok(Trade::Closed { state: state.to_owned() }),
         // PAYERROR ends one try of the payer; the order can still be paid until it is closed.
-        _ => Ok(Trade::Pending { state: state.to_owned() }),
+        _ => Ok(Trade::Pending { state: kept(state) }),
     }
 }

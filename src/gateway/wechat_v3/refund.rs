@@ -95,7 +95,8 @@ pub(super) fn check_identity(told: &Object, refund: &Refund) -> Result<(), Untru
 }
 
 /// # Errors
-/// None, or one that is too long to be WeChat's.
+/// None, or one that is too long to be WeChat's or cannot be printed.
 pub(super) fn refund_id(told: &Object) -> Result<&str, Untrusted> {
-    told.text("refund_id").filter(|id| id.len() <= 64).ok_or(Untrusted::Incomplete("refund_id"))
+    let usable = |id: &&str| id.len() <= 64 && id.bytes().all(|b| b.is_ascii_graphic());
+    told.text("refund_id").filter(usable).ok_or(Untrusted::Incomplete("refund_id"))
 }

@@ -11,7 +11,8 @@ use super::{
 use crate::{
     domain::refund::Refund,
     gateway::{
-        RefundNews, RefundStanding, Request, Response, Stamp, Untrusted, VerifiedRefund, wechat::with_text,
+        RefundNews, RefundStanding, Request, Response, Stamp, Untrusted, VerifiedRefund,
+        wechat::{kept, with_text},
     },
 };
 
@@ -46,12 +47,12 @@ pub(super) fn read(gateway: &WechatV3, answer: &Response, refund: &Refund) -> Re
         "PROCESSING" => RefundStanding::Processing,
         "ABNORMAL" => RefundStanding::Abnormal,
         "CLOSED" => RefundStanding::Closed,
-        unknown => return Ok(RefundNews::Unknown { code: unknown.to_owned() }),
+        unknown => return Ok(RefundNews::Unknown { code: kept(unknown) }),
     };
     Ok(RefundNews::Found(VerifiedRefund {
         out_refund_no: refund.out_refund_no.clone(),
         standing,
         refund_id: refund_id.to_owned(),
-        received_by: told.text("user_received_account").unwrap_or_default().to_owned(),
+        received_by: kept(told.text("user_received_account").unwrap_or_default()),
     }))
 }

@@ -350,6 +350,31 @@ fn a_transaction_of_somebody_else_or_without_its_money_is_not_used() {
     }
 }
 
+/// PostgreSQL refuses NUL, and a payment must not wait for that.
+#[test]
+fn words_of_wechats_that_are_kept_can_be_printed_and_have_an_end() {
+    let (odd, long) = (json!("A\0B\u{1b}"), json!("A".repeat(300)));
+    for (said, kept) in [(odd, "A B ".to_owned()), (long, "A".repeat(64))] {
+        let Ok(Trade::Paid(payment)) = trade(&changed("/trade_type", said.clone())) else { panic!() };
+        assert_eq!(payment.trade_type(), kept);
+        let pending = Ok(Trade::Pending { state: kept.clone() });
+        assert_eq!(trade(&changed("/trade_state", said.clone())), pending);
+        let failed = reply(400, &json!({ "code": said, "message": "" }));
+        assert_eq!(gateway().trade(&failed, &attempt(Channel::WechatNative)), pending);
+        let code = kept.trim_end().to_owned();
+        assert_eq!(gateway().refund_asked(&failed, &refund()), Ok(RefundAsked::Unknown { code }));
+        let mut told = refund_told();
+        told["user_received_account"] = said.clone();
+        let Ok(RefundNews::Found(found)) = gateway().refund_news(&reply(200, &told), &refund()) else {
+            panic!()
+        };
+        assert_eq!(found.received_by(), kept);
+        told["status"] = said;
+        let news = gateway().refund_news(&reply(200, &told), &refund());
+        assert_eq!(news, Ok(RefundNews::Unknown { code: kept }));
+    }
+}
+
 #[test]
 fn closed_is_said_with_204_and_by_an_error_that_says_so() {
     let read = |answer| gateway().closing(&answer, &attempt(Channel::WechatNative));
@@ -426,6 +451,7 @@ fn a_reply_about_another_refund_payment_or_amount_is_not_used() {
         ("/amount", json!(7)),
         ("/refund_id", json!("")),
         ("/refund_id", json!("5".repeat(65))),
+        ("/refund_id", json!("5\0")),
     ] {
         let mut told = refund_told();
         *told.pointer_mut(pointer).unwrap() = value.clone();

@@ -159,7 +159,7 @@ pub(super) fn payment(account: &Account, told: &Object) -> Result<VerifiedPaymen
         transaction_id: told.text("transaction_id").and_then(TransactionId::parse).ok_or("transaction_id")?,
         amount: amount.fen("total").filter(|fen| fen.get() > 0).ok_or("amount.total")?,
         currency: currency.to_owned(),
-        trade_type: told.text("trade_type").unwrap_or_default().to_owned(),
+        trade_type: wechat::kept(told.text("trade_type").unwrap_or_default()),
         payer: told.object("payer").and_then(|payer| payer.text("openid")).and_then(Openid::parse),
         paid_at: told.text("success_time").and_then(UnixMs::parse_rfc3339),
     })

@@ -43,7 +43,7 @@ struct NoticePage {
     ip: String,
     body: String,
     reply: String,
-    /// A reply to a query of ours has nowhere to be sent to again.
+    /// A reply to a query of ours has nowhere to be sent to again, and of a copy the first is sent.
     can_replay: bool,
     flash: Option<&'static str>,
 }
@@ -70,6 +70,7 @@ pub async fn show(
         return Ok(HttpResponse::Ok().json(as_json(&notice)));
     }
     let (meaning, tone) = verdict_zh(&notice.verdict);
+    let can_replay = can_replay(&notice);
     let number = notice.out_trade_no.unwrap_or_default();
     let known = !number.is_empty() && !matches!(notice.verdict.as_str(), "unknown_order" | "malformed");
     let template = NoticePage {
@@ -84,7 +85,7 @@ pub async fn show(
         ip: notice.remote_ip,
         body: masked_body(&notice.body),
         reply: notice.reply,
-        can_replay: can_replay(&notice.source),
+        can_replay,
         flash: match flash.replayed.as_str() {
             "SUCCESS" => Some("已重放。我方的回答：SUCCESS。同一笔付款不会入账两次，结果见订单时间线。"),
             "FAIL" => Some("已重放。我方的回答：FAIL，没有入账。原因见最新的一条回调。"),
@@ -99,7 +100,7 @@ pub async fn show(
 /// POST /admin/notices/{notice}/replay
 ///
 /// # Errors
-/// 404; 409 for a reply to a query of ours, or one of which only the beginning is kept; the books.
+/// 404; 409 for a reply to a query of ours, a copy, or one of which only the beginning is kept; the books.
 pub async fn replay(
     web: Data<Arc<Web>>,
     request: HttpRequest,

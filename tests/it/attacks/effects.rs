@@ -102,7 +102,6 @@ fn is_v2(wanted: &str, answer: &Answer) -> bool {
 /// The catalogue's words, in ours.
 fn ours(word: &str) -> &str {
     match word {
-        "decrypt_failed" => "bad_cipher",
         "merchant_mismatch" => "mch_id_mismatch",
         other => other,
     }

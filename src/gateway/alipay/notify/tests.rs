@@ -114,6 +114,11 @@ fn parameters_without_a_value_are_in_the_signature_or_left_out_of_it() {
     let without = alipay_signs(text(&paid()).as_bytes());
     assert!(matches!(read_form(&form(&pairs, &without)), Notified::Paid(_)));
     assert_eq!(rejected(&form(&with(&[("body", " ")]), &without)), Some(Rejection::BadSign));
+    // Left out, they are under no signature, and so there is an end to them.
+    let names = ["x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9"].map(|name| (name, ""));
+    assert!(matches!(read_form(&form(&with(&names[..8]), &without)), Notified::Paid(_)));
+    assert_eq!(rejected(&form(&with(&names), &without)), Some(Rejection::BadSign));
+    assert!(matches!(read_form(&signed(&with(&names))), Notified::Paid(_)), "each of them signed");
 }
 
 #[test]
@@ -196,8 +201,22 @@ fn a_refund_never_pays_whatever_the_status_says() {
         assert_eq!(read_form(&body), Notified::Refund(hint.clone()), "{status}");
     }
     assert_eq!(read_form(&signed(&with(&refund[..1]))), Notified::Refund(hint));
-    for alone in [refund[1], refund[2], ("out_biz_no", "R Q"), ("refund_fee", "0.00")] {
+    for alone in [refund[1], refund[2], ("out_biz_no", "R Q"), ("refund_fee", "-0.00"), ("refund_fee", "x")] {
         assert_eq!(rejected(&signed(&with(&[alone]))), Some(Rejection::Incomplete), "{alone:?}");
+    }
+    let with_zero = signed(&with(&[("refund_fee", "0.00"), refund[2]]));
+    assert_eq!(rejected(&with_zero), Some(Rejection::Incomplete));
+}
+
+#[test]
+fn a_refund_of_zero_is_no_refund() {
+    for zero in ["0.00", "0.0", "0", ""] {
+        for status in ["TRADE_SUCCESS", "TRADE_FINISHED"] {
+            let read = read_form(&signed(&with(&[("refund_fee", zero), ("trade_status", status)])));
+            assert!(matches!(read, Notified::Paid(payment) if payment.amount().get() == 990), "{zero}");
+        }
+        let closed = read_form(&signed(&with(&[("refund_fee", zero), ("trade_status", "TRADE_CLOSED")])));
+        assert_eq!(closed, Notified::NotPaid { out_trade_no: OutTradeNo::parse("a1") }, "{zero}");
     }
 }
 

@@ -101,7 +101,13 @@ fn a_forged_list_of_certificates_changes_nothing() {
         reply_by(key, serial, 200, &list(entries))
     };
     let genuine = signed(&NEXT, SECOND.1, &[second()]);
+    let sealed_as = |what: &str| {
+        let pem = certificate_pem(&NEXT, SECOND.0, 2030);
+        json!({ "serial_no": SECOND.1, "encrypt_certificate": sealed(API_V3_KEY, what, &pem) })
+    };
     for (what, answer) in [
+        ("sealed as something else", signed(&NEXT, SECOND.1, &[sealed_as("transaction")])),
+        ("sealed as nothing", signed(&NEXT, SECOND.1, &[sealed_as("")])),
         ("sealed with another key", signed(&STRANGER, SECOND.1, &[strangers(other_key)])),
         ("one of two sealed with another key", signed(&NEXT, SECOND.1, &[second(), strangers(other_key)])),
         ("not signed by any of the list", signed(&STRANGER, "77", &[second()])),
@@ -125,6 +131,47 @@ fn a_forged_list_of_certificates_changes_nothing() {
         assert!(!believes(&gateway, &NEXT, SECOND.1) && !believes(&gateway, &STRANGER, SECOND.1), "{what}");
         assert!(believes(&gateway, &WECHAT, FIRST.1), "{what}");
     }
+}
+
+/// Takes in this list, that many hours from now.
+fn told(gateway: &crate::gateway::wechat_v3::WechatV3, hours: i64, entries: &[serde_json::Value]) {
+    let (at, body) = (NOW.plus_secs(hours * 3600), list(entries));
+    let answer = Response {
+        headers: headers(&WECHAT, FIRST.1, body.as_bytes(), at),
+        received_at: at,
+        ..reply_by(&WECHAT, FIRST.1, 200, &body)
+    };
+    assert_eq!(gateway.keys_told(&answer), Ok(()));
+}
+
+#[test]
+fn a_certificate_that_lists_lack_for_a_day_is_dropped_and_a_configured_one_never() {
+    let gateway = gateway_with(vec![certificate(&WECHAT, FIRST.0, 2030)]);
+    let third = || entry("77", &certificate_pem(&STRANGER, &[0x77], 2030), API_V3_KEY);
+    told(&gateway, 0, &[first(), second()]);
+    told(&gateway, 1, &[third()]);
+    told(&gateway, 24, &[third()]);
+    assert!(believes(&gateway, &NEXT, SECOND.1), "missing for 23 hours");
+    told(&gateway, 25, &[third(), second()]);
+    told(&gateway, 26, &[third()]);
+    told(&gateway, 49, &[third()]);
+    assert!(believes(&gateway, &NEXT, SECOND.1), "it was there in between");
+    told(&gateway, 50, &[third()]);
+    assert!(!believes(&gateway, &NEXT, SECOND.1), "missing for a day");
+    assert!(believes(&gateway, &WECHAT, FIRST.1), "configured");
+    assert!(believes(&gateway, &STRANGER, "77"), "listed");
+}
+
+#[test]
+fn a_clock_set_back_gives_a_missing_certificate_its_day_anew() {
+    let gateway = gateway_with(vec![certificate(&WECHAT, FIRST.0, 2030)]);
+    told(&gateway, 0, &[first(), second()]);
+    for hours in [100, 0, 23] {
+        told(&gateway, hours, &[first()]);
+        assert!(believes(&gateway, &NEXT, SECOND.1), "{hours}");
+    }
+    told(&gateway, 24, &[first()]);
+    assert!(!believes(&gateway, &NEXT, SECOND.1));
 }
 
 #[test]

@@ -327,7 +327,7 @@ async fn a_lost_callback_is_never_sent_and_tests_can_have_any_made() {
     assert_eq!(heard(simulator.refund_notify("r-1", &[], &[])), "r-1 400");
     assert_eq!(heard(simulator.refund_notify("r-1", &[], &[("refund_fee", "401")])), "r-1 401");
     assert_eq!(heard(simulator.refund_notify("r-1", &[("mch_id", "1")], &[])), "mch_id_mismatch");
-    assert_eq!(heard(simulator.refund_notify("r-1", &[("req_info", "")], &[])), "bad_cipher");
+    assert_eq!(heard(simulator.refund_notify("r-1", &[("req_info", "")], &[])), "decrypt_failed");
     assert_eq!(heard(simulator.refund_notify("r-9", &[], &[])), "r-9 1");
 }
 
