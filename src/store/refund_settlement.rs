@@ -336,3 +336,13 @@ pub fn tell(db: &mut Db, refund: &Refund, what: &str, now: UnixMs) -> Result<(),
     let detail = format!("{} -{} {what}", refund.out_refund_no, refund.amount);
     events::insert(db, order_id, &Event { at: now, kind: EventKind::Refund, detail })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_is_kept_when_the_gateway_gives_refunds_none() {
+        assert_eq!((number(""), number("50300")), (None, Some("50300")));
+    }
+}

@@ -8,7 +8,10 @@ use shouyin::{
         money::Fen,
         order::{Attempt, Channel, Environment, Source},
     },
-    flow::{confirm, notify},
+    flow::{
+        confirm,
+        notify::{self, ReplayError},
+    },
     gateway::wechat_v2::xml::Fields,
     simulator::faults::Scenario,
     store::{
@@ -470,6 +473,11 @@ async fn a_kept_callback_can_be_replayed_and_never_credits_twice() {
     let replayed = notify::replay(shop.app.clone(), "cli", &id).await.unwrap();
     assert_eq!(replayed.body, OK);
     assert_eq!(shop.verdicts().await, ["ok", "duplicate"]);
+    // The copy has the time of the replay and the headers of the first: what was signed in time would look late.
+    let copy = shop.all_notices().await.into_iter().find(|notice| notice.remote_ip == "replay").unwrap();
+    let refused = notify::replay(shop.app.clone(), "cli", &copy.id).await;
+    assert!(matches!(refused, Err(ReplayError::Copy)), "{refused:?}");
+    assert_eq!(shop.verdicts().await.len(), 2);
     assert_eq!(shop.books(&number).await.balance, 5000);
 }
 

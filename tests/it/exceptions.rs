@@ -351,6 +351,12 @@ async fn a_message_is_replayed_from_its_page_and_credits_once() {
     let long = shop.all_notices().await.remove(0);
     let cut = press(&admin, &format!("/admin/notices/{}/replay", long.id), &[]).await;
     assert!(cut.status == 409 && cut.body.contains("16 KiB"), "{}", cut.body);
+    // A copy is not copied again.
+    let copy = shop.all_notices().await.into_iter().find(|notice| notice.remote_ip == "replay").unwrap();
+    let path = format!("/admin/notices/{}", copy.id);
+    assert!(!admin.get(&path).await.body.contains("/replay"));
+    let refused = press(&admin, &format!("{path}/replay"), &[]).await;
+    assert!(refused.status == 409 && refused.body.contains("副本"), "{}", refused.body);
     // A reply to a query of ours is no callback.
     let other = shop.user("bob").await.top_up("10").await;
     shop.simulator.set_scenario(&other, Scenario::NotifyLost);

@@ -19,7 +19,8 @@ use shouyin::{
         settle::Evidence,
         top_up::{self, Pay},
     },
-    simulator::faults::Scenario,
+    gateway::Protocol,
+    simulator::{SignedNotify, Signer, faults::Scenario},
     store::{attempts, openids, pending},
 };
 use std::os::unix::fs::PermissionsExt;
@@ -463,4 +464,58 @@ async fn only_this_user_can_read_the_database_files() {
     }
     seen.sort();
     assert_eq!(seen, ["books.db", "books.db-shm", "books.db-wal", "books.db.lock"]);
+}
+
+/// Hands the shop a callback of V3; gives the status it is answered with.
+async fn hand_in(shop: &Shop, message: SignedNotify, about_refund: bool) -> u16 {
+    let evidence =
+        Evidence { headers: message.lines(), body: message.body.into_bytes(), ..Evidence::default() };
+    let incoming = Incoming { protocol: Protocol::WechatV3, evidence, received_at: shop.clock.now() };
+    let answer = if about_refund {
+        notify::receive_refund(shop.app.clone(), incoming).await
+    } else {
+        notify::receive(shop.app.clone(), incoming).await
+    };
+    answer.unwrap().status
+}
+
+#[actix_web::test]
+async fn a_signed_callback_that_opens_and_cannot_be_read_is_evidence_and_a_persons_work() {
+    let shop = Shop::open_v3().await;
+    shop.simulator.sign_callbacks_with(Some(Signer::PublicKey));
+    let odd = r#"{"out_trade_no":"1","amount":{"total":1,"total":100}}"#;
+    let message = shop.simulator.v3_message("TRANSACTION.SUCCESS", odd, "1").unwrap().unwrap();
+    assert_eq!(hand_in(&shop, message, false).await, 400);
+    assert_eq!(shop.verdicts().await, ["incomplete"]);
+    assert_eq!(kinds_of_work(&shop).await, ["incomplete"]);
+    assert_eq!(alerts(&shop, "incomplete"), 1);
+    let rejected = shop.app.store.read(|db| shouyin::store::notices::list(db, true, None, 9)).await.unwrap();
+    assert_eq!(rejected.len(), 0, "it is not in the ring, where it would be forgotten");
+}
+
+#[actix_web::test]
+async fn a_signed_callback_that_does_not_open_or_comes_late_raises_an_alert_and_is_nobodys_work() {
+    let shop = Shop::open_v3().await;
+    shop.simulator.sign_callbacks_with(Some(Signer::PublicKey));
+    let genuine = shop.simulator.v3_notify("1", &[]).unwrap().unwrap();
+    let spoilt = genuine.body.replace("\"associated_data\":\"", "\"associated_data\":\"x");
+    assert_ne!(spoilt, genuine.body);
+    for (about_refund, count) in [(false, 1), (true, 2)] {
+        let message = shop.simulator.v3_sign(&spoilt, "1").unwrap().unwrap();
+        assert_eq!(hand_in(&shop, message, about_refund).await, 400);
+        assert_eq!(alerts(&shop, "decrypt_failed"), count);
+    }
+    shop.clock.advance_ms(301_000);
+    for (about_refund, count) in [(false, 1), (true, 2)] {
+        assert_eq!(hand_in(&shop, genuine.clone(), about_refund).await, 400);
+        assert_eq!(alerts(&shop, "stale"), count);
+    }
+    // Anybody can send this one.
+    let unsigned = SignedNotify { headers: Vec::new(), body: spoilt };
+    assert_eq!(hand_in(&shop, unsigned, false).await, 400);
+    let (bad_sign, work) = (alerts(&shop, "bad_sign"), kinds_of_work(&shop).await);
+    assert_eq!((bad_sign, work), (0, Vec::<String>::new()));
+    let mut verdicts = shop.verdicts().await;
+    verdicts.sort();
+    assert_eq!(verdicts, ["bad_sign", "decrypt_failed", "decrypt_failed", "stale", "stale"]);
 }

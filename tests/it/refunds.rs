@@ -85,6 +85,19 @@ async fn a_refund_takes_its_amount_at_once_and_ends_when_a_query_says_so() {
 }
 
 #[actix_web::test]
+async fn the_reply_that_ends_a_refund_is_kept_under_the_name_of_the_protocol_it_came_by() {
+    for (shop, protocol) in [(Shop::open().await, "wechat"), (Shop::open_v3().await, "wechat_v3")] {
+        let number = shop.paid("ann", "50").await;
+        let refund = shop.refund(&number, "20").await.unwrap();
+        shop.wait_for_refunds(3, 20).await;
+        assert_eq!(shop.same_refund(&refund).await.state, RefundState::Success);
+        let notices = shop.all_notices().await;
+        let reply = notices.iter().find(|notice| notice.verdict == "refund_success").unwrap();
+        assert_eq!((reply.source.as_str(), reply.provider.as_str()), ("refund_query", protocol));
+    }
+}
+
+#[actix_web::test]
 async fn parts_asked_for_at_once_go_out_a_minute_apart_and_never_exceed_the_whole() {
     let shop = Shop::open().await;
     let number = shop.paid("ann", "50").await;
