@@ -86,20 +86,21 @@ impl Pairs {
         })
     }
 
-    /// The form with each of its pairs changed or removed, and with one more, as bytes to send.
-    pub fn changes(&self) -> Vec<Vec<u8>> {
+    /// The form with each of its pairs changed or removed, and with one more, as bytes to send; and whether it only
+    /// lacks a pair that had no value.
+    pub fn changes(&self) -> Vec<(Vec<u8>, bool)> {
         let mut all = Vec::new();
         for (name, value) in &self.pairs {
             let mut changed = self.pairs.clone();
             changed.insert(name.clone(), [value, b"0".as_slice()].concat());
-            all.push(written(&changed));
+            all.push((written(&changed), false));
             changed.remove(name);
-            all.push(written(&changed));
+            all.push((written(&changed), value.is_empty()));
         }
         let mut more = self.pairs.clone();
         let value = more.get("one_more").cloned().unwrap_or_default();
         more.insert("one_more".to_owned(), [value, b"1".to_vec()].concat());
-        all.push(written(&more));
+        all.push((written(&more), false));
         all
     }
 }
