@@ -164,7 +164,7 @@ impl Reader<'_> {
             return None;
         }
         while !self.has("\"") {
-            let c = self.next()?;
+            let c = self.one()?;
             match c {
                 '\\' => units.push(self.escaped()?),
                 c if c < ' ' => return None,
@@ -175,7 +175,7 @@ impl Reader<'_> {
     }
 
     fn escaped(&mut self) -> Option<u16> {
-        Some(match self.next()? {
+        Some(match self.one()? {
             c @ ('"' | '\\' | '/') => u16::try_from(u32::from(c)).ok()?,
             'b' => 8,
             't' => 9,
@@ -183,13 +183,13 @@ impl Reader<'_> {
             'f' => 12,
             'r' => 13,
             'u' => (0..4).try_fold(0, |unit: u16, _| {
-                Some(unit << 4 | u16::try_from(self.next()?.to_digit(16)?).ok()?)
+                Some((unit << 4) | u16::try_from(self.one()?.to_digit(16)?).ok()?)
             })?,
             _ => return None,
         })
     }
 
-    fn next(&mut self) -> Option<char> {
+    fn one(&mut self) -> Option<char> {
         let mut chars = self.0.chars();
         let c = chars.next();
         self.0 = chars.as_str();
