@@ -156,7 +156,7 @@ pub fn yuan(text: &str) -> Option<i64> {
 }
 
 /// Milliseconds since 1970 of `yyyyMMddHHmmss` at UTC+8, by counting days.
-fn beijing_ms(text: &str) -> Option<i64> {
+pub fn beijing_ms(text: &str) -> Option<i64> {
     if text.len() != 14 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -178,7 +178,8 @@ fn beijing_ms(text: &str) -> Option<i64> {
     Some((((days * 24 + hour - 8) * 60 + minute) * 60 + second) * 1000)
 }
 
-fn is_number(text: &str, also: &str) -> bool {
+/// At most 32 ASCII letters and digits, or of these characters.
+pub fn is_number(text: &str, also: &str) -> bool {
     text.len() <= 32 && text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
 }
 
