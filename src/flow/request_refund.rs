@@ -270,7 +270,7 @@ impl Desk {
             total: standing.total,
             amount: wish.amount,
             reason: self.reason.as_str().to_owned(),
-            notify_url: self.rules.notify_url(&standing),
+            notify_url: self.rules.notify_url(standing),
             requested_by: self.actor.clone(),
             requested_at: now,
             state: if waiting { RefundState::Waiting } else { RefundState::Asking },

@@ -144,7 +144,7 @@ fn serve(
     let (status, reply) = if path.starts_with("/secapi/") && !shown {
         ("400 Bad Request", "No required SSL certificate was sent".to_owned())
     } else {
-        ("200 OK", answered(&simulator, &path, &body).unwrap_or_default())
+        ("200 OK", answered(simulator, &path, &body).unwrap_or_default())
     };
     let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", reply.len());
     stream.write_all(format!("{head}{reply}").as_bytes())?;

@@ -60,7 +60,7 @@ fn is_v3(wanted: &str, answer: &Answer) -> bool {
     let json = answer.header("content-type") == "application/json";
     let refusal = |text: &&str| answer.body == format!("{{\"code\":\"FAIL\",\"message\":\"{text}\"}}");
     let acknowledged = answer.status == 200 && json && answer.body == r#"{"code":"SUCCESS","message":"OK"}"#;
-    let refused = matches!(answer.status, 400..=499) && json && REFUSALS.iter().any(|text| refusal(text));
+    let refused = matches!(answer.status, 400..=499) && json && REFUSALS.iter().any(refusal);
     if wanted.starts_with("ACK_V3 or NACK_V3") {
         acknowledged || refused
     } else if wanted.starts_with("NACK_V3") {

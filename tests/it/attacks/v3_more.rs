@@ -176,14 +176,15 @@ async fn other_cipher(world: &mut World) -> Outcome {
 
 async fn other_nonce(world: &mut World) -> Outcome {
     let v3 = o6(world).await;
-    for bend in [
-        (|nonce: &str| nonce[..11].to_owned()) as fn(&str) -> String,
+    let bends: [fn(&str) -> String; 6] = [
+        |nonce| nonce.chars().take(11).collect(),
         |nonce| format!("{nonce}0"),
         |nonce| format!("{nonce}{nonce}"),
         |_| String::new(),
         |_| "收收收收".to_owned(),
         |nonce| nonce.chars().rev().collect(),
-    ] {
+    ];
+    for bend in bends {
         let notify = v3.bent(&world.subject, |envelope| {
             let nonce = envelope["resource"]["nonce"].as_str().unwrap();
             envelope["resource"]["nonce"] = json!(bend(nonce));
