@@ -57,9 +57,10 @@ pub async fn returned(app: &App, order: &Order, result: PageResult) -> Result<()
     app.store
         .write(move |db| {
             events::insert(db, id, &event)?;
-            // Whatever the page was told, the payer has just been at the sheet: ask soon, browser or not.
-            for attempt in attempts::of_order(db, id)?.iter().filter(|attempt| attempt.closed_at.is_none()) {
-                pending::ask_at(db, &attempt.out_trade_no, at.plus_ms(RETURNED_ASK_MS))?;
+            // Whatever the page was told, the payer has just been at the sheet: ask soon, browser or not. About every
+            // attempt still asked about: it may have been the sheet of a code that was set aside.
+            for attempt in attempts::of_order(db, id)? {
+                pending::ask_by(db, &attempt.out_trade_no, at.plus_ms(RETURNED_ASK_MS))?;
             }
             Ok(())
         })

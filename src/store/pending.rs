@@ -109,6 +109,16 @@ pub fn ask_at(db: &mut Db, number: &OutTradeNo, next_at: UnixMs) -> Result<(), S
     Ok(())
 }
 
+/// Asks at that time at the latest; nothing where nobody asks any more.
+///
+/// # Errors
+/// The database.
+pub fn ask_by(db: &mut Db, number: &OutTradeNo, at: UnixMs) -> Result<(), StoreError> {
+    let later = pending::table.find(number.as_str()).filter(pending::next_at.gt(at.0));
+    diesel::update(later).set(pending::next_at.eq(at.0)).execute(db)?;
+    Ok(())
+}
+
 /// Asks soon, because a message we could not believe named this attempt; at most once per `gap_ms`.
 ///
 /// # Errors

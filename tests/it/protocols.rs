@@ -13,7 +13,10 @@ use shouyin::{
         order::{Channel, Provider, Source},
         refund::RefundState,
     },
-    flow::notify,
+    flow::{
+        confirm::{self, PageResult},
+        notify,
+    },
     gateway::Protocol,
     jobs,
     simulator::{Content, RefundStatus, TradeState, faults::Scenario},
@@ -518,6 +521,19 @@ async fn a_code_of_alipay_that_was_set_aside_and_paid_is_found_by_the_sweep() {
     shop.deliver().await;
     assert_eq!(shop.books(&number).await.balance, 5000);
     assert_eq!(work(&shop).await, ["second_payment"]);
+}
+
+#[actix_web::test]
+async fn a_page_that_comes_back_hurries_the_question_about_a_code_that_was_set_aside() {
+    let (shop, number, _second) = set_aside_for_wechat().await;
+    shop.clock.advance_ms(10_000);
+    shop.sweep().await;
+    shop.simulator.set_scenario(&number, Scenario::NotifyLost);
+    shop.simulator.pay(&number).unwrap();
+    confirm::returned(&shop.app, &shop.order(&number).await, PageResult::Ok).await.unwrap();
+    shop.clock.advance_ms(2_000);
+    shop.sweep().await;
+    assert_eq!(shop.books(&number).await.balance, 5000);
 }
 
 #[actix_web::test]
