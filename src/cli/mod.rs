@@ -50,7 +50,7 @@ enum Command {
     Migrate,
     /// Administrators.
     ///
-    /// Example: shouyin admin create ann
+    /// Example: shouyin admin create ann --role support
     #[command(subcommand)]
     Admin(admin::Action),
     /// One order in the terminal, or ask the gateway about it now.
@@ -63,10 +63,10 @@ enum Command {
     /// Example: shouyin notify list
     #[command(subcommand)]
     Notify(notify::Action),
-    /// Checks every rule of the books; exits 1 if one does not hold. Works beside a running server.
+    /// Checks every rule of the books and the chain of the audit log; exits 1 if one does not hold. Works beside a running server.
     ///
     /// Example: shouyin audit
-    Audit,
+    Audit(audit::Options),
     /// Simulates the whole application with faults that follow from seeds; exits 1 with the failing seed.
     ///
     /// Example: shouyin prove --seeds 1000
@@ -151,7 +151,7 @@ pub fn run() -> ExitCode {
             Command::Admin(action) => admin::run(&source, action).await,
             Command::Order(action) => order::run(&source, action).await,
             Command::Notify(action) => notify::run(&source, action).await,
-            Command::Audit => audit::run(&source).await,
+            Command::Audit(options) => audit::run(&source, options).await,
             Command::Prove(options) => prove::run(&options),
         }
     });

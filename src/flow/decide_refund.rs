@@ -10,7 +10,7 @@ use crate::{
     domain::{
         ids::OutRefundNo,
         refund::{Refund, RefundState},
-        user::User,
+        user::{Right, User},
     },
     store::{
         StoreError,
@@ -138,5 +138,5 @@ pub async fn give_up(app: &App, actor: &User, refund: &Refund, note: String) -> 
 /// The books.
 pub async fn has_second_admin(app: &App, actor: &User) -> Result<bool, FlowError> {
     let id = actor.id;
-    Ok(app.store.read(move |db| users::another_admin(db, id)).await?)
+    Ok(app.store.read(move |db| users::another_with(db, Right::Money, id)).await?)
 }

@@ -1,5 +1,6 @@
 //! The stories: one file each, read from top to bottom.
 
+pub mod accounts;
 pub mod ask_order;
 pub mod bind_openid;
 pub mod close;
@@ -15,6 +16,7 @@ pub mod refund;
 pub mod refund_standing;
 pub mod register;
 pub mod request_refund;
+pub mod second_factor;
 pub mod set_up;
 pub mod settle;
 pub mod timeline;

@@ -2,12 +2,14 @@
 //! has queued as one durable transaction (`writer`).
 
 pub mod attempts;
+pub mod audit_chain;
 pub mod audit_log;
 pub mod books;
 pub mod corrections;
 pub mod events;
 pub mod heartbeat;
 mod inline;
+pub mod invitations;
 pub mod ledger;
 pub mod notices;
 pub mod openids;
@@ -18,6 +20,7 @@ mod queue;
 pub mod refund_settlement;
 pub mod refunds;
 mod schema;
+pub mod second_factors;
 pub mod sessions;
 mod settle_together;
 pub mod settlement;

@@ -7,6 +7,7 @@ diesel::table! {
         password_hash -> Text,
         role -> Text,
         created_at -> BigInt,
+        disabled_at -> Nullable<BigInt>,
     }
 }
 
@@ -28,6 +29,8 @@ diesel::table! {
         created_at -> BigInt,
         seen_at -> BigInt,
         expires_at -> BigInt,
+        ip -> Text,
+        device -> Text,
     }
 }
 
@@ -233,6 +236,56 @@ diesel::table! {
         detail -> Text,
         was -> Text,
         became -> Text,
+        prev -> Text,
+        hash -> Text,
+    }
+}
+
+diesel::table! {
+    audit_seal (id) {
+        id -> BigInt,
+        row_id -> BigInt,
+        hash -> Text,
+        rows -> BigInt,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
+    invitations (token_hash) {
+        token_hash -> Text,
+        role -> Text,
+        for_whom -> Text,
+        invited_by -> Text,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    second_factors (user_id) {
+        user_id -> BigInt,
+        secret -> Text,
+        confirmed_at -> Nullable<BigInt>,
+        last_step -> BigInt,
+        failures -> BigInt,
+        blocked_until -> BigInt,
+    }
+}
+
+diesel::table! {
+    recovery_codes (user_id, code_hash) {
+        user_id -> BigInt,
+        code_hash -> Text,
+        used_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    code_waits (browser_hash) {
+        browser_hash -> Text,
+        user_id -> BigInt,
+        next -> Text,
+        expires_at -> BigInt,
     }
 }
 
@@ -247,8 +300,11 @@ diesel::joinable!(orders -> users (user_id));
 diesel::joinable!(attempts -> orders (order_id));
 diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(openids -> users (user_id));
+diesel::joinable!(code_waits -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(
     users,
+    code_waits,
+    second_factors,
     openids,
     sessions,
     orders,

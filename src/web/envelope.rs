@@ -88,9 +88,13 @@ pub async fn wrap(
     Ok(answered)
 }
 
-/// A setup link is a secret: its address is not logged.
+/// A link that makes an administrator is a secret: its address is not logged.
 fn shown(path: &str) -> &str {
-    if path.starts_with("/admin/setup/") { "/admin/setup/***" } else { path }
+    match path {
+        path if path.starts_with("/admin/setup/") => "/admin/setup/***",
+        path if path.starts_with("/admin/invite/") => "/admin/invite/***",
+        path => path,
+    }
 }
 
 fn request_id(request: &ServiceRequest, web: &Web) -> String {

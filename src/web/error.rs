@@ -1,13 +1,19 @@
 //! The one place an error becomes a status and a sentence: what is known, what is safe, what to do next.
 //! `envelope` then makes a page or problem+json of it.
 
-use crate::domain::money::Fen;
+use super::{
+    register::weak_zh,
+    rights::{holders_zh, right_zh},
+};
+use crate::domain::{money::Fen, user::Right};
 use crate::flow::{
     FlowError,
     bind_openid::BindError,
+    accounts::AccountError,
     credit_by_hand::CreditError,
     notify::ReplayError,
     request_refund::{BadReason, Kept, RefundError},
+    second_factor::FactorError,
 };
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use std::fmt;
@@ -18,6 +24,8 @@ pub enum WebError {
     NotFound,
     /// Cross-site, or a form without its token.
     Forbidden,
+    /// An administrator whose role does not have it.
+    MissingRight(Right),
     /// Nobody is signed in.
     SignInFirst {
         /// Where to send a browser.
@@ -61,6 +69,16 @@ impl WebError {
                 "forbidden",
                 "请求没有被接受",
                 "页面可能已过期。没有任何改动，请返回并刷新后重试。".to_owned(),
+            ),
+            WebError::MissingRight(right) => (
+                403,
+                "missing_right",
+                "你的角色没有这项权限",
+                format!(
+                    "这里需要“{}”的权限，有这项权限的是：{}。没有任何改动；需要时请找他们，或请负责人调整你的角色。",
+                    right_zh(*right),
+                    holders_zh(*right)
+                ),
             ),
             WebError::SignInFirst { .. } => {
                 (401, "sign_in_first", "请先登录", "登录后再继续，没有任何改动。".to_owned())
@@ -307,6 +325,41 @@ impl From<CreditError> for WebError {
             ),
             CreditError::NotConfirmed(said) => WebError::Unconfirmed(said),
             CreditError::Flow(error) => WebError::Flow(error),
+        }
+    }
+}
+
+impl From<AccountError> for WebError {
+    fn from(error: AccountError) -> WebError {
+        match error {
+            AccountError::NotFound => WebError::NotFound,
+            AccountError::LastOwner => WebError::Conflict(
+                "这是最后一位负责人，不能停用，也不能换成别的角色。没有任何改动；请先让另一位成为负责人。",
+            ),
+            AccountError::Oneself => {
+                WebError::Conflict("不能停用自己的账号。没有任何改动；需要时请另一位负责人来做。")
+            }
+            AccountError::WrongPassword => WebError::Unprocessable("现在的密码不正确，没有任何改动。".to_owned()),
+            AccountError::Weak(weak) => WebError::Unprocessable(weak_zh(weak).to_owned()),
+            AccountError::Flow(error) => WebError::Flow(error),
+        }
+    }
+}
+
+impl From<FactorError> for WebError {
+    fn from(error: FactorError) -> WebError {
+        match error {
+            FactorError::WrongPassword => WebError::Unprocessable("现在的密码不正确，没有任何改动。".to_owned()),
+            FactorError::WrongCode => WebError::Unprocessable(
+                "验证码不正确，或已经用过。请等手机显示下一个再输入；一直不对时，请核对手机的时间。".to_owned(),
+            ),
+            FactorError::Blocked(secs) => {
+                WebError::TooMany { retry_after_secs: u64::try_from(secs).unwrap_or_default() }
+            }
+            FactorError::NotNow => {
+                WebError::Conflict("两步验证不在这个状态。没有任何改动；请回到“我的账号”查看。")
+            }
+            FactorError::Flow(error) => WebError::Flow(error),
         }
     }
 }

@@ -1,7 +1,11 @@
 //! What every page shares: who is signed in, addresses of the static files, how states are shown.
 
 use super::{Web, session::Visitor};
-use crate::domain::{order::Order, time::UnixMs};
+use crate::domain::{
+    order::Order,
+    time::UnixMs,
+    user::{Right, Role},
+};
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
 use askama::Template;
 
@@ -30,6 +34,7 @@ pub struct Open {
 pub struct Who {
     pub name: String,
     pub is_admin: bool,
+    pub role: Role,
 }
 
 impl Layout {
@@ -39,9 +44,34 @@ impl Layout {
             who: visitor
                 .user
                 .as_ref()
-                .map(|user| Who { name: user.username.clone(), is_admin: user.role.is_admin() }),
+                .map(|user| Who {
+                    name: user.username.clone(),
+                    is_admin: user.role.is_admin(),
+                    role: user.role,
+                }),
             ..Layout::bare(web)
         }
+    }
+
+    /// Whether to show what takes a right: the handler decides again.
+    fn may(&self, right: Right) -> bool {
+        self.who.as_ref().is_some_and(|who| who.role.may(right))
+    }
+
+    pub fn may_ask(&self) -> bool {
+        self.may(Right::Ask)
+    }
+
+    pub fn may_money(&self) -> bool {
+        self.may(Right::Money)
+    }
+
+    pub fn may_work(&self) -> bool {
+        self.may(Right::Work)
+    }
+
+    pub fn may_accounts(&self) -> bool {
+        self.may(Right::Accounts)
     }
 
     /// For error pages: nobody is looked up, so they work when the books do not.

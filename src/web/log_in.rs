@@ -6,7 +6,10 @@ use super::{
     layout::{Layout, page},
     session::{Visitor, cookie, local_path, see_other},
 };
-use crate::flow::log_in;
+use crate::{
+    flow::log_in::{self, Entered},
+    store::sessions::Place,
+};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::StatusCode,
@@ -82,11 +85,13 @@ pub async fn submit(
     let next = local_path(&form.next);
     match log_in::check(&web.app, &form.username, form.password).await? {
         Some(user) => {
-            let openid = visitor.openid.clone();
-            let secret = log_in::open_session(&web.app, &user, Some(visitor.browser), openid).await?;
-            let home =
-                if user.role.is_admin() && form.next.is_empty() { "/admin/orders".to_owned() } else { next };
-            Ok(see_other(&home, Some(cookie(&web.app, &secret))))
+            let place = if user.role.is_admin() { visitor.place() } else { Place::default() };
+            let home = if user.role.is_admin() && form.next.is_empty() { "/admin/orders".to_owned() } else { next };
+            let (browser, openid) = (visitor.browser, visitor.openid);
+            Ok(match log_in::enter(&web.app, &user, browser, openid, place, home.clone()).await? {
+                Entered::In(secret) => see_other(&home, Some(cookie(&web.app, &secret))),
+                Entered::CodeFirst(secret) => see_other("/login/code", Some(cookie(&web.app, &secret))),
+            })
         }
         None => {
             let form = LoginPage {

@@ -322,6 +322,7 @@ pub async fn returned(
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn qr_svg(text: &str) -> String {
+/// Drawn here, so that no script and no other server is needed.
+pub fn qr_svg(text: &str) -> String {
     QRBuilder::new(text).build().map(|qr| SvgBuilder::default().margin(2).to_str(&qr)).unwrap_or_default()
 }

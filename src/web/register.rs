@@ -103,11 +103,16 @@ pub fn sentences(error: &RegisterError) -> (Option<String>, Option<String>) {
             (Some("用户名需为 2 至 32 个字母、数字、汉字或 _ . - @。".to_owned()), None)
         }
         RegisterError::NameTaken => (Some("这个用户名已被使用，请换一个。".to_owned()), None),
-        RegisterError::Weak(WeakPassword::TooShort) => (None, Some("密码至少需要 8 个字符。".to_owned())),
-        RegisterError::Weak(WeakPassword::TooLong) => (None, Some("密码太长了，请缩短一些。".to_owned())),
-        RegisterError::Weak(WeakPassword::Common) => {
-            (None, Some("这个密码太常见，很容易被猜到，请换一个。".to_owned()))
-        }
+        RegisterError::Weak(weak) => (None, Some(weak_zh(*weak).to_owned())),
         RegisterError::Flow(_) => (None, None),
+    }
+}
+
+/// Why a password is not accepted.
+pub const fn weak_zh(weak: WeakPassword) -> &'static str {
+    match weak {
+        WeakPassword::TooShort => "密码至少需要 8 个字符。",
+        WeakPassword::TooLong => "密码太长了，请缩短一些。",
+        WeakPassword::Common => "这个密码太常见，很容易被猜到，请换一个。",
     }
 }

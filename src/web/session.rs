@@ -5,6 +5,7 @@ use crate::{
     app::App,
     domain::{ids::Openid, user::User},
     flow::log_in,
+    store::sessions::Place,
     token,
 };
 use actix_web::{
@@ -69,6 +70,11 @@ impl Visitor {
     /// Whether WeChat can be asked who holds this browser.
     pub fn can_ask_wechat(&self, app: &App) -> bool {
         (self.kind.is_wechat() || self.bridged) && app.config.wechat_login.is_some()
+    }
+
+    /// Where this browser is, for an administrator's list of sessions.
+    pub fn place(&self) -> Place {
+        Place { ip: self.ip.to_string(), device: self.kind.name_zh().to_owned() }
     }
 
     /// The token this browser's forms carry.

@@ -1,11 +1,16 @@
 //! The administrator's pages.
 
+pub mod account;
+pub mod accounts;
+pub mod invite;
+pub mod me;
 pub mod notice;
 pub mod notices;
 pub mod order;
 pub mod orders;
 pub mod refund;
 pub mod refunds;
+pub mod second_factor;
 pub mod set_up;
 pub mod work_item;
 pub mod work_items;

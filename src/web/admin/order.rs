@@ -29,6 +29,7 @@ use crate::{
         layout::{Layout, OrderState, page, precise_time},
         log_in::TokenForm,
         orders::{channel_of, transaction_label, with_refunds},
+        rights::{Ask, May},
         session::{Admin, see_other},
         ways::name_zh,
     },
@@ -201,7 +202,7 @@ fn refund_step(detail: &str) -> (String, &'static str, String) {
 pub async fn query(
     web: Data<Arc<Web>>,
     request: HttpRequest,
-    admin: Admin,
+    admin: May<Ask>,
     number: Path<String>,
     form: Form<TokenForm>,
 ) -> Result<HttpResponse, WebError> {

@@ -73,7 +73,8 @@ pub async fn submit(
     match set_up::first_admin(&web.app, &link, &posted.username, posted.password).await {
         Ok(Some(id)) => {
             let user = User { id, username: String::new(), role: Role::Owner };
-            let secret = log_in::open_session(&web.app, &user, Some(visitor.browser), None).await?;
+            let place = visitor.place();
+            let secret = log_in::open_session_at(&web.app, &user, Some(visitor.browser), None, place).await?;
             Ok(see_other("/admin/orders", Some(cookie(&web.app, &secret))))
         }
         Ok(None) => Err(WebError::NotFound),
