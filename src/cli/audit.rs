@@ -38,7 +38,9 @@ pub(super) async fn run(source: &Source, options: Options) -> Result<(), CliErro
         Looked::Whole { seal, loose, .. } => {
             println!("ok      {CHAIN}: {} rows, head {}", seal.rows, seal.hash);
             if loose > 0 {
-                println!("note    {loose} rows at its end are of an older version; the next act takes them in");
+                println!(
+                    "note    {loose} rows at its end are of an older version; the next act takes them in"
+                );
             }
         }
         Looked::Broken(row) => {

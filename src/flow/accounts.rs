@@ -161,7 +161,12 @@ pub async fn set_role(app: &App, actor: &User, id: i64, role: Role) -> Result<()
         }
         users::set_role(db, account.user.id, role)?;
         end_everything(db, account)?;
-        Ok(Ok(Some(Changed { action: "admin_role_changed", detail: String::new(), was: was.as_str(), became: role.as_str() })))
+        Ok(Ok(Some(Changed {
+            action: "admin_role_changed",
+            detail: String::new(),
+            was: was.as_str(),
+            became: role.as_str(),
+        })))
     })
     .await
 }

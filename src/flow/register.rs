@@ -60,7 +60,8 @@ pub(super) async fn account(
             let id = users::insert(db, &name, &hash, role, now)?;
             if id.is_some() && role.is_admin() {
                 let (target, became) = (name.as_str(), role.as_str());
-                let act = Act { actor: BY_COMMAND, action: "admin_created", target, became, ..Act::default() };
+                let act =
+                    Act { actor: BY_COMMAND, action: "admin_created", target, became, ..Act::default() };
                 audit_log::insert(db, act, now)?;
             }
             Ok(id)

@@ -113,12 +113,7 @@ pub async fn enrolment(app: &App, user: &User) -> Result<Enrolment, FactorError>
 ///
 /// # Errors
 /// Nothing was begun; a wrong code, or too many of them; the books.
-pub async fn confirm(
-    app: &App,
-    user: &User,
-    browser: &str,
-    typed: &str,
-) -> Result<Vec<String>, FactorError> {
+pub async fn confirm(app: &App, user: &User, browser: &str, typed: &str) -> Result<Vec<String>, FactorError> {
     let codes = fresh_codes(app)?;
     let hashes = hashes(app, user.id, &codes);
     let (key, now, here) = (app.config.secret_key.clone(), app.clock.now(), token::hash(browser));
@@ -308,9 +303,8 @@ fn fresh_codes(app: &App) -> Result<Vec<String>, FactorError> {
 }
 
 fn hashes(app: &App, user_id: i64, codes: &[String]) -> Vec<String> {
-    let hash = |code: &String| {
-        seal::keyed_hash(&app.config.secret_key, RECOVERY, user_id, &code.replace('-', ""))
-    };
+    let hash =
+        |code: &String| seal::keyed_hash(&app.config.secret_key, RECOVERY, user_id, &code.replace('-', ""));
     codes.iter().map(hash).collect()
 }
 

@@ -57,9 +57,7 @@ impl Link {
 /// SHA-256 over the fields, each with its length before it, so that no two rows give the same bytes.
 fn hash(prev: &str, act: &Act<'_>, at: i64) -> String {
     let mut context = Context::new(&SHA256);
-    for field in
-        [prev, &at.to_string(), act.actor, act.action, act.target, act.detail, act.was, act.became]
-    {
+    for field in [prev, &at.to_string(), act.actor, act.action, act.target, act.detail, act.was, act.became] {
         context.update(format!("{}:", field.len()).as_bytes());
         context.update(field.as_bytes());
     }

@@ -66,11 +66,8 @@ pub fn open(db: &mut Db, now: UnixMs) -> Result<Vec<Invitation>, StoreError> {
 /// # Errors
 /// The database.
 pub fn by_hash(db: &mut Db, token_hash: &str, now: UnixMs) -> Result<Option<Invitation>, StoreError> {
-    let row: Option<Row> = invitations::table
-        .find(token_hash)
-        .filter(invitations::expires_at.gt(now.0))
-        .first(db)
-        .optional()?;
+    let row: Option<Row> =
+        invitations::table.find(token_hash).filter(invitations::expires_at.gt(now.0)).first(db).optional()?;
     row.map(invitation).transpose()
 }
 

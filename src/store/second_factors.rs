@@ -79,10 +79,7 @@ pub fn accept(db: &mut Db, user_id: i64, last_step: i64) -> Result<(), StoreErro
 /// The database.
 pub fn refuse(db: &mut Db, user_id: i64, failures: i64, blocked_until: UnixMs) -> Result<(), StoreError> {
     diesel::update(second_factors::table.find(user_id))
-        .set((
-            second_factors::failures.eq(failures),
-            second_factors::blocked_until.eq(blocked_until.0),
-        ))
+        .set((second_factors::failures.eq(failures), second_factors::blocked_until.eq(blocked_until.0)))
         .execute(db)?;
     Ok(())
 }

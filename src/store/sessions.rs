@@ -138,7 +138,8 @@ pub fn delete_of_user(db: &mut Db, user_id: i64) -> Result<(), StoreError> {
 /// # Errors
 /// The database.
 pub fn delete_others(db: &mut Db, user_id: i64, token_hash: &str) -> Result<(), StoreError> {
-    let others = sessions::table.filter(sessions::user_id.eq(user_id)).filter(sessions::token_hash.ne(token_hash));
+    let others =
+        sessions::table.filter(sessions::user_id.eq(user_id)).filter(sessions::token_hash.ne(token_hash));
     diesel::delete(others).execute(db)?;
     Ok(())
 }

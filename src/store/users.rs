@@ -108,7 +108,9 @@ pub struct Account {
 
 type AccountRow = (i64, String, String, i64, Option<i64>, Option<i64>);
 
-fn account((id, username, role, created_at, disabled_at, confirmed_at): AccountRow) -> Result<Account, StoreError> {
+fn account(
+    (id, username, role, created_at, disabled_at, confirmed_at): AccountRow,
+) -> Result<Account, StoreError> {
     let role = Role::parse(&role).ok_or(StoreError::Unreadable("role"))?;
     Ok(Account {
         user: User { id, username, role },

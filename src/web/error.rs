@@ -8,8 +8,8 @@ use super::{
 use crate::domain::{money::Fen, user::Right};
 use crate::flow::{
     FlowError,
-    bind_openid::BindError,
     accounts::AccountError,
+    bind_openid::BindError,
     credit_by_hand::CreditError,
     notify::ReplayError,
     request_refund::{BadReason, Kept, RefundError},
@@ -339,7 +339,9 @@ impl From<AccountError> for WebError {
             AccountError::Oneself => {
                 WebError::Conflict("不能停用自己的账号。没有任何改动；需要时请另一位负责人来做。")
             }
-            AccountError::WrongPassword => WebError::Unprocessable("现在的密码不正确，没有任何改动。".to_owned()),
+            AccountError::WrongPassword => {
+                WebError::Unprocessable("现在的密码不正确，没有任何改动。".to_owned())
+            }
             AccountError::Weak(weak) => WebError::Unprocessable(weak_zh(weak).to_owned()),
             AccountError::Flow(error) => WebError::Flow(error),
         }
@@ -349,9 +351,12 @@ impl From<AccountError> for WebError {
 impl From<FactorError> for WebError {
     fn from(error: FactorError) -> WebError {
         match error {
-            FactorError::WrongPassword => WebError::Unprocessable("现在的密码不正确，没有任何改动。".to_owned()),
+            FactorError::WrongPassword => {
+                WebError::Unprocessable("现在的密码不正确，没有任何改动。".to_owned())
+            }
             FactorError::WrongCode => WebError::Unprocessable(
-                "验证码不正确，或已经用过。请等手机显示下一个再输入；一直不对时，请核对手机的时间。".to_owned(),
+                "验证码不正确，或已经用过。请等手机显示下一个再输入；一直不对时，请核对手机的时间。"
+                    .to_owned(),
             ),
             FactorError::Blocked(secs) => {
                 WebError::TooMany { retry_after_secs: u64::try_from(secs).unwrap_or_default() }

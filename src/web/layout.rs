@@ -41,14 +41,11 @@ impl Layout {
     pub fn of(web: &Web, visitor: &Visitor) -> Layout {
         Layout {
             token: visitor.form_token(&web.app),
-            who: visitor
-                .user
-                .as_ref()
-                .map(|user| Who {
-                    name: user.username.clone(),
-                    is_admin: user.role.is_admin(),
-                    role: user.role,
-                }),
+            who: visitor.user.as_ref().map(|user| Who {
+                name: user.username.clone(),
+                is_admin: user.role.is_admin(),
+                role: user.role,
+            }),
             ..Layout::bare(web)
         }
     }

@@ -86,7 +86,8 @@ pub async fn submit(
     match log_in::check(&web.app, &form.username, form.password).await? {
         Some(user) => {
             let place = if user.role.is_admin() { visitor.place() } else { Place::default() };
-            let home = if user.role.is_admin() && form.next.is_empty() { "/admin/orders".to_owned() } else { next };
+            let home =
+                if user.role.is_admin() && form.next.is_empty() { "/admin/orders".to_owned() } else { next };
             let (browser, openid) = (visitor.browser, visitor.openid);
             Ok(match log_in::enter(&web.app, &user, browser, openid, place, home.clone()).await? {
                 Entered::In(secret) => see_other(&home, Some(cookie(&web.app, &secret))),

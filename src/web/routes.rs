@@ -1,7 +1,8 @@
 //! Every URL on one screen.
 
 use super::{
-    admin, assets, health, home, log_in, log_in_code, notify, orders, pay, register, return_page, top_up, wechat,
+    admin, assets, health, home, log_in, log_in_code, notify, orders, pay, register, return_page, top_up,
+    wechat,
 };
 use actix_web::web::{self, ServiceConfig, get, post};
 
@@ -16,7 +17,9 @@ pub fn routes(cfg: &mut ServiceConfig) {
         )
         .service(web::resource("/login").route(get().to(log_in::show)).route(post().to(log_in::submit)))
         .service(
-            web::resource("/login/code").route(get().to(log_in_code::show)).route(post().to(log_in_code::submit)),
+            web::resource("/login/code")
+                .route(get().to(log_in_code::show))
+                .route(post().to(log_in_code::submit)),
         )
         .service(web::resource("/logout").route(post().to(log_in::out)))
         .service(web::resource("/wechat/login").route(get().to(wechat::start)))
@@ -91,7 +94,8 @@ fn accounts(cfg: &mut ServiceConfig) {
     .service(web::resource("/admin/accounts").route(get().to(admin::accounts::list)))
     .service(web::resource("/admin/accounts/invite").route(post().to(admin::accounts::invite)))
     .service(
-        web::resource("/admin/accounts/invitations/{id}/withdraw").route(post().to(admin::accounts::withdraw)),
+        web::resource("/admin/accounts/invitations/{id}/withdraw")
+            .route(post().to(admin::accounts::withdraw)),
     )
     .service(web::resource("/admin/accounts/{id}").route(get().to(admin::account::show)))
     .service(web::resource("/admin/accounts/{id}/role").route(post().to(admin::account::role)))

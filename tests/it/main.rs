@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
 
 mod accounts;
+mod admin_accounts;
 mod attacks;
+mod audit_log;
 mod books;
 mod callbacks;
 mod certificate;
@@ -17,6 +19,7 @@ mod hammer;
 mod hardening;
 mod harness;
 mod instances;
+mod matrix;
 mod oauth;
 mod pay_page;
 mod protocols;
@@ -26,6 +29,7 @@ mod refund_pages;
 mod refunds;
 mod scenarios;
 mod screenshots;
+mod second_factor;
 mod seed_defects;
 mod top_up;
 mod vectors;

@@ -70,11 +70,7 @@ pub struct PasswordForm {
 ///
 /// # Errors
 /// The books.
-pub async fn show(
-    web: Data<Arc<Web>>,
-    admin: Admin,
-    flash: Query<Flash>,
-) -> Result<HttpResponse, WebError> {
+pub async fn show(web: Data<Arc<Web>>, admin: Admin, flash: Query<Flash>) -> Result<HttpResponse, WebError> {
     form(&web, &admin, did_zh(&flash.did), Faults::default()).await
 }
 
