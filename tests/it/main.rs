@@ -1,6 +1,7 @@
 //! One integration binary: the real server over HTTP, the simulator as its gateway, a manual clock.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
 
+mod account_pages;
 mod accounts;
 mod admin_accounts;
 mod attacks;
