@@ -17,6 +17,7 @@ mod hammer;
 mod hardening;
 mod harness;
 mod instances;
+mod mended;
 mod oauth;
 mod pay_page;
 mod protocols;
