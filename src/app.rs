@@ -180,8 +180,8 @@ impl App {
     }
 }
 
-/// What the configuration has accounts for. New payments go by the newer protocol; the older one still answers what it
-/// was asked before.
+/// What the configuration has accounts for. Of one account at WeChat, payments, questions and refunds all go by the newer
+/// protocol, whichever the payment was made by; the older one still hears the callbacks about what was made by it.
 fn gateways(config: &Config) -> Vec<Box<dyn Gateway>> {
     let mut gateways: Vec<Box<dyn Gateway>> = Vec::new();
     if let Some(account) = &config.wechat_v3 {

@@ -9,6 +9,7 @@ use crate::domain::{
 use serde::Serialize;
 
 pub mod alipay;
+mod members;
 mod message;
 pub mod rsa;
 mod verified;
@@ -59,6 +60,11 @@ impl Protocol {
             Protocol::WechatV3 => "/notify/wechat/v3",
             Protocol::Alipay => "/notify/alipay",
         }
+    }
+
+    /// Whether what it tells about refunds is under a signature.
+    pub const fn signs_refunds(self) -> bool {
+        !matches!(self, Protocol::WechatV2)
     }
 
     /// The path it calls with the result of a refund; `None` when no call about a refund names one.
@@ -157,6 +163,27 @@ pub enum RefundAsked {
     Refused { code: String },
 }
 
+/// What a code tells of a refund request that was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefundMeaning {
+    NotEnough,
+    UnknownOutcome,
+    Throttled,
+    Refused,
+}
+
+impl RefundMeaning {
+    /// `code` with its text.
+    pub fn asked(self, code: String) -> RefundAsked {
+        match self {
+            RefundMeaning::NotEnough => RefundAsked::NotEnough,
+            RefundMeaning::UnknownOutcome => RefundAsked::Unknown { code },
+            RefundMeaning::Throttled => RefundAsked::Throttled { code },
+            RefundMeaning::Refused => RefundAsked::Refused { code },
+        }
+    }
+}
+
 /// What the gateway says about a refund. Anything it does not say plainly is `Unknown`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefundNews {
@@ -195,7 +222,7 @@ impl RefundStanding {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefundNotified {
     Hint(RefundHint),
-    Rejected(Rejection),
+    Rejected { rejection: Rejection, out_trade_no: Option<OutTradeNo> },
 }
 
 /// A callback, read.
@@ -341,8 +368,8 @@ pub trait Gateway: Send + Sync {
     /// A reply that may not be used: nothing is known.
     fn trade(&self, answer: &Response, attempt: &Attempt) -> Result<Trade, Untrusted>;
 
-    /// Asks about one payment by the gateway's own number, whatever order it was for.
-    fn query_payment(&self, payment: &TransactionId, stamp: &Stamp) -> Request;
+    /// Asks about one payment by the gateway's own number, whatever order it was for; `account` is the one it was made to.
+    fn query_payment(&self, payment: &TransactionId, account: &str, stamp: &Stamp) -> Request;
     /// Reads the answer; `out_trade_no` is the number the payment was made under.
     ///
     /// # Errors

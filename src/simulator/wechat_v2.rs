@@ -314,7 +314,9 @@ fn query(simulator: &Simulator, asked: &Asked) -> Verdict {
     let by_transaction_id = asked.fields.get("transaction_id").is_some();
     let trade = number
         .and_then(|number| book.trade_with(Provider::Wechat, &number, simulator.now()))
-        .filter(|trade| trade.is_paid() || !by_transaction_id);
+        .filter(|trade| trade.is_paid() || !by_transaction_id)
+        // No page says what another appid of the same merchant is told: here, nothing.
+        .filter(|trade| trade.appid == asked.get("appid"));
     match trade {
         Some(trade) => Verdict::Done(told(trade)),
         None => Verdict::fail("ORDERNOTEXIST", "订单不存在"),

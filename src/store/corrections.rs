@@ -52,6 +52,10 @@ pub fn check(db: &mut Db, item: &WorkItem) -> Result<Result<(), NotCredited>, St
     if payment.reserved != Fen::ZERO || refunds::reserved_of_payment(db, &payment.transaction_id)? != 0 {
         return Ok(Err(NotCredited::Refunding));
     }
+    // Nobody knows how much is left, and Alipay's answer would still be that the whole of it was paid.
+    if work_items::exists(db, settlement::REFUNDED_ELSEWHERE, payment.out_trade_no.as_str())? {
+        return Ok(Err(NotCredited::Refunding));
+    }
     Ok(Ok(()))
 }
 

@@ -15,7 +15,7 @@ use crate::{
         order::{Channel, Order, Provider},
         refund::{Refund, RefundState},
     },
-    store::{Db, StoreError, attempts, ledger, notices, orders, refunds},
+    store::{Db, StoreError, attempts, ledger, orders, refunds, settlement},
 };
 use actix_web::{
     HttpResponse,
@@ -227,24 +227,16 @@ pub async fn show(
     Ok(page(&web, &visitor, StatusCode::OK, &template))
 }
 
-/// The channel an order was paid by, or the last it was tried by. Of several attempts the one that was paid is named
-/// by the message that credited it; none when that cannot be told.
+/// The channel an order was paid by, or the last it was tried by.
 ///
 /// # Errors
 /// The database.
 pub fn channel_of(db: &mut Db, order: &Order) -> Result<Option<Channel>, StoreError> {
-    let attempts = attempts::of_order(db, order.id)?;
-    let (Some(paid), [_, _, ..]) = (&order.transaction_id, attempts.as_slice()) else {
-        return Ok(attempts.last().map(|attempt| attempt.channel));
+    let attempt = match settlement::paid_attempt(db, order.id)? {
+        Some(paid) => Some(paid),
+        None => attempts::of_order(db, order.id)?.pop(),
     };
-    let numbers: Vec<OutTradeNo> = attempts.iter().map(|attempt| attempt.out_trade_no.clone()).collect();
-    let notices = notices::of_attempts(db, &numbers)?;
-    let number = notices
-        .into_iter()
-        .find(|notice| notice.transaction_id.as_deref() == Some(paid.as_str()))
-        .and_then(|notice| notice.out_trade_no);
-    let paid = attempts.iter().find(|attempt| number.as_deref() == Some(attempt.out_trade_no.as_str()));
-    Ok(paid.map(|attempt| attempt.channel))
+    Ok(attempt.map(|attempt| attempt.channel))
 }
 
 /// What the gateway's own number is called.

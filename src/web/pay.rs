@@ -63,7 +63,6 @@ struct PayPage {
     elsewhere: &'static str,
     /// Demo: where somebody pays for the phone that nobody has.
     wallet_url: Option<String>,
-    wechat_login: String,
 }
 
 /// A link to pay by something else.
@@ -83,7 +82,6 @@ enum PayKind {
     /// For an app or a mini program: nothing to be done in a browser.
     InApp,
     Elsewhere,
-    NeedOpenid,
     Busy,
     Refused,
     UsedUp,
@@ -142,6 +140,13 @@ pub async fn show(
     }
     let ways = Ways::of(&web, &visitor);
     let begun = open_attempt(&web, &order).await?;
+    if let Some(attempt) =
+        begun.as_ref().filter(|attempt| attempt.channel.in_app() && query.channel.is_empty())
+    {
+        // Somebody pays it there: no visit of a browser puts that aside, only the choice of another way.
+        let shown = Shown::plain(PayKind::InApp);
+        return draw(&web, &visitor, &order, &ways, Some(attempt.channel), shown).await;
+    }
     let Some(channel) = chosen(&web, &request, &ways, &query.channel, begun.as_ref())? else {
         return draw(&web, &visitor, &order, &ways, None, Shown::plain(PayKind::Elsewhere)).await;
     };
@@ -149,15 +154,12 @@ pub async fn show(
         let shown = Shown { code: address(&web, &order), ..Shown::plain(PayKind::OpenInWechat) };
         return draw(&web, &visitor, &order, &ways, Some(channel), shown).await;
     }
-    if channel.names_payer() && visitor.openid.is_none() {
-        return Ok(see_other(&wechat_login(&order), None));
-    }
     let ip = visitor.ip.to_string();
     let pay = top_up::checkout(&web.app, order.id, channel, visitor.openid.as_ref(), &ip).await?;
     let shown = match pay {
         Pay::Paid | Pay::Closed => return Ok(see_other(&order_page, None)),
         Pay::Ready(checkout) => Shown::of(checkout),
-        Pay::NeedOpenid => Shown::plain(PayKind::NeedOpenid),
+        Pay::NeedOpenid => return Ok(see_other(&wechat_login(&order), None)),
         Pay::Busy => Shown::plain(PayKind::Busy),
         Pay::Refused | Pay::NotOffered => Shown::plain(PayKind::Refused),
         Pay::UsedUp => Shown::plain(PayKind::UsedUp),
@@ -239,7 +241,6 @@ async fn draw(
         others: others(ways, channel, &path),
         elsewhere: ways.elsewhere(),
         wallet_url: web.bridge.as_ref().map(|origin| format!("{origin}/")),
-        wechat_login: wechat_login(order),
     };
     Ok(page(web, visitor, StatusCode::OK, &template))
 }

@@ -21,6 +21,7 @@ mod hardening;
 mod harness;
 mod instances;
 mod matrix;
+mod mended;
 mod oauth;
 mod pay_page;
 mod protocols;

@@ -123,7 +123,7 @@ impl Gateway for Alipay {
         trade_query::read(&self.account, answer, &attempt.out_trade_no)
     }
 
-    fn query_payment(&self, payment: &TransactionId, stamp: &Stamp) -> Request {
+    fn query_payment(&self, payment: &TransactionId, _account: &str, stamp: &Stamp) -> Request {
         trade_query::request_by_payment(&self.account, payment, stamp)
     }
 
@@ -161,7 +161,7 @@ impl Gateway for Alipay {
 
     /// Alipay calls one address with payments and refunds alike, so nothing that comes here is its.
     fn refund_notified(&self, _notify: Notify<'_>) -> RefundNotified {
-        RefundNotified::Rejected(Rejection::Malformed)
+        RefundNotified::Rejected { rejection: Rejection::Malformed, out_trade_no: None }
     }
 
     fn ack(&self, ack: Ack) -> AckReply {

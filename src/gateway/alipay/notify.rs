@@ -66,7 +66,7 @@ fn out_trade_no(form: &Form) -> Option<OutTradeNo> {
 
 fn refund_hint(form: &Form) -> Option<RefundHint> {
     Some(RefundHint {
-        out_refund_no: OutRefundNo::parse(form.get("out_biz_no")?)?,
+        out_refund_no: refund_number(form)?,
         out_trade_no: out_trade_no(form)?,
         transaction_id: TransactionId::parse(form.get("trade_no")?)?,
         total: Fen::parse_yuan(form.get("total_amount")?).ok()?,
@@ -76,6 +76,16 @@ fn refund_hint(form: &Form) -> Option<RefundHint> {
         status: "SUCCESS".to_owned(),
         signed: true,
     })
+}
+
+/// Whoever gave a refund no number of its own has refunded under the trade's (refund page).
+fn refund_number(form: &Form) -> Option<OutRefundNo> {
+    let went_back = || Fen::parse_yuan(form.get("refund_fee")?).ok().filter(|sum| *sum > Fen::ZERO);
+    let named = match form.get("out_biz_no") {
+        Some(number) => number,
+        None => went_back().and_then(|_| form.get("out_trade_no"))?,
+    };
+    OutRefundNo::parse(named)
 }
 
 /// The answer in Alipay's own words: these seven bytes, or it comes again.

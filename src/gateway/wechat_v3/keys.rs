@@ -136,14 +136,17 @@ impl KeyRing {
         key
     }
 
-    /// Whether to ask for certificates now; asking is written down. Whatever strangers send, once a minute at most.
+    /// Whether to ask for certificates now; asking is written down. Whatever strangers send, once a minute at most. Beside
+    /// a public key, certificates that have all ended belong to a switch that is over: then WeChat has none to give, and
+    /// is only asked twice a day.
     pub fn is_due(&self, now: UnixMs) -> bool {
         let mut held = self.held();
         let asked_at = held.asked_at;
         // A clock that was set back makes the last time lie ahead: that is no reason to wait for it.
         let within = |ms: i64| asked_at.is_some_and(|at| (0..ms).contains(&now.since(at)));
         let none = held.certificates.iter().all(|held| held.certificate.not_after < now);
-        let due = self.asks && !within(PAUSE_MS) && (none || held.wanted || !within(REFRESH_MS));
+        let urgent = if none { self.public_key.is_none() } else { held.wanted };
+        let due = self.asks && !within(PAUSE_MS) && (urgent || !within(REFRESH_MS));
         if due {
             held.asked_at = Some(now);
             held.wanted = false;

@@ -98,10 +98,8 @@ impl Gateway for WechatV3 {
     }
 
     fn is_ours(&self, account: &str, environment: Environment) -> bool {
-        let (mch_id, appid) = account.split_once(':').unwrap_or_default();
-        environment == self.account.environment
-            && mch_id == self.account.mch_id
-            && self.account.appids.include(appid)
+        let Account { mch_id, appids, .. } = &self.account;
+        environment == self.account.environment && wechat::is_account_of(mch_id, appids, account)
     }
 
     fn prepay(&self, attempt: &Attempt, stamp: &Stamp) -> Option<Request> {
@@ -113,7 +111,7 @@ impl Gateway for WechatV3 {
     }
 
     fn prepaid_life_ms(&self, channel: Channel) -> i64 {
-        if channel == Channel::WechatH5 { wechat::H5_LIFE_MS } else { wechat::PREPAY_LIFE_MS }
+        wechat::prepaid_life_ms(channel)
     }
 
     fn checkout(&self, attempt: &Attempt, prepay_id: &str, stamp: &Stamp) -> Checkout {
@@ -128,7 +126,7 @@ impl Gateway for WechatV3 {
         order_query::read(self, answer, &attempt.out_trade_no)
     }
 
-    fn query_payment(&self, payment: &TransactionId, stamp: &Stamp) -> Request {
+    fn query_payment(&self, payment: &TransactionId, _account: &str, stamp: &Stamp) -> Request {
         order_query::request_by_payment(&self.account, payment, stamp)
     }
 
