@@ -67,6 +67,7 @@ diesel::table! {
         late -> Integer,
         refund_fen -> BigInt,
         refunds -> Integer,
+        told_paid_at -> Nullable<BigInt>,
     }
 }
 
@@ -214,6 +215,30 @@ diesel::table! {
 }
 
 diesel::table! {
+    adjustments (id) {
+        id -> BigInt,
+        intent -> Text,
+        user_id -> BigInt,
+        amount_fen -> BigInt,
+        reason -> Text,
+        requested_by -> Text,
+        requested_at -> BigInt,
+        decided_by -> Nullable<Text>,
+        state -> Text,
+        finished_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    freezes (user_id) {
+        user_id -> BigInt,
+        at -> BigInt,
+        actor -> Text,
+        reason -> Text,
+    }
+}
+
+diesel::table! {
     order_events (id) {
         id -> BigInt,
         order_id -> BigInt,
@@ -249,6 +274,7 @@ diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(openids -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(
     users,
+    freezes,
     openids,
     sessions,
     orders,

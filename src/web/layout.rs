@@ -14,6 +14,7 @@ pub struct Layout {
     pub demo: bool,
     pub css: String,
     pub admin_css: String,
+    pub admin_js: String,
     pub copy_js: String,
     /// For the administrator's navigation.
     pub open: Open,
@@ -54,6 +55,7 @@ impl Layout {
             demo: web.bridge.is_some(),
             css: web.assets.css.url.clone(),
             admin_css: web.assets.admin_css.url.clone(),
+            admin_js: web.assets.admin_js.url.clone(),
             copy_js: web.assets.copy_js.url.clone(),
             ..Layout::default()
         }
@@ -80,6 +82,17 @@ impl OrderState {
             // Past its time but not confirmed closed: nobody should pay, and we do not yet know that nobody did.
             () if now >= order.expires_at => OrderState::Confirming,
             () => OrderState::Open,
+        }
+    }
+
+    /// The word on its chip.
+    pub const fn zh(self) -> &'static str {
+        match self {
+            OrderState::Paid => "已入账",
+            OrderState::Late => "晚到账",
+            OrderState::Open => "待支付",
+            OrderState::Confirming => "确认中",
+            OrderState::Closed => "已关闭",
         }
     }
 }
