@@ -1,10 +1,10 @@
 //! What operators watch: counters without user or order numbers in their labels.
 
 use prometheus::{
-    core::Collector,
-    proto::{Metric, MetricFamily},
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
+    core::Collector,
+    proto::{Metric, MetricFamily},
 };
 
 /// All metrics of one process. Cloning shares them.

@@ -83,7 +83,12 @@ pub async fn request(app: &App, actor: &User, wish: Wish) -> Result<Adjustment, 
     let limit = app.config.refund_second_admin_above;
     let done = app.store.write(move |db| write(db, &new, size, limit)).await??;
     if done.state == AdjustmentState::Made {
-        tracing::warn!(user = done.user_id, fen = done.fen, "the balance of user {} was adjusted", done.user_id);
+        tracing::warn!(
+            user = done.user_id,
+            fen = done.fen,
+            "the balance of user {} was adjusted",
+            done.user_id
+        );
     }
     Ok(done)
 }
@@ -106,7 +111,8 @@ fn write(
     if balance.saturating_add(new.fen) < 0 {
         return Ok(Err(AdjustError::BelowZero(balance)));
     }
-    let lately = adjustments::moved_since(db, new.user_id, new.requested_at.plus_ms(TOGETHER_MS.saturating_neg()))?;
+    let lately =
+        adjustments::moved_since(db, new.user_id, new.requested_at.plus_ms(TOGETHER_MS.saturating_neg()))?;
     let asked = adjustments::insert(db, new)?;
     if lately.saturating_add(size.get()) > limit.get() {
         let act = Act {

@@ -119,11 +119,15 @@ pub fn insert(db: &mut Db, new: &NewAdjustment) -> Result<Adjustment, StoreError
 /// What came of making an adjustment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {
-    Done { balance: i64 },
+    Done {
+        balance: i64,
+    },
     /// It was decided before.
     Before,
     /// The balance does not hold what it would take away: nothing was written.
-    BelowZero { balance: i64 },
+    BelowZero {
+        balance: i64,
+    },
 }
 
 /// The one function that moves fen by hand: ends a waiting adjustment and writes its two legs, unless the balance would
@@ -213,7 +217,9 @@ pub fn moved_since(db: &mut Db, user_id: i64, since: UnixMs) -> Result<i64, Stor
     Ok(adjustments::table
         .filter(adjustments::user_id.eq(user_id))
         .filter(adjustments::requested_at.ge(since.0))
-        .filter(adjustments::state.eq_any([AdjustmentState::Waiting.as_str(), AdjustmentState::Made.as_str()]))
+        .filter(
+            adjustments::state.eq_any([AdjustmentState::Waiting.as_str(), AdjustmentState::Made.as_str()]),
+        )
         .select(sql::<BigInt>("CAST(COALESCE(SUM(ABS(amount_fen)), 0) AS BIGINT)"))
         .first(db)?)
 }

@@ -86,12 +86,7 @@ pub struct Filter {
 ///
 /// # Errors
 /// The database.
-pub fn list(
-    db: &mut Db,
-    filter: &Filter,
-    before: Option<i64>,
-    limit: i64,
-) -> Result<Vec<Entry>, StoreError> {
+pub fn list(db: &mut Db, filter: &Filter, before: Option<i64>, limit: i64) -> Result<Vec<Entry>, StoreError> {
     let mut query = audit_log::table
         .filter(audit_log::id.lt(before.unwrap_or(i64::MAX)))
         .select((

@@ -5,13 +5,7 @@ use super::{
     schema::{notices, orders},
 };
 use crate::domain::{order::Source, time::UnixMs};
-use diesel::{
-    QueryableByName,
-    dsl::sql,
-    prelude::*,
-    sql_query,
-    sql_types::BigInt,
-};
+use diesel::{QueryableByName, dsl::sql, prelude::*, sql_query, sql_types::BigInt};
 
 /// Orders that were credited, and their sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,7 +81,7 @@ struct DelayRow {
     #[diesel(sql_type = BigInt)]
     nth: i64,
     #[diesel(sql_type = BigInt)]
-    of: i64,
+    whole: i64,
 }
 
 /// How long after the gateway's time of payment callbacks credited it.
@@ -106,15 +100,15 @@ pub struct Delays {
 pub fn delays(db: &mut Db, from: UnixMs) -> Result<Option<Delays>, StoreError> {
     let from = from.0;
     let rows: Vec<DelayRow> = sql_query(format!(
-        "SELECT ms, nth, of FROM (SELECT paid_at - told_paid_at AS ms,
-                ROW_NUMBER() OVER (ORDER BY paid_at - told_paid_at) AS nth, COUNT(*) OVER () AS of
+        "SELECT ms, nth, whole FROM (SELECT paid_at - told_paid_at AS ms,
+                ROW_NUMBER() OVER (ORDER BY paid_at - told_paid_at) AS nth, COUNT(*) OVER () AS whole
             FROM orders WHERE paid_at >= {from} AND told_paid_at IS NOT NULL AND settled_by = 'notify') AS ranked
-         WHERE nth = 1 OR nth = (of + 1) / 2 OR nth = (of * 95 + 99) / 100 ORDER BY nth"
+         WHERE nth = 1 OR nth = (whole + 1) / 2 OR nth = (whole * 95 + 99) / 100 ORDER BY nth"
     ))
     .load(db)?;
     let at = |nth: i64| rows.iter().find(|row| row.nth == nth).map(|row| row.ms);
-    let Some(of) = rows.first().map(|row| row.of) else { return Ok(None) };
-    let (half, most) = (of.saturating_add(1) / 2, of.saturating_mul(95).saturating_add(99) / 100);
+    let Some(whole) = rows.first().map(|row| row.whole) else { return Ok(None) };
+    let (half, most) = (whole.saturating_add(1) / 2, whole.saturating_mul(95).saturating_add(99) / 100);
     Ok(match (at(half), at(most), at(1)) {
         (Some(p50), Some(p95), Some(least_ms)) => {
             Some(Delays { p50_ms: p50.max(0), p95_ms: p95.max(0), least_ms })
@@ -142,8 +136,7 @@ pub fn by_source(db: &mut Db, from: UnixMs) -> Result<Vec<(Source, i64)>, StoreE
 
 /// Orders that could still be paid and were made before then. The sign keeps the planner off the index of all orders:
 /// the open ones are few and have one of their own.
-const OPEN_SINCE: &str =
-    "SELECT CAST(COUNT(*) AS BIGINT) AS count FROM orders WHERE status = 0 AND closed_at IS NULL AND +created_at <= ";
+const OPEN_SINCE: &str = "SELECT CAST(COUNT(*) AS BIGINT) AS count FROM orders WHERE status = 0 AND closed_at IS NULL AND +created_at <= ";
 
 #[derive(QueryableByName)]
 struct Count {

@@ -31,13 +31,7 @@ pub fn among(db: &mut Db, users: &[i64]) -> Result<Vec<i64>, StoreError> {
 ///
 /// # Errors
 /// The database.
-pub fn insert(
-    db: &mut Db,
-    user_id: i64,
-    actor: &str,
-    reason: &str,
-    now: UnixMs,
-) -> Result<bool, StoreError> {
+pub fn insert(db: &mut Db, user_id: i64, actor: &str, reason: &str, now: UnixMs) -> Result<bool, StoreError> {
     if of_user(db, user_id)?.is_some() {
         return Ok(false);
     }

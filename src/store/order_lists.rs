@@ -196,7 +196,8 @@ pub fn list(
 /// # Errors
 /// The database.
 pub fn totals(db: &mut Db, filter: &Filter) -> Result<Totals, StoreError> {
-    const PAID: &str = "CAST(COALESCE(SUM(CASE WHEN orders.status = 1 THEN orders.amount_fen ELSE 0 END), 0) AS BIGINT)";
+    const PAID: &str =
+        "CAST(COALESCE(SUM(CASE WHEN orders.status = 1 THEN orders.amount_fen ELSE 0 END), 0) AS BIGINT)";
     let (orders, paid, paid_fen, refund_fen): (i64, i64, i64, i64) = filtered!(filter)
         .select((
             sql::<BigInt>("CAST(COUNT(*) AS BIGINT)"),

@@ -10,7 +10,10 @@ use diesel::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hit {
     /// An order, by its id and its number.
-    Order { id: i64, out_trade_no: String },
+    Order {
+        id: i64,
+        out_trade_no: String,
+    },
     /// A matter about a payment that is no order's.
     WorkItem(i64),
     User(i64),

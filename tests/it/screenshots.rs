@@ -25,7 +25,7 @@ fn folder() -> PathBuf {
 }
 
 /// Takes the open page in every size and theme.
-async fn shoot(window: &Window, name: &str) {
+pub async fn shoot(window: &Window, name: &str) {
     for (width, height) in SIZES {
         window.resize(width, height).await;
         for scheme in ["light", "dark"] {

@@ -66,7 +66,11 @@ fn books(db: &mut Db) {
 }
 
 fn with_sqlite(test: impl FnOnce(&mut Db)) {
-    let folder = std::env::temp_dir().join(format!("shouyin-lists-{}-{:?}", std::process::id(), std::thread::current().id()));
+    let folder = std::env::temp_dir().join(format!(
+        "shouyin-lists-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
     std::fs::create_dir_all(&folder).unwrap();
     let (mut db, lock) = sqlite::open(&folder.join("books.db")).unwrap();
     books(&mut db);
@@ -87,7 +91,10 @@ fn the_first_page_and_the_last_go_along_the_same_index_and_sort_nothing() {
                     assert!(plan.contains(index), "{filter:?} from {last:?}: {plan}");
                     assert!(!plan.contains("TEMP B-TREE"), "{filter:?} from {last:?} sorts: {plan}");
                     let begins = last.is_none() && filter.from.is_none() && by == By::Created;
-                    assert!(begins || plan.contains("SEARCH orders"), "{filter:?} from {last:?} skips: {plan}");
+                    assert!(
+                        begins || plan.contains("SEARCH orders"),
+                        "{filter:?} from {last:?} skips: {plan}"
+                    );
                 }
             }
         }

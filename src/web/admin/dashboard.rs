@@ -243,12 +243,8 @@ fn as_json(read: &Read) -> serde_json::Value {
 
 fn drawn(web: &Web, read: Read, now: UnixMs) -> DashboardPage {
     let (today, day_ago) = (midnight(now), ago(now, DAY_MS));
-    let paid_since = |from: String, to: String| OrderFilter {
-        by: "paid".to_owned(),
-        from,
-        to,
-        ..OrderFilter::default()
-    };
+    let paid_since =
+        |from: String, to: String| OrderFilter { by: "paid".to_owned(), from, to, ..OrderFilter::default() };
     let lately = OrderFilter { from: written(day_ago), ..OrderFilter::default() };
     let paid_lately = OrderFilter { by: "paid".to_owned(), ..lately.clone() };
     let whole: i64 = read.sources.iter().map(|(_, count)| *count).sum();
@@ -348,12 +344,8 @@ fn bars(days: &[Takings], from: UnixMs) -> Vec<Bar> {
         let at = from.plus_ms(nth.saturating_mul(DAY_MS)).beijing_day();
         // A day with money is never without a bar.
         let height = (day.fen.saturating_mul(CHART_HEIGHT) / most).max(i64::from(day.fen > 0));
-        let filter = OrderFilter {
-            by: "paid".to_owned(),
-            from: at.clone(),
-            to: at.clone(),
-            ..OrderFilter::default()
-        };
+        let filter =
+            OrderFilter { by: "paid".to_owned(), from: at.clone(), to: at.clone(), ..OrderFilter::default() };
         bars.push(Bar {
             x: nth.saturating_mul(BAR_STEP).saturating_add((BAR_STEP - BAR_WIDTH) / 2),
             y: CHART_HEIGHT.saturating_sub(height),
@@ -393,7 +385,10 @@ mod tests {
     #[test]
     fn shares_are_never_rounded_up_to_all_and_a_change_needs_something_to_compare_with() {
         assert_eq!(percent(999_999, 1_000_000), "99.9 %");
-        assert_eq!((percent(1, 3), percent(0, 0), percent(5, 5)), ("33.3 %".into(), "0.0 %".into(), "100.0 %".into()));
+        assert_eq!(
+            (percent(1, 3), percent(0, 0), percent(5, 5)),
+            ("33.3 %".into(), "0.0 %".into(), "100.0 %".into())
+        );
         assert_eq!(change(500, 0), None);
         assert_eq!(change(0, 400).unwrap(), "比昨天此时少 100 %");
         assert_eq!(change(500, 400).unwrap(), "比昨天此时多 25 %");

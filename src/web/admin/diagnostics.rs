@@ -73,7 +73,10 @@ pub async fn show(web: Data<Arc<Web>>, admin: Admin) -> Result<HttpResponse, Web
         Part { title: "账本", facts: of_books(&web, &books, asked_about) },
         Part { title: "后台任务", facts: jobs(&web, now) },
         Part { title: "支付渠道", facts: gateways(&web) },
-        Part { title: "最近一条验签通过的回调", facts: doors.into_iter().map(|door| of_door(door, now)).collect() },
+        Part {
+            title: "最近一条验签通过的回调",
+            facts: doors.into_iter().map(|door| of_door(door, now)).collect(),
+        },
         Part { title: "时钟", facts: vec![clock(delays)] },
         Part { title: "证书", facts: of_certificates(&web, now) },
     ];
@@ -192,7 +195,9 @@ fn of_certificates(web: &Web, now: UnixMs) -> Vec<Fact> {
         let (left, day) = (ends.since(now), ends.beijing_day());
         match left {
             left if left < 0 => fact(name, format!("已经过期（{day}）"), "bad"),
-            left if left < REMIND_MS => fact(name, format!("还有 {} 天（{day}），请更换", left / DAY_MS), "warn"),
+            left if left < REMIND_MS => {
+                fact(name, format!("还有 {} 天（{day}），请更换", left / DAY_MS), "warn")
+            }
             left => fact(name, format!("还有 {} 天（{day}）", left / DAY_MS), "ok"),
         }
     };

@@ -17,13 +17,7 @@ use crate::{
         Store, StoreError,
         order_lists::{self, Filter as Wanted},
     },
-    web::{
-        Web,
-        error::WebError,
-        layout::OrderState,
-        session::Admin,
-        ways::name_zh,
-    },
+    web::{Web, error::WebError, layout::OrderState, session::Admin, ways::name_zh},
 };
 use actix_web::{
     HttpResponse,
@@ -72,7 +66,11 @@ pub trait Sheet {
 ///
 /// # Errors
 /// 422 for a filter that cannot be read; the books.
-pub async fn csv(web: Data<Arc<Web>>, admin: Admin, query: Query<OrderFilter>) -> Result<HttpResponse, WebError> {
+pub async fn csv(
+    web: Data<Arc<Web>>,
+    admin: Admin,
+    query: Query<OrderFilter>,
+) -> Result<HttpResponse, WebError> {
     start(&web, &admin, query.into_inner(), Csv::default(), "csv", "text/csv; charset=utf-8").await
 }
 
@@ -80,7 +78,11 @@ pub async fn csv(web: Data<Arc<Web>>, admin: Admin, query: Query<OrderFilter>) -
 ///
 /// # Errors
 /// As `csv`, and 422 for more rows than a worksheet has.
-pub async fn xlsx(web: Data<Arc<Web>>, admin: Admin, query: Query<OrderFilter>) -> Result<HttpResponse, WebError> {
+pub async fn xlsx(
+    web: Data<Arc<Web>>,
+    admin: Admin,
+    query: Query<OrderFilter>,
+) -> Result<HttpResponse, WebError> {
     let kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
     start(&web, &admin, query.into_inner(), Xlsx::new(), "xlsx", kind).await
 }

@@ -86,9 +86,7 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Shown>) -> Res
     let shown = query.into_inner();
     let kind = match shown.kind.as_str() {
         "" => None,
-        word => Some(
-            Kind::parse(word).ok_or_else(|| WebError::Unprocessable("没有这种流水。".to_owned()))?,
-        ),
+        word => Some(Kind::parse(word).ok_or_else(|| WebError::Unprocessable("没有这种流水。".to_owned()))?),
     };
     let account: String = shown.account.trim().chars().filter(|c| *c != '\0').take(64).collect();
     let filter = Filter { account: (!account.is_empty()).then(|| account.clone()), kind };
@@ -145,9 +143,7 @@ const HOUSE: [(Account, &str); 4] = [
 
 fn account_called(name: &str) -> Option<Account> {
     let user = name.strip_prefix("user:").and_then(|id| id.parse().ok()).map(Account::User);
-    user.or_else(|| {
-        HOUSE.iter().map(|(account, _)| account).find(|account| account.name() == name).cloned()
-    })
+    user.or_else(|| HOUSE.iter().map(|(account, _)| account).find(|account| account.name() == name).cloned())
 }
 
 fn href(account: &str, kind: &str, before: Option<i64>) -> String {

@@ -172,7 +172,8 @@ impl OrderFilter {
                 Provider::Alipay => "支付宝（全部）",
             };
             choices.push(self.choice(provider.as_str(), name));
-            choices.extend(offered.into_iter().map(|channel| self.choice(channel.as_str(), name_zh(channel))));
+            choices
+                .extend(offered.into_iter().map(|channel| self.choice(channel.as_str(), name_zh(channel))));
         }
         choices
     }
@@ -237,7 +238,9 @@ impl OrderFilter {
     /// Whether more than the everyday fields are filled in.
     pub fn has_more(&self) -> bool {
         self.by_paid()
-            || [&self.channel, &self.account, &self.min, &self.max, &self.via].iter().any(|text| !text.is_empty())
+            || [&self.channel, &self.account, &self.min, &self.max, &self.via]
+                .iter()
+                .any(|text| !text.is_empty())
     }
 
     /// The filter in words, for the audit log and for the second sheet of an export.
@@ -293,7 +296,10 @@ mod tests {
         let day = UnixMs::parse_beijing_day("2026-11-20").unwrap().0;
         assert_eq!(read("2026-11-20", "2026-11-20").unwrap(), (Some(day), Some(day + DAY_MS)));
         let minute = day + 20 * 3_600_000 + 30 * 60_000;
-        assert_eq!(read("2026-11-20T20:30", "2026-11-20T20:30:01").unwrap(), (Some(minute), Some(minute + 1000)));
+        assert_eq!(
+            read("2026-11-20T20:30", "2026-11-20T20:30:01").unwrap(),
+            (Some(minute), Some(minute + 1000))
+        );
         for bad in ["20261120", "2026-11-31", "2026-11-20T25:00", "T", "x"] {
             assert!(read(bad, "").is_err() && read("", bad).is_err(), "{bad}");
         }

@@ -291,8 +291,7 @@ pub async fn adjust(
 /// Back to the user, with what came of it.
 pub fn adjusted(admin: &Admin, done: &Adjustment) -> HttpResponse {
     if admin.json {
-        let status =
-            if done.state == AdjustmentState::Made { StatusCode::OK } else { StatusCode::ACCEPTED };
+        let status = if done.state == AdjustmentState::Made { StatusCode::OK } else { StatusCode::ACCEPTED };
         return HttpResponse::build(status)
             .json(json!({ "id": done.id, "state": done.state.as_str(), "amount_fen": done.fen }));
     }

@@ -256,7 +256,13 @@ mod tests {
         // 2019-04-15 20:30:40 in Beijing.
         assert!(sheet.contains("<v>43570.854629629</v>"));
         assert!(part(&whole, "xl/worksheets/sheet2.xml").contains("<v>-0.05</v>"));
-        for name in ["[Content_Types].xml", "_rels/.rels", "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/styles.xml"] {
+        for name in [
+            "[Content_Types].xml",
+            "_rels/.rels",
+            "xl/workbook.xml",
+            "xl/_rels/workbook.xml.rels",
+            "xl/styles.xml",
+        ] {
             let text = part(&whole, name);
             let mut reader = quick_xml::Reader::from_str(&text);
             while !matches!(reader.read_event().unwrap(), quick_xml::events::Event::Eof) {}
