@@ -3,7 +3,10 @@
 use crate::{
     clock::Clock,
     config::Config,
-    domain::order::{Channel, Environment, Provider},
+    domain::{
+        order::{Channel, Environment, Provider},
+        time::UnixMs,
+    },
     gateway::{
         Gateway, Protocol, Request, Response, alipay::Alipay, wechat_v2::WechatV2, wechat_v3::WechatV3,
     },
@@ -19,7 +22,7 @@ use governor::{
     state::{InMemoryState, NotKeyed, keyed::DashMapStateStore},
 };
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     num::NonZeroU32,
     sync::{
         Arc, Mutex, PoisonError,
@@ -49,6 +52,7 @@ pub struct App {
     pub clock: Clock,
     pub metrics: Metrics,
     pub waiting: Waiting,
+    pub rounds: Rounds,
     pub hashing: Arc<Semaphore>,
     pub sweeps: Sweeps,
     /// How many messages that nobody vouches for may be written down.
@@ -88,6 +92,7 @@ impl App {
             http,
             metrics: Metrics::new()?,
             waiting: Waiting::default(),
+            rounds: Rounds::default(),
             hashing: Arc::new(Semaphore::new(HASHING)),
             sweeps: RateLimiter::direct_with_clock(
                 Quota::per_second(SWEEPS_PER_SECOND),
@@ -233,6 +238,28 @@ impl Reference for Moment {
 
     fn saturating_sub(&self, pause: Nanos) -> Moment {
         Moment(self.0.saturating_sub(pause.into()))
+    }
+}
+
+/// When each background job of this process last finished a round, and how it went.
+#[derive(Default)]
+pub struct Rounds(Mutex<BTreeMap<&'static str, Round>>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Round {
+    pub at: UnixMs,
+    /// What went wrong, if something did.
+    pub fault: Option<String>,
+}
+
+impl Rounds {
+    pub fn note(&self, job: &'static str, round: Round) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(job, round);
+    }
+
+    pub fn all(&self) -> Vec<(&'static str, Round)> {
+        let rounds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rounds.iter().map(|(job, round)| (*job, round.clone())).collect()
     }
 }
 

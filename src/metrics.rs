@@ -3,6 +3,8 @@
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
+    core::Collector,
+    proto::{Metric, MetricFamily},
 };
 
 /// All metrics of one process. Cloning shares them.
@@ -83,6 +85,25 @@ impl Metrics {
             )?,
             registry,
         })
+    }
+
+    /// How often each call was made since the start, by its outcome.
+    pub fn gateway_calls(&self) -> Vec<(String, String, u64)> {
+        let read = |family: MetricFamily| {
+            let of = |metric: &Metric, name: &str| {
+                let label = metric.get_label().iter().find(|label| label.name() == name);
+                label.map(|label| label.value().to_owned()).unwrap_or_default()
+            };
+            let counted = |metric: &Metric| {
+                let (call, outcome) = (of(metric, "call"), of(metric, "outcome"));
+                let count = self.gateway_calls.with_label_values(&[call.as_str(), outcome.as_str()]).get();
+                (call, outcome, count)
+            };
+            family.get_metric().iter().map(counted).collect::<Vec<_>>()
+        };
+        let mut calls: Vec<_> = self.gateway_calls.collect().into_iter().flat_map(read).collect();
+        calls.sort_unstable();
+        calls
     }
 
     /// Prometheus text.

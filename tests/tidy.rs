@@ -92,6 +92,8 @@ const HOMES: &[(&str, &[&str], &str)] = &[
         "one door for refunds",
     ),
     ("Entry::correction", &["domain/ledger.rs", "store/corrections.rs"], "one door for credits by hand"),
+    ("Entry::adjustment", &["domain/ledger.rs", "store/adjustments.rs"], "one door for adjustments"),
+    ("adjustments::make(", &["flow/adjust.rs"], "one door for adjustments"),
     ("corrections::insert(", &["flow/credit_by_hand.rs"], "one door for credits by hand"),
     ("refund_settlement::conclude(", &["flow/refund.rs"], "one door for refunds"),
     ("store.settle(", &["flow/settle.rs"], "one door for money"),

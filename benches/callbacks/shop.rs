@@ -16,7 +16,7 @@ use shouyin::{
         Gateway, Notified, Notify,
         wechat_v2::{Account, WechatV2, sign, xml::Fields},
     },
-    store::{Store, attempts, books, orders, pending, users},
+    store::{Store, attempts, books, order_lists, orders, pending, users},
     web::{Web, server},
 };
 use std::{
@@ -107,7 +107,7 @@ pub async fn inside(database: Database, orders: usize, callers: usize) -> f64 {
 async fn all_credited(app: &Arc<App>, orders: usize) {
     let broken = app.store.read(books::breaches).await.unwrap();
     assert!(broken.is_empty(), "{broken:?}");
-    let totals = app.store.read(|db| orders::totals(db, &orders::Filter::default())).await.unwrap();
+    let totals = app.store.read(|db| order_lists::totals(db, &order_lists::Filter::default())).await.unwrap();
     assert_eq!(usize::try_from(totals.paid).unwrap(), orders, "every callback credits its order");
 }
 

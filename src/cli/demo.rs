@@ -14,7 +14,7 @@ use crate::{
     flow::{register, set_up, top_up},
     gateway::wechat_v2::{Account, sign::SignType},
     simulator::{self, Options as SimulatorOptions, Scenario, Simulator},
-    store::{Store, attempts, orders},
+    store::{Store, attempts, order_lists},
 };
 use fast_qr::QRBuilder;
 use std::{
@@ -165,7 +165,7 @@ const WAYS: [Channel; 3] = [Channel::WechatJsapi, Channel::AlipayQr, Channel::We
 
 /// Two users and a handful of orders in every state, made through the real flows.
 async fn sample_data(app: &Arc<App>, simulator: &Simulator) -> Result<(), CliError> {
-    let any = app.store.read(|db| orders::totals(db, &orders::Filter::default())).await?;
+    let any = app.store.read(|db| order_lists::totals(db, &order_lists::Filter::default())).await?;
     if any.orders > 0 {
         return Ok(());
     }

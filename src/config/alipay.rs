@@ -106,8 +106,13 @@ impl Reader<'_> {
         if key.matches(&alipay.public_key) {
             self.problem(ALIPAY_CERT, "is the certificate of your own app; wanted is Alipay's");
         }
-        let certificates =
-            Certificates { app_cert_sn: app.sn, alipay_root_cert_sn: roots?, alipay_cert_sn: alipay.sn };
+        let certificates = Certificates {
+            app_cert_sn: app.sn,
+            alipay_root_cert_sn: roots?,
+            alipay_cert_sn: alipay.sn,
+            app_ends: app.not_after,
+            alipay_ends: alipay.not_after,
+        };
         Some((alipay.public_key, certificates))
     }
 }

@@ -3,12 +3,14 @@
 use super::{money::Fen, order::Provider};
 
 /// Where fen stand. `user:7` holds what user 7 may spend; `gateway:wechat` is the clearing account,
-/// negative by what the gateway owes us until it pays out; `refunds` holds what is on its way back to payers.
+/// negative by what the gateway owes us until it pays out; `refunds` holds what is on its way back to payers;
+/// `adjustments` stands against what administrators put right by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Account {
     User(i64),
     Gateway(Provider),
     Refunds,
+    Adjustments,
 }
 
 impl Account {
@@ -17,6 +19,7 @@ impl Account {
             Account::User(id) => format!("user:{id}"),
             Account::Gateway(provider) => format!("gateway:{}", provider.as_str()),
             Account::Refunds => "refunds".to_owned(),
+            Account::Adjustments => "adjustments".to_owned(),
         }
     }
 }
@@ -34,9 +37,20 @@ pub enum Kind {
     RefundRelease,
     /// A payment that fits no order, credited by hand.
     Correction,
+    /// A balance put right by hand, in either direction.
+    Adjustment,
 }
 
 impl Kind {
+    pub const ALL: [Kind; 6] = [
+        Kind::TopUp,
+        Kind::RefundHold,
+        Kind::Refund,
+        Kind::RefundRelease,
+        Kind::Correction,
+        Kind::Adjustment,
+    ];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Kind::TopUp => "top_up",
@@ -44,7 +58,12 @@ impl Kind {
             Kind::Refund => "refund",
             Kind::RefundRelease => "refund_release",
             Kind::Correction => "correction",
+            Kind::Adjustment => "adjustment",
         }
+    }
+
+    pub fn parse(text: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -59,7 +78,7 @@ pub struct Leg {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub kind: Kind,
-    /// The order, refund or correction it is about.
+    /// The order, refund, correction or adjustment it is about.
     pub source_id: i64,
     pub order_id: Option<i64>,
     pub legs: [Leg; 2],
@@ -90,6 +109,15 @@ impl Entry {
         let legs = moved(Account::Gateway(provider), Account::User(user_id), amount);
         Entry { kind: Kind::Correction, source_id: id, order_id: None, legs }
     }
+
+    /// `fen` is what it adds to the balance; below zero it takes away.
+    pub fn adjustment(id: i64, user_id: i64, fen: i64) -> Entry {
+        let legs = [
+            Leg { account: Account::Adjustments, fen: fen.saturating_neg() },
+            Leg { account: Account::User(user_id), fen },
+        ];
+        Entry { kind: Kind::Adjustment, source_id: id, order_id: None, legs }
+    }
 }
 
 fn moved(from: Account, to: Account, amount: Fen) -> [Leg; 2] {
@@ -109,6 +137,8 @@ mod tests {
                 Entry::refund_paid(1, Some(1), Provider::Wechat, fen),
                 Entry::refund_released(1, Some(1), 7, fen),
                 Entry::correction(1, 7, Provider::Wechat, fen),
+                Entry::adjustment(1, 7, fen.get()),
+                Entry::adjustment(1, 7, -fen.get()),
             ] {
                 assert_eq!(entry.legs.iter().map(|leg| leg.fen).sum::<i64>(), 0, "{entry:?}");
             }

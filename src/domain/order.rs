@@ -89,6 +89,8 @@ pub struct Order {
     pub closed_at: Option<UnixMs>,
     /// When we credited it.
     pub paid_at: Option<UnixMs>,
+    /// When the gateway says it was paid, to the second.
+    pub told_paid_at: Option<UnixMs>,
     pub transaction_id: Option<TransactionId>,
     pub settled_by: Option<Source>,
     /// Paid after it was closed here.
@@ -322,6 +324,7 @@ mod tests {
             expires_at: UnixMs(0),
             closed_at: None,
             paid_at: None,
+            told_paid_at: None,
             transaction_id: TransactionId::parse("T1"),
             settled_by: None,
             late: false,

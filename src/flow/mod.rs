@@ -1,12 +1,15 @@
 //! The stories: one file each, read from top to bottom.
 
 pub mod accounts;
+pub mod adjust;
 pub mod ask_order;
 pub mod bind_openid;
 pub mod close;
 pub mod confirm;
 pub mod credit_by_hand;
 pub mod decide_refund;
+pub mod export;
+pub mod freeze;
 pub mod gateway_keys;
 pub mod log_in;
 pub mod notify;

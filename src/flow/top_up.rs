@@ -18,6 +18,7 @@ use crate::{
     store::{
         StoreError, attempts,
         events::{self, Event, EventKind},
+        freezes,
         orders::{self, NewOrder},
         pending,
     },
@@ -63,6 +64,9 @@ pub enum TopUpError {
     IntentReused,
     #[error("too many unpaid orders")]
     TooManyOpen,
+    /// An administrator has stopped this user's payments.
+    #[error("the user is frozen")]
+    Frozen,
     #[error(transparent)]
     Flow(#[from] FlowError),
 }
@@ -104,6 +108,7 @@ pub async fn create(app: &App, wish: Wish) -> Result<Order, TopUpError> {
         Made::Before(order) if order.amount == wish.amount => Ok(order),
         Made::Before(_) => Err(TopUpError::IntentReused),
         Made::TooManyOpen => Err(TopUpError::TooManyOpen),
+        Made::Frozen => Err(TopUpError::Frozen),
     }
 }
 
@@ -111,11 +116,15 @@ enum Made {
     New(Order),
     Before(Order),
     TooManyOpen,
+    Frozen,
 }
 
 fn insert_once(db: &mut crate::store::Db, new: &NewOrder) -> Result<Made, StoreError> {
     if let Some(order) = orders::by_intent(db, new.user_id, &new.intent)? {
         return Ok(Made::Before(order));
+    }
+    if freezes::of_user(db, new.user_id)?.is_some() {
+        return Ok(Made::Frozen);
     }
     if orders::count_open(db, new.user_id, new.created_at)? >= MOST_OPEN {
         return Ok(Made::TooManyOpen);
@@ -143,6 +152,8 @@ pub enum Pay {
     Refused,
     /// Tried on so many phones that another attempt is not made: a new order is needed.
     UsedUp,
+    /// An administrator has stopped this user's payments. What is paid nevertheless is credited.
+    Frozen,
 }
 
 /// Gives this payer what is needed to pay the order: an attempt with a fresh `prepay_id`, signed now. `payer` is not
@@ -160,12 +171,15 @@ pub async fn checkout(
 ) -> Result<Pay, FlowError> {
     let mut asked = 0;
     for _ in 0..LOOKS {
-        let (order, open) = current(app, order_id).await?;
+        let Current { order, open, frozen } = current(app, order_id).await?;
         if order.is_paid() {
             return Ok(Pay::Paid);
         }
         if !order.is_payable(app.clock.now()) {
             return Ok(Pay::Closed);
+        }
+        if frozen {
+            return Ok(Pay::Frozen);
         }
         let Some((gateway, account)) = app.gateway_for(channel) else {
             return Ok(Pay::NotOffered);
@@ -220,15 +234,24 @@ pub async fn checkout(
     Ok(Pay::Busy)
 }
 
-/// The order and its open attempt, if there is one.
-async fn current(app: &App, order_id: i64) -> Result<(Order, Option<Attempt>), FlowError> {
+/// How an order stands.
+struct Current {
+    order: Order,
+    /// Its open attempt, if there is one.
+    open: Option<Attempt>,
+    /// Its owner's payments are stopped.
+    frozen: bool,
+}
+
+async fn current(app: &App, order_id: i64) -> Result<Current, FlowError> {
     let found = app
         .store
         .read(move |db| {
             let order = orders::by_id(db, order_id)?.ok_or(StoreError::Unreadable("order"))?;
             let open =
                 attempts::of_order(db, order_id)?.into_iter().rfind(|attempt| attempt.closed_at.is_none());
-            Ok((order, open))
+            let frozen = freezes::of_user(db, order.user_id)?.is_some();
+            Ok(Current { order, open, frozen })
         })
         .await?;
     Ok(found)

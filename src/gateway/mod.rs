@@ -5,6 +5,7 @@ use crate::domain::{
     ids::{OutTradeNo, TransactionId},
     order::{Attempt, Channel, Environment, Provider},
     refund::{Refund, RefundHint, RefundState},
+    time::UnixMs,
 };
 use serde::Serialize;
 
@@ -399,6 +400,11 @@ pub trait Gateway: Send + Sync {
     fn notified(&self, notify: Notify<'_>) -> Notified;
     fn refund_notified(&self, notify: Notify<'_>) -> RefundNotified;
     fn ack(&self, ack: Ack) -> AckReply;
+
+    /// The certificates in use here, each with its name and its last moment.
+    fn certificates(&self) -> Vec<(String, UnixMs)> {
+        Vec::new()
+    }
 
     /// Asks for the keys this gateway signs with, when it is time to; most hand them out by other ways.
     fn keys(&self, _stamp: &Stamp) -> Option<Request> {

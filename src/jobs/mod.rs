@@ -8,7 +8,11 @@ pub mod housekeeping;
 pub mod query_pending;
 pub mod refunds;
 
-use crate::{app::App, clock::Clock, flow::FlowError};
+use crate::{
+    app::{App, Round},
+    clock::Clock,
+    flow::FlowError,
+};
 use futures_util::future::join_all;
 use std::{
     future::Future,
@@ -86,12 +90,20 @@ impl Jobs {
         self.tasks.push(tokio::spawn(async move {
             while !*stop.borrow() {
                 // A task of its own: a panic ends the round, not the job.
-                match tokio::spawn(round(app.clone())).await {
-                    Ok(Ok(done)) if done > 0 => tracing::debug!(job = name, done, "job {name} did {done}"),
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) => tracing::error!(job = name, "job {name} failed: {error}"),
-                    Err(error) => tracing::error!(job = name, "job {name} panicked: {error}"),
+                let fault = match tokio::spawn(round(app.clone())).await {
+                    Ok(Ok(done)) => {
+                        if done > 0 {
+                            tracing::debug!(job = name, done, "job {name} did {done}");
+                        }
+                        None
+                    }
+                    Ok(Err(error)) => Some(format!("failed: {error}")),
+                    Err(error) => Some(format!("panicked: {error}")),
+                };
+                if let Some(fault) = &fault {
+                    tracing::error!(job = name, "job {name} {fault}");
                 }
+                app.rounds.note(name, Round { at: app.clock.now(), fault });
                 beat.store(uptime_ms(&app.clock), Ordering::Relaxed);
                 // Woken early only to stop.
                 let _ = tokio::time::timeout(period, stop.changed()).await;

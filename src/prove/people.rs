@@ -195,6 +195,7 @@ const fn told(pay: &Pay) -> &'static str {
         Pay::Busy => "is to be tried again",
         Pay::Refused => "is refused by the gateway",
         Pay::UsedUp => "was tried too often",
+        Pay::Frozen => "is of a frozen user",
     }
 }
 

@@ -111,6 +111,18 @@ pub fn with_order(db: &mut Db, number: &OutTradeNo) -> Result<Option<(Attempt, O
     row.map(|(attempt, order)| Ok((attempt.attempt()?, order.order()?))).transpose()
 }
 
+/// Of several orders, each order's oldest first.
+///
+/// # Errors
+/// The database.
+pub fn of_orders(db: &mut Db, order_ids: &[i64]) -> Result<Vec<Attempt>, StoreError> {
+    let rows: Vec<AttemptRow> = attempts::table
+        .filter(attempts::order_id.eq_any(order_ids))
+        .order((attempts::order_id.asc(), attempts::created_at.asc()))
+        .load(db)?;
+    rows.into_iter().map(AttemptRow::attempt).collect()
+}
+
 /// Oldest first.
 ///
 /// # Errors

@@ -49,3 +49,56 @@ pub fn of_targets(db: &mut Db, targets: &[&str], actions: &[&str]) -> Result<Vec
         .select((audit_log::at, audit_log::actor, audit_log::action, audit_log::target, audit_log::detail))
         .load(db)?)
 }
+
+/// One act with everything about it, for the list of all acts.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+pub struct Entry {
+    pub id: i64,
+    pub at: i64,
+    pub actor: String,
+    pub action: String,
+    pub target: String,
+    pub detail: String,
+    pub was: String,
+    pub became: String,
+}
+
+/// Which acts somebody looks at. Each is the whole word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub actor: Option<String>,
+    pub action: Option<String>,
+    pub target: Option<String>,
+}
+
+/// Newest first; `before` is the id of the last one shown.
+///
+/// # Errors
+/// The database.
+pub fn list(db: &mut Db, filter: &Filter, before: Option<i64>, limit: i64) -> Result<Vec<Entry>, StoreError> {
+    let mut query = audit_log::table
+        .filter(audit_log::id.lt(before.unwrap_or(i64::MAX)))
+        .select((
+            audit_log::id,
+            audit_log::at,
+            audit_log::actor,
+            audit_log::action,
+            audit_log::target,
+            audit_log::detail,
+            audit_log::was,
+            audit_log::became,
+        ))
+        .order(audit_log::id.desc())
+        .limit(limit)
+        .into_boxed();
+    if let Some(actor) = &filter.actor {
+        query = query.filter(audit_log::actor.eq(actor.clone()));
+    }
+    if let Some(action) = &filter.action {
+        query = query.filter(audit_log::action.eq(action.clone()));
+    }
+    if let Some(target) = &filter.target {
+        query = query.filter(audit_log::target.eq(target.clone()));
+    }
+    Ok(query.load(db)?)
+}

@@ -29,11 +29,12 @@ const RULES: &[(&str, &str)] = &[
             (SELECT 1 AS one FROM ledger GROUP BY kind, source_id HAVING SUM(amount_fen) <> 0) AS unbalanced",
     ),
     (
-        "the users' balances sum to what was credited less what is refunded or reserved for it",
+        "the users' balances sum to what was credited and put right less what is refunded or reserved for it",
         "SELECT CAST(ABS(
             (SELECT COALESCE(SUM(amount_fen), 0) FROM ledger WHERE account LIKE 'user:%')
             - (SELECT COALESCE(SUM(amount_fen), 0) FROM orders WHERE status = 1)
             - (SELECT COALESCE(SUM(amount_fen), 0) FROM corrections)
+            - (SELECT COALESCE(SUM(amount_fen), 0) FROM adjustments WHERE state = 'made')
             + (SELECT COALESCE(SUM(amount_fen), 0) FROM refunds WHERE user_id IS NOT NULL
                 AND state NOT IN ('closed', 'failed', 'rejected'))) AS BIGINT) AS breaches",
     ),
@@ -111,6 +112,22 @@ const RULES: &[(&str, &str)] = &[
                     AND ABS(l.amount_fen) = c.amount_fen) <> 2)
             + (SELECT COUNT(*) FROM ledger l WHERE l.kind = 'correction'
                 AND NOT EXISTS (SELECT 1 FROM corrections c WHERE c.id = l.source_id)) AS BIGINT) AS breaches",
+    ),
+    (
+        "an adjustment that was made has its two legs, and no other has any",
+        "SELECT CAST((SELECT COUNT(*) FROM adjustments a WHERE
+                (SELECT COUNT(*) FROM ledger l WHERE l.kind = 'adjustment' AND l.source_id = a.id
+                    AND ((l.account = 'user:' || a.user_id AND l.amount_fen = a.amount_fen)
+                        OR (l.account = 'adjustments' AND l.amount_fen = -a.amount_fen)))
+                <> CASE WHEN a.state = 'made' THEN 2 ELSE 0 END)
+            + (SELECT COUNT(*) FROM ledger l WHERE l.kind = 'adjustment'
+                AND NOT EXISTS (SELECT 1 FROM adjustments a WHERE a.id = l.source_id)) AS BIGINT) AS breaches",
+    ),
+    (
+        "every adjustment that was made is an act of a named person with a reason",
+        "SELECT CAST(COUNT(*) AS BIGINT) AS breaches FROM adjustments a WHERE a.state = 'made' AND NOT EXISTS
+            (SELECT 1 FROM audit_log g WHERE g.action = 'balance_adjusted' AND g.target = CAST(a.id AS TEXT)
+                AND g.actor = COALESCE(a.decided_by, a.requested_by) AND g.actor <> '' AND g.detail <> '')",
     ),
     (
         "every credit by hand rests on the gateway's own confirmation of that payment",

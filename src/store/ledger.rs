@@ -1,11 +1,15 @@
 //! The ledger: entries go in, sums come out.
 
-use super::{Db, StoreError, schema::ledger};
+use super::{
+    Db, StoreError,
+    schema::{ledger, orders},
+};
 use crate::domain::{
-    ledger::{Account, Entry},
+    ledger::{Account, Entry, Kind},
     time::UnixMs,
 };
 use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
+use std::collections::HashMap;
 
 /// Writes the legs of an entry; the unique key refuses the same entry a second time. `notice_id` is the message
 /// it rests on: only what moves nothing at the gateway may do without.
@@ -38,4 +42,74 @@ pub fn balance(db: &mut Db, account: &Account) -> Result<i64, StoreError> {
         .filter(ledger::account.eq(account.name()))
         .select(sql::<BigInt>("CAST(COALESCE(SUM(amount_fen), 0) AS BIGINT)"))
         .first(db)?)
+}
+
+/// The sums of several accounts at once. An account without entries is not among them.
+///
+/// # Errors
+/// The database.
+pub fn balances(db: &mut Db, accounts: &[Account]) -> Result<HashMap<String, i64>, StoreError> {
+    let names: Vec<String> = accounts.iter().map(Account::name).collect();
+    let sums: Vec<(String, i64)> = ledger::table
+        .filter(ledger::account.eq_any(names))
+        .group_by(ledger::account)
+        .select((ledger::account, sql::<BigInt>("CAST(SUM(amount_fen) AS BIGINT)")))
+        .load(db)?;
+    Ok(sums.into_iter().collect())
+}
+
+/// One leg as it is kept.
+#[derive(Clone, Debug, Queryable)]
+pub struct Posted {
+    pub id: i64,
+    pub kind: String,
+    /// The order, refund, correction or adjustment it is about.
+    pub source_id: i64,
+    /// The number of its order, if it is about one.
+    pub out_trade_no: Option<String>,
+    pub account: String,
+    pub fen: i64,
+    pub created_at: i64,
+}
+
+/// Which legs somebody looks at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The whole name of an account.
+    pub account: Option<String>,
+    pub kind: Option<Kind>,
+}
+
+/// Newest first; `before` is the id of the last one shown.
+///
+/// # Errors
+/// The database.
+pub fn list(
+    db: &mut Db,
+    filter: &Filter,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Posted>, StoreError> {
+    let mut query = ledger::table
+        .left_join(orders::table.on(ledger::order_id.eq(orders::id.nullable())))
+        .filter(ledger::id.lt(before.unwrap_or(i64::MAX)))
+        .select((
+            ledger::id,
+            ledger::kind,
+            ledger::source_id,
+            orders::out_trade_no.nullable(),
+            ledger::account,
+            ledger::amount_fen,
+            ledger::created_at,
+        ))
+        .order(ledger::id.desc())
+        .limit(limit)
+        .into_boxed();
+    if let Some(account) = &filter.account {
+        query = query.filter(ledger::account.eq(account.clone()));
+    }
+    if let Some(kind) = filter.kind {
+        query = query.filter(ledger::kind.eq(kind.as_str()));
+    }
+    Ok(query.load(db)?)
 }

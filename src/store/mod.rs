@@ -1,18 +1,23 @@
 //! The only SQL. Reads come from a pool; every write goes through one writer that commits whatever
 //! has queued as one durable transaction (`writer`).
 
+pub mod adjustments;
 pub mod attempts;
 pub mod audit_chain;
 pub mod audit_log;
 pub mod books;
 pub mod corrections;
+pub mod diagnosis;
 pub mod events;
+pub mod figures;
+pub mod freezes;
 pub mod heartbeat;
 mod inline;
 pub mod invitations;
 pub mod ledger;
 pub mod notices;
 pub mod openids;
+pub mod order_lists;
 pub mod orders;
 pub mod pending;
 mod postgres;
@@ -21,6 +26,7 @@ pub mod refund_settlement;
 pub mod refunds;
 mod schema;
 pub mod second_factors;
+pub mod search;
 pub mod sessions;
 mod settle_together;
 pub mod settlement;

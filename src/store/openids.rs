@@ -58,3 +58,15 @@ pub fn bind(db: &mut Db, appid: &str, openid: &Openid, user_id: i64, now: UnixMs
         .execute(db)?;
     Ok(())
 }
+
+/// Every phone of a user: its appid and openid.
+///
+/// # Errors
+/// The database.
+pub fn of_user(db: &mut Db, user_id: i64) -> Result<Vec<(String, String)>, StoreError> {
+    Ok(openids::table
+        .filter(openids::user_id.eq(user_id))
+        .order(openids::created_at.asc())
+        .select((openids::appid, openids::openid))
+        .load(db)?)
+}

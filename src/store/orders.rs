@@ -2,7 +2,7 @@
 
 use super::{
     Db, StoreError,
-    schema::{attempts, orders, users},
+    schema::{attempts, orders},
 };
 use crate::{
     canary::{self, Canary},
@@ -13,7 +13,7 @@ use crate::{
         time::{FARTHEST_MS, UnixMs},
     },
 };
-use diesel::{dsl::sql, prelude::*, sql_types};
+use diesel::prelude::*;
 
 /// An order as it is made.
 #[derive(Clone, Debug)]
@@ -48,6 +48,7 @@ pub(super) struct OrderRow {
     late: i32,
     refund_fen: i64,
     _refunds: i32,
+    told_paid_at: Option<i64>,
 }
 
 impl OrderRow {
@@ -71,6 +72,7 @@ impl OrderRow {
             expires_at: UnixMs(self.expires_at),
             closed_at: self.closed_at.map(UnixMs),
             paid_at: self.paid_at.map(UnixMs),
+            told_paid_at: self.told_paid_at.map(UnixMs),
             transaction_id: self.transaction_id.as_deref().and_then(TransactionId::parse),
             settled_by: self.settled_by.as_deref().and_then(Source::parse),
             late: self.late == 1,
@@ -237,103 +239,4 @@ pub fn close(db: &mut Db, id: i64, now: UnixMs) -> Result<bool, StoreError> {
         .filter(orders::closed_at.is_null())
         .filter(diesel::dsl::not(diesel::dsl::exists(payable)));
     Ok(diesel::update(open).set(orders::closed_at.eq(now.0)).execute(db)? == 1)
-}
-
-/// Which orders an administrator looks at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// An order number, an attempt's number, a WeChat number or a user name, whole.
-    pub search: Option<String>,
-    pub state: Option<StateFilter>,
-    /// Made at or after.
-    pub from: Option<UnixMs>,
-    /// Made before.
-    pub until: Option<UnixMs>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StateFilter {
-    Paid,
-    Unpaid,
-    Closed,
-    Late,
-}
-
-/// Sums over exactly one filter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    pub orders: i64,
-    pub paid: i64,
-    pub paid_fen: i64,
-}
-
-/// The filter as a boxed query, said once for the page and for its totals.
-macro_rules! filtered {
-    ($filter:expr) => {{
-        let filter: &Filter = $filter;
-        let mut query = orders::table.inner_join(users::table).into_boxed();
-        if let Some(from) = filter.from {
-            query = query.filter(orders::created_at.ge(from.0));
-        }
-        if let Some(until) = filter.until {
-            query = query.filter(orders::created_at.lt(until.0));
-        }
-        match filter.state {
-            Some(StateFilter::Paid) => query = query.filter(orders::status.eq(1)),
-            Some(StateFilter::Unpaid) => {
-                query = query.filter(orders::status.eq(0)).filter(orders::closed_at.is_null());
-            }
-            Some(StateFilter::Closed) => {
-                query = query.filter(orders::status.eq(0)).filter(orders::closed_at.is_not_null());
-            }
-            Some(StateFilter::Late) => query = query.filter(orders::late.eq(1)),
-            None => {}
-        }
-        if let Some(text) = &filter.search {
-            let by_attempt =
-                attempts::table.filter(attempts::out_trade_no.eq(text.clone())).select(attempts::order_id);
-            query = query.filter(
-                orders::out_trade_no
-                    .eq(text.clone())
-                    .or(orders::transaction_id.eq(text.clone()))
-                    .or(users::username.eq(text.to_lowercase()))
-                    .or(orders::id.eq_any(by_attempt)),
-            );
-        }
-        query
-    }};
-}
-
-/// Newest first, with the owner's name.
-///
-/// # Errors
-/// The database.
-pub fn list(
-    db: &mut Db,
-    filter: &Filter,
-    before: Option<i64>,
-    limit: i64,
-) -> Result<Vec<(Order, String)>, StoreError> {
-    let rows: Vec<(OrderRow, String)> = filtered!(filter)
-        .filter(orders::id.lt(before.unwrap_or(i64::MAX)))
-        .select((orders::all_columns, users::username))
-        .order(orders::id.desc())
-        .limit(limit)
-        .load(db)?;
-    rows.into_iter().map(|(row, username)| Ok((row.order()?, username))).collect()
-}
-
-/// # Errors
-/// The database.
-pub fn totals(db: &mut Db, filter: &Filter) -> Result<Totals, StoreError> {
-    let (orders, paid, paid_fen): (i64, i64, i64) = filtered!(filter)
-        .select((
-            sql::<sql_types::BigInt>("CAST(COUNT(*) AS BIGINT)"),
-            sql::<sql_types::BigInt>("CAST(COALESCE(SUM(orders.status), 0) AS BIGINT)"),
-            sql::<sql_types::BigInt>(
-                "CAST(COALESCE(SUM(CASE WHEN orders.status = 1 THEN orders.amount_fen ELSE 0 END), 0) AS BIGINT)",
-            ),
-        ))
-        .first(db)?;
-    Ok(Totals { orders, paid, paid_fen })
 }

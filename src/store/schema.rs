@@ -70,6 +70,7 @@ diesel::table! {
         late -> Integer,
         refund_fen -> BigInt,
         refunds -> Integer,
+        told_paid_at -> Nullable<BigInt>,
     }
 }
 
@@ -217,6 +218,30 @@ diesel::table! {
 }
 
 diesel::table! {
+    adjustments (id) {
+        id -> BigInt,
+        intent -> Text,
+        user_id -> BigInt,
+        amount_fen -> BigInt,
+        reason -> Text,
+        requested_by -> Text,
+        requested_at -> BigInt,
+        decided_by -> Nullable<Text>,
+        state -> Text,
+        finished_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    freezes (user_id) {
+        user_id -> BigInt,
+        at -> BigInt,
+        actor -> Text,
+        reason -> Text,
+    }
+}
+
+diesel::table! {
     order_events (id) {
         id -> BigInt,
         order_id -> BigInt,
@@ -305,6 +330,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     users,
     code_waits,
     second_factors,
+    freezes,
     openids,
     sessions,
     orders,

@@ -14,7 +14,7 @@ use diesel::{
     PgConnection, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
     sql_query,
-    sql_types::{Array, BigInt, Binary, Integer, Text},
+    sql_types::{Array, BigInt, Binary, Integer, Nullable, Text},
     sqlite::Sqlite,
 };
 use serde::Serialize;
@@ -75,14 +75,16 @@ struct Paid {
     order_number: String,
 }
 
-// The same conditions as in migrations/postgres/00000000000005_protocol_of_notices. `?` is the next value.
+// The same conditions as in migrations/postgres/00000000000008_desk. `?` is the next value.
 const FLIP: &str = "UPDATE orders
-    SET status = ?, paid_at = p.paid_at, transaction_id = p.transaction_id, settled_by = p.source
+    SET status = ?, paid_at = p.paid_at, transaction_id = p.transaction_id, settled_by = p.source,
+        told_paid_at = p.told_paid_at
     FROM (
         -- Two attempts of one order in one batch: the first credits, the other is a second payment.
         SELECT MIN(i.value ->> 'nth') AS nth, a.order_id, i.value ->> 'number' AS number, i.value ->> 'amount' AS amount,
             i.value ->> 'environment' AS environment, i.value ->> 'paid_at' AS paid_at,
-            i.value ->> 'transaction_id' AS transaction_id, i.value ->> 'source' AS source
+            i.value ->> 'transaction_id' AS transaction_id, i.value ->> 'source' AS source,
+            i.value ->> 'told_paid_at' AS told_paid_at
         FROM json_each(?) i
         JOIN attempts a ON a.out_trade_no = i.value ->> 'number' AND a.provider = i.value ->> 'provider'
             AND a.account = i.value ->> 'account' AND a.environment = i.value ->> 'environment'
@@ -168,6 +170,7 @@ fn on_sqlite(sqlite: &mut SqliteConnection, items: &[Item<'_>]) -> Result<Vec<Pa
         amount: i64,
         paid_at: i64,
         source: &'a str,
+        told_paid_at: Option<i64>,
     }
     #[derive(Serialize)]
     struct Leg {
@@ -202,6 +205,7 @@ fn on_sqlite(sqlite: &mut SqliteConnection, items: &[Item<'_>]) -> Result<Vec<Pa
             amount: claim.amount.get(),
             paid_at: settling.now.0,
             source: settling.source.as_str(),
+            told_paid_at: settling.payment.paid_at().map(|at| at.0),
         }
     });
     let wishes: Vec<Wish<'_>> = wishes.collect();
@@ -251,7 +255,7 @@ fn json(items: &impl Serialize) -> Result<String, StoreError> {
 
 const CALL: &str =
     "SELECT nth, order_number FROM settle_together($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-    $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)";
+    $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)";
 
 fn on_postgres(connection: &mut PgConnection, items: &[Item<'_>]) -> Result<Vec<Paid>, StoreError> {
     let texts = |of: &dyn Fn(&Settling) -> String| -> Vec<String> {
@@ -259,6 +263,8 @@ fn on_postgres(connection: &mut PgConnection, items: &[Item<'_>]) -> Result<Vec<
     };
     let numbers =
         |of: &dyn Fn(&Settling) -> i64| -> Vec<i64> { items.iter().map(|item| of(item.settling)).collect() };
+    let moments: Vec<Option<i64>> =
+        items.iter().map(|item| item.settling.payment.paid_at().map(|at| at.0)).collect();
     let nths: Vec<i64> = items.iter().map(|item| item.nth).collect();
     let bodies: Vec<&[u8]> = items.iter().map(|item| item.body.as_bytes()).collect();
     Ok(sql_query(CALL)
@@ -280,6 +286,7 @@ fn on_postgres(connection: &mut PgConnection, items: &[Item<'_>]) -> Result<Vec<
         .bind::<Array<Binary>, _>(bodies)
         .bind::<Array<Text>, _>(texts(&|s| (s.reply)(&Settled::Now)))
         .bind::<Array<Text>, _>(texts(&|s| s.notice.provider.clone()))
+        .bind::<Array<Nullable<BigInt>>, _>(moments)
         .bind::<Integer, _>(Status::Created.number())
         .bind::<Integer, _>(Status::Paid.number())
         .bind::<Text, _>(Settled::Now.verdict())

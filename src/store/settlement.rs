@@ -204,6 +204,7 @@ fn flip(db: &mut Db, payment: &VerifiedPayment, source: Source, now: UnixMs) -> 
                 orders::paid_at.eq(now.0),
                 orders::transaction_id.eq(transaction_id.as_str()),
                 orders::settled_by.eq(source.as_str()),
+                orders::told_paid_at.eq(payment.paid_at().map(|at| at.0)),
                 orders::late.eq(diesel::dsl::sql::<diesel::sql_types::Integer>(
                     "CASE WHEN closed_at IS NULL THEN 0 ELSE 1 END",
                 )),

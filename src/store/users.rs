@@ -17,7 +17,7 @@ pub(super) struct UserRow {
     username: String,
     password_hash: String,
     role: String,
-    _created_at: i64,
+    created_at: i64,
     _disabled_at: Option<i64>,
 }
 
@@ -187,4 +187,51 @@ pub fn set_password(db: &mut Db, name: &Username, password_hash: &str) -> Result
         .set(users::password_hash.eq(password_hash))
         .execute(db)?;
     Ok(changed == 1)
+}
+
+/// An account as the list shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub user: User,
+    pub created_at: UnixMs,
+}
+
+/// Newest first; `begins` is how the name begins, `before` the id of the last one shown.
+///
+/// # Errors
+/// The database.
+pub fn list(
+    db: &mut Db,
+    begins: Option<&str>,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Listed>, StoreError> {
+    let mut query = users::table
+        .filter(users::id.lt(before.unwrap_or(i64::MAX)))
+        .order(users::id.desc())
+        .limit(limit)
+        .into_boxed();
+    if let Some(begins) = begins {
+        let plain = begins.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        query = query.filter(users::username.like(format!("{plain}%")).escape('\\'));
+    }
+    let rows: Vec<UserRow> = query.load(db)?;
+    let listed = |row: UserRow| {
+        let created_at = UnixMs(row.created_at);
+        Ok(Listed { user: row.user()?, created_at })
+    };
+    rows.into_iter().map(listed).collect()
+}
+
+/// The account and when it was made.
+///
+/// # Errors
+/// The database.
+pub fn listed(db: &mut Db, id: i64) -> Result<Option<Listed>, StoreError> {
+    let row: Option<UserRow> = users::table.find(id).first(db).optional()?;
+    let listed = row.map(|row| {
+        let created_at = UnixMs(row.created_at);
+        Ok(Listed { user: row.user()?, created_at })
+    });
+    listed.transpose()
 }

@@ -16,6 +16,7 @@ pub struct Asset {
 pub struct Assets {
     pub css: Asset,
     pub admin_css: Asset,
+    pub admin_js: Asset,
     pub copy_js: Asset,
     pub pay_js: Asset,
     pub top_up_js: Asset,
@@ -30,6 +31,7 @@ impl Assets {
         Assets {
             css: asset("app.css", CSS, include_str!("../../static/app.css")),
             admin_css: asset("admin.css", CSS, include_str!("../../static/admin.css")),
+            admin_js: asset("admin.js", JS, include_str!("../../static/admin.js")),
             copy_js: asset("copy.js", JS, include_str!("../../static/copy.js")),
             pay_js: asset("pay.js", JS, include_str!("../../static/pay.js")),
             top_up_js: asset("top_up.js", JS, include_str!("../../static/top_up.js")),
@@ -37,8 +39,16 @@ impl Assets {
         }
     }
 
-    fn all(&self) -> [&Asset; 6] {
-        [&self.css, &self.admin_css, &self.copy_js, &self.pay_js, &self.top_up_js, &self.watch_js]
+    fn all(&self) -> [&Asset; 7] {
+        [
+            &self.css,
+            &self.admin_css,
+            &self.admin_js,
+            &self.copy_js,
+            &self.pay_js,
+            &self.top_up_js,
+            &self.watch_js,
+        ]
     }
 }
 

@@ -5,12 +5,17 @@ use super::{
     register::weak_zh,
     rights::{holders_zh, right_zh},
 };
-use crate::domain::{money::Fen, user::Right};
+use crate::domain::{
+    money::{Fen, yuan_text},
+    user::Right,
+};
 use crate::flow::{
     FlowError,
     accounts::AccountError,
+    adjust::AdjustError,
     bind_openid::BindError,
     credit_by_hand::CreditError,
+    freeze::FreezeError,
     notify::ReplayError,
     request_refund::{BadReason, Kept, RefundError},
     second_factor::FactorError,
@@ -365,6 +370,48 @@ impl From<FactorError> for WebError {
                 WebError::Conflict("两步验证不在这个状态。没有任何改动；请回到“我的账号”查看。")
             }
             FactorError::Flow(error) => WebError::Flow(error),
+        }
+    }
+}
+
+impl From<FreezeError> for WebError {
+    fn from(error: FreezeError) -> WebError {
+        match error {
+            FreezeError::NotFound => WebError::NotFound,
+            FreezeError::NoReason => WebError::Unprocessable("请写明原因，没有任何改动。".to_owned()),
+            FreezeError::Already => {
+                WebError::Conflict("这个用户已经是这种状态。没有任何改动；请刷新页面查看。")
+            }
+            FreezeError::Flow(error) => WebError::Flow(error),
+        }
+    }
+}
+
+impl From<AdjustError> for WebError {
+    fn from(error: AdjustError) -> WebError {
+        match error {
+            AdjustError::NotFound => WebError::NotFound,
+            AdjustError::NoReason => WebError::Unprocessable("请写明原因，没有任何改动。".to_owned()),
+            AdjustError::BadAmount => {
+                WebError::Unprocessable("调整的金额至少 0.01 元。没有任何改动。".to_owned())
+            }
+            AdjustError::BadIntent => {
+                WebError::BadRequest("表单已失效，没有调整。请返回用户页，刷新后重试。")
+            }
+            AdjustError::IntentReused => {
+                WebError::Conflict("这张表单已经用来调整过另一个金额，那一次仍然有效。请刷新用户页查看。")
+            }
+            AdjustError::BelowZero(balance) => WebError::Unprocessable(format!(
+                "用户的余额只有 {} 元，不能减到零以下。没有任何改动。",
+                yuan_text(balance)
+            )),
+            AdjustError::OwnRequest => WebError::Conflict(
+                "这是你自己申请的，要另一位管理员来同意。没有任何改动；不想调整了可以撤回。",
+            ),
+            AdjustError::DecidedBefore => {
+                WebError::Conflict("这次调整已经有人决定过。没有任何改动；请刷新页面查看结果。")
+            }
+            AdjustError::Flow(error) => WebError::Flow(error),
         }
     }
 }

@@ -18,6 +18,7 @@ pub struct Layout {
     pub demo: bool,
     pub css: String,
     pub admin_css: String,
+    pub admin_js: String,
     pub copy_js: String,
     /// For the administrator's navigation.
     pub open: Open,
@@ -67,6 +68,18 @@ impl Layout {
         self.may(Right::Work)
     }
 
+    pub fn may_export(&self) -> bool {
+        self.may(Right::Export)
+    }
+
+    pub fn may_audit_log(&self) -> bool {
+        self.may(Right::AuditLog)
+    }
+
+    pub fn may_diagnostics(&self) -> bool {
+        self.may(Right::Diagnostics)
+    }
+
     pub fn may_accounts(&self) -> bool {
         self.may(Right::Accounts)
     }
@@ -81,6 +94,7 @@ impl Layout {
             demo: web.bridge.is_some(),
             css: web.assets.css.url.clone(),
             admin_css: web.assets.admin_css.url.clone(),
+            admin_js: web.assets.admin_js.url.clone(),
             copy_js: web.assets.copy_js.url.clone(),
             ..Layout::default()
         }
@@ -107,6 +121,17 @@ impl OrderState {
             // Past its time but not confirmed closed: nobody should pay, and we do not yet know that nobody did.
             () if now >= order.expires_at => OrderState::Confirming,
             () => OrderState::Open,
+        }
+    }
+
+    /// The word on its chip.
+    pub const fn zh(self) -> &'static str {
+        match self {
+            OrderState::Paid => "已入账",
+            OrderState::Late => "晚到账",
+            OrderState::Open => "待支付",
+            OrderState::Confirming => "确认中",
+            OrderState::Closed => "已关闭",
         }
     }
 }

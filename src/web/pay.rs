@@ -85,6 +85,7 @@ enum PayKind {
     Busy,
     Refused,
     UsedUp,
+    Frozen,
 }
 
 /// What the page shows of one way to pay.
@@ -163,6 +164,7 @@ pub async fn show(
         Pay::Busy => Shown::plain(PayKind::Busy),
         Pay::Refused | Pay::NotOffered => Shown::plain(PayKind::Refused),
         Pay::UsedUp => Shown::plain(PayKind::UsedUp),
+        Pay::Frozen => Shown::plain(PayKind::Frozen),
     };
     draw(&web, &visitor, &order, &ways, Some(channel), shown).await
 }

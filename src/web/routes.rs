@@ -43,8 +43,22 @@ pub fn routes(cfg: &mut ServiceConfig) {
                 .route(post().to(admin::set_up::submit)),
         )
         .configure(accounts)
-        .service(web::resource("/admin").route(get().to(admin::orders::home)))
+        .service(web::resource("/admin").route(get().to(admin::dashboard::show)))
         .service(web::resource("/admin/orders").route(get().to(admin::orders::list)))
+        .service(web::resource("/admin/orders.csv").route(get().to(admin::export::csv)))
+        .service(web::resource("/admin/orders.xlsx").route(get().to(admin::export::xlsx)))
+        .service(web::resource("/admin/users").route(get().to(admin::users::list)))
+        .service(web::resource("/admin/users/{id}").route(get().to(admin::user::show)))
+        .service(web::resource("/admin/users/{id}/freeze").route(post().to(admin::user::freeze)))
+        .service(web::resource("/admin/users/{id}/unfreeze").route(post().to(admin::user::unfreeze)))
+        .service(web::resource("/admin/users/{id}/adjust").route(post().to(admin::user::adjust)))
+        .service(
+            web::resource("/admin/adjustments/{id}/approve").route(post().to(admin::adjustment::approve)),
+        )
+        .service(web::resource("/admin/adjustments/{id}/reject").route(post().to(admin::adjustment::reject)))
+        .service(web::resource("/admin/ledger").route(get().to(admin::ledger::list)))
+        .service(web::resource("/admin/audit-log").route(get().to(admin::audit_log::list)))
+        .service(web::resource("/admin/diagnostics").route(get().to(admin::diagnostics::show)))
         .service(web::resource("/admin/orders/{out_trade_no}").route(get().to(admin::order::show)))
         .service(web::resource("/admin/orders/{out_trade_no}/query").route(post().to(admin::order::query)))
         .service(

@@ -221,6 +221,10 @@ mod wrong {
     }
 }
 
+/// To a user whose payments an administrator has stopped.
+const FROZEN: &str =
+    "你的账户暂停充值，没有下单，也没有扣款。余额不受影响；已经付出的款项仍会正常入账。请联系客服了解原因。";
+
 fn refusal(web: &Web, error: TopUpError) -> Refused {
     let limits = &web.app.config.top_up;
     match error {
@@ -236,6 +240,7 @@ fn refusal(web: &Web, error: TopUpError) -> Refused {
         TopUpError::TooManyOpen => {
             Refused::Other(WebError::Conflict("未支付的订单太多了。请先支付或等待它们过期，再下新单。"))
         }
+        TopUpError::Frozen => Refused::Other(WebError::Conflict(FROZEN)),
         TopUpError::Flow(error) => Refused::Other(error.into()),
     }
 }
@@ -328,6 +333,7 @@ fn created(web: &Web, order: &Order, channel: Channel, pay: Pay) -> Result<HttpR
                 "这个订单尝试的次数太多，不能再付。如果已经付款，到账后会自动更新，请勿重复支付；否则请重新下单。",
             ));
         }
+        Pay::Frozen => return Err(WebError::Conflict(FROZEN)),
         Pay::Busy => return Err(WebError::GatewayBusy),
         Pay::Refused | Pay::NotOffered => return Err(WebError::GatewayRefuses),
     };

@@ -242,6 +242,13 @@ async fn the_books_notice_every_way_they_can_be_wrong() {
     };
     let by_hand = |fen: i64| moved("correction", "gateway:wechat", "user:1", fen, "'m2'");
     let confirmed = reply("T2", "admin", "correction");
+    let adjustment = |state: &str, finished: &str| {
+        format!(
+            "INSERT INTO adjustments VALUES (1, 'i', 1, 30, 'x', 'boss', 1, NULL, '{state}', {finished});"
+        )
+    };
+    let put_right = moved("adjustment", "adjustments", "user:1", 30, "NULL");
+    let said = "INSERT INTO audit_log (at, actor, action, target, detail) VALUES (1, 'boss', 'balance_adjusted', '1', 'x');";
     let mut broken = std::collections::BTreeSet::new();
     for (name, written, breaches) in [
         (
@@ -329,6 +336,15 @@ async fn the_books_notice_every_way_they_can_be_wrong() {
             format!("{item}{}{}{}", reply("T3", "admin", "correction"), correction(70), by_hand(70)),
             1,
         ),
+        ("put right by hand", format!("{}{said}{put_right}", adjustment("made", "1")), 0),
+        ("put right by nobody", format!("{}{put_right}", adjustment("made", "1")), 1),
+        ("an adjustment that moved nothing", format!("{}{said}", adjustment("made", "1")), 2),
+        (
+            "an adjustment that waits and moved fen",
+            format!("{}{put_right}", adjustment("waiting", "NULL")),
+            2,
+        ),
+        ("an entry without its adjustment", put_right.clone(), 2),
         ("nothing has happened", String::new(), 0),
         ("as it should be", format!("{paid}{good}{}", legs("user:1", 100, -100)), 0),
         ("paid without a credit", format!("{paid}{good}"), 2),

@@ -7,7 +7,11 @@ use crate::{
 use reqwest::Method;
 use shouyin::{
     domain::user::{Right, Role},
-    flow::{accounts, set_up},
+    flow::{
+        accounts,
+        adjust::{self, Wish},
+        set_up,
+    },
 };
 use std::{collections::BTreeSet, fs};
 
@@ -24,7 +28,7 @@ enum Open {
 }
 
 use Open::{All, May, Owner, OwnerOrAdmin, SignedIn};
-use Right::{Accounts, Ask, Money, See, Work};
+use Right::{Accounts, Ask, AuditLog, Diagnostics, Export, Money, See, Work};
 
 /// A row for each route of `src/web/routes.rs`. What is in braces is put there by `Things`.
 const MATRIX: &[(&str, &str, Open)] = &[
@@ -57,6 +61,18 @@ const MATRIX: &[(&str, &str, Open)] = &[
     ("POST", "/admin/invite/{invite}", All),
     ("GET", "/admin", May(See)),
     ("GET", "/admin/orders", May(See)),
+    ("GET", "/admin/orders.csv", May(Export)),
+    ("GET", "/admin/orders.xlsx", May(Export)),
+    ("GET", "/admin/users", May(See)),
+    ("GET", "/admin/users/{user}", May(See)),
+    ("POST", "/admin/users/{user}/freeze", May(Work)),
+    ("POST", "/admin/users/{user}/unfreeze", May(Work)),
+    ("POST", "/admin/users/{user}/adjust", May(Money)),
+    ("POST", "/admin/adjustments/{adjustment}/approve", May(Money)),
+    ("POST", "/admin/adjustments/{adjustment}/reject", May(Money)),
+    ("GET", "/admin/ledger", May(See)),
+    ("GET", "/admin/audit-log", May(AuditLog)),
+    ("GET", "/admin/diagnostics", May(Diagnostics)),
     ("GET", "/admin/orders/{out_trade_no}", May(See)),
     ("POST", "/admin/orders/{out_trade_no}/query", May(Ask)),
     ("GET", "/admin/orders/{out_trade_no}/refund", May(Money)),
@@ -205,6 +221,9 @@ impl Things {
             let link = accounts::invite(&shop.app, &boss, Role::Support, name.to_owned()).await.unwrap();
             links.push(link.rsplit('/').next().unwrap().to_owned());
         }
+        let owner = shop.order(number).await.user_id;
+        let wish = Wish { user_id: owner, fen: 1, reason: "a gift".to_owned(), intent: "intent-matrix".to_owned() };
+        let adjustment = adjust::request(&shop.app, &boss, wish).await.unwrap();
         let invitation: String = shouyin::token::hash(&links[1]).chars().take(16).collect();
         Things(vec![
             ("{out_trade_no}", number.to_owned()),
@@ -212,6 +231,8 @@ impl Things {
             ("{notice}", shop.all_notices().await[0].id.clone()),
             ("{work_item}", shop.work_items().await[0].id.to_string()),
             ("{account}", former.to_string()),
+            ("{user}", owner.to_string()),
+            ("{adjustment}", adjustment.id.to_string()),
             ("{invite}", links[0].clone()),
             ("{invitation}", invitation),
             ("{static}", shop.web.assets.css.url.strip_prefix("/static/").unwrap().to_owned()),

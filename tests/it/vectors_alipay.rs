@@ -193,6 +193,7 @@ impl StoredOrder {
             expires_at: attempt.expires_at,
             closed_at: None,
             paid_at: paid.then_some(attempt.created_at),
+            told_paid_at: None,
             transaction_id: paid.then(|| TransactionId::parse(TRADE_NO).unwrap()),
             settled_by: paid.then_some(Source::Notify),
             late: false,

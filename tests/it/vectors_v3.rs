@@ -386,6 +386,7 @@ fn unpaid(attempt: &Attempt) -> Order {
         expires_at: attempt.expires_at,
         closed_at: None,
         paid_at: None,
+        told_paid_at: None,
         transaction_id: None,
         settled_by: None,
         late: false,

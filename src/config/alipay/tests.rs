@@ -124,6 +124,8 @@ fn certificates_name_themselves_and_bring_alipays_key() {
         app_cert_sn: seven.clone(),
         alipay_root_cert_sn: format!("{three_hundred}_{seven}"),
         alipay_cert_sn: three_hundred,
+        app_ends: cert_sn::Certificate::parse(&app_cert).unwrap().not_after,
+        alipay_ends: cert_sn::Certificate::parse(&alipay_cert).unwrap().not_after,
     };
     assert_eq!(account.certificates, Some(right));
     assert!(account.public_key.verify(b"a", &alipay.sign(b"a")));

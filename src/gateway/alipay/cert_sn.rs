@@ -4,7 +4,7 @@
 //! issuer, as `CN=…,OU=…,O=…,C=…`, followed by the serial number in decimal.
 
 use crate::{
-    domain::ids::hex,
+    domain::{ids::hex, time::UnixMs},
     gateway::rsa::{self, KeyFault, PublicKey},
 };
 use md5::{Digest, Md5};
@@ -27,6 +27,8 @@ const RSA: &str = "1.2.840.113549.1.1.";
 pub struct Certificate {
     pub sn: String,
     pub public_key: PublicKey,
+    /// The last moment of its validity.
+    pub not_after: UnixMs,
 }
 
 impl Certificate {
@@ -39,7 +41,8 @@ impl Certificate {
         let (_, certificate) = parse_x509_certificate(&der).map_err(|_| KeyFault::Kind)?;
         let sn = of_certificate(&certificate).ok_or(KeyFault::Kind)?;
         let public_key = PublicKey::from_der(certificate.public_key().raw)?;
-        Ok(Certificate { sn, public_key })
+        let ends = certificate.validity().not_after.timestamp();
+        Ok(Certificate { sn, public_key, not_after: UnixMs(ends.saturating_mul(1000)) })
     }
 }
 

@@ -11,6 +11,7 @@ use crate::domain::{
     ids::{OutTradeNo, TransactionId},
     order::{Attempt, Channel, Environment, Provider},
     refund::Refund,
+    time::UnixMs,
 };
 use serde_json::Value;
 use sign::Params;
@@ -57,6 +58,9 @@ pub struct Certificates {
     pub alipay_root_cert_sn: String,
     /// The one whose key is `public_key`.
     pub alipay_cert_sn: String,
+    /// The last moments of the app's and of Alipay's own.
+    pub app_ends: UnixMs,
+    pub alipay_ends: UnixMs,
 }
 
 impl Account {
@@ -166,6 +170,14 @@ impl Gateway for Alipay {
 
     fn ack(&self, ack: Ack) -> AckReply {
         notify::ack(ack)
+    }
+
+    fn certificates(&self) -> Vec<(String, UnixMs)> {
+        let Some(certificates) = &self.account.certificates else { return Vec::new() };
+        vec![
+            ("应用公钥证书 ALIPAY_APP_CERT_PEM".to_owned(), certificates.app_ends),
+            ("支付宝公钥证书 ALIPAY_CERT_PEM".to_owned(), certificates.alipay_ends),
+        ]
     }
 }
 

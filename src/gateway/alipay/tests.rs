@@ -182,8 +182,11 @@ fn certificate_mode_names_its_certificates_and_believes_no_other() {
         app_cert_sn: "aa".to_owned(),
         alipay_root_cert_sn: "bb_cc".to_owned(),
         alipay_cert_sn: "dd".to_owned(),
+        app_ends: UnixMs(1),
+        alipay_ends: UnixMs(2),
     };
     let gateway = Alipay { account: Account { certificates: Some(certificates), ..account() } };
+    assert_eq!(gateway.certificates().iter().map(|(_, ends)| ends.0).collect::<Vec<_>>(), [1, 2]);
     let attempt = attempt(Channel::AlipayQr);
     let (form, _) = sent(&gateway.query(&attempt, &stamp()));
     assert_eq!((form.get("app_cert_sn"), form.get("alipay_root_cert_sn")), (Some("aa"), Some("bb_cc")));

@@ -173,6 +173,13 @@ impl KeyRing {
         }
     }
 
+    /// The certificates that are held, by their names, with their last moments.
+    pub fn ends(&self) -> Vec<(String, UnixMs)> {
+        let held = self.held();
+        let certificates = held.certificates.iter().map(|held| &held.certificate);
+        certificates.map(|one| (format!("微信支付平台证书 {}", one.serial), one.not_after)).collect()
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         // What is held is whole between any two statements, so a panic elsewhere spoils nothing.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)

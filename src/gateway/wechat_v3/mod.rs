@@ -9,6 +9,7 @@ use crate::domain::{
     ids::{OutTradeNo, TransactionId},
     order::{Attempt, Channel, Environment},
     refund::Refund,
+    time::UnixMs,
 };
 use keys::KeyRing;
 pub use keys::{PlatformCertificate, WechatPublicKey};
@@ -168,6 +169,10 @@ impl Gateway for WechatV3 {
 
     fn ack(&self, ack: Ack) -> AckReply {
         notify::ack(ack)
+    }
+
+    fn certificates(&self) -> Vec<(String, UnixMs)> {
+        self.ring.ends()
     }
 
     fn keys(&self, stamp: &Stamp) -> Option<Request> {

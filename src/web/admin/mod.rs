@@ -4,16 +4,27 @@ pub mod account;
 pub mod accounts;
 pub mod invite;
 pub mod me;
+pub mod adjustment;
+pub mod audit_log;
+pub mod csv;
+pub mod dashboard;
+pub mod diagnostics;
+pub mod export;
+pub mod ledger;
 pub mod notice;
 pub mod notices;
 pub mod order;
+pub mod order_filter;
 pub mod orders;
 pub mod refund;
 pub mod refunds;
 pub mod second_factor;
 pub mod set_up;
+pub mod user;
+pub mod users;
 pub mod work_item;
 pub mod work_items;
+pub mod xlsx;
 
 use super::{
     Web,
@@ -36,6 +47,20 @@ pub async fn frame(web: &Web, admin: &Admin) -> Result<Layout, WebError> {
         Ok::<_, crate::store::StoreError>(Open { refunds, work })
     });
     Ok(Layout { open: open.await?, ..Layout::of(web, admin) })
+}
+
+const MINUTE_MS: i64 = 60_000;
+
+/// The largest unit that has at least two of itself; tenths of a second while they are few.
+pub fn duration_zh(ms: i64) -> String {
+    let ms = ms.max(0);
+    match ms / 1000 {
+        secs @ 0..10 => format!("{secs}.{} 秒", ms % 1000 / 100),
+        secs @ 10..120 => format!("{secs} 秒"),
+        secs @ 120..7_200 => format!("{} 分钟", secs / 60),
+        secs @ 7_200..172_800 => format!("{} 小时", secs / 3_600),
+        secs => format!("{} 天", secs / 86_400),
+    }
 }
 
 /// How a payment's news reached us, in one word.

@@ -1,10 +1,19 @@
-//! The recharge records: filters in the address, totals of exactly that filter.
+//! The recharge records: filters in the address, totals of exactly that filter, one box for every kind of number.
 
-use super::{frame, via_zh};
+use super::{
+    duration_zh, frame,
+    order_filter::{Choice, OrderFilter},
+    via_zh,
+};
 use crate::{
-    domain::{money::yuan_text, order::Order, time::UnixMs},
+    domain::{
+        money::yuan_text,
+        order::{Attempt, Order, Provider},
+        time::UnixMs,
+    },
     store::{
-        orders::{self, Filter as Filtered, StateFilter},
+        order_lists::{self, Filter as Wanted, Totals},
+        search::{self, Hit},
         work_items,
     },
     web::{
@@ -13,6 +22,7 @@ use crate::{
         layout::{Layout, OrderState, page},
         orders::as_json,
         session::{Admin, see_other},
+        ways::name_zh,
     },
 };
 use actix_web::{
@@ -21,82 +31,86 @@ use actix_web::{
     web::{Data, Query},
 };
 use askama::Template;
-use serde::Deserialize;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use url::form_urlencoded::Serializer;
+use std::{collections::HashMap, sync::Arc};
 
 const PAGE: i64 = 50;
-const DAY_MS: i64 = 24 * 3600 * 1000;
 
 #[derive(Template)]
 #[template(path = "admin/orders.html")]
 struct OrdersPage {
     layout: Layout,
-    filter: Filter,
-    total_count: String,
-    total_paid: String,
-    total_paid_count: String,
+    filter: OrderFilter,
+    from_input: &'static str,
+    to_input: &'static str,
+    totals: ShownTotals,
     rows: Vec<AdminRow>,
+    newest: Option<String>,
     next: Option<String>,
-    presets: Vec<Link>,
+    presets: Vec<Choice>,
+    states: Vec<Choice>,
+    channels: Vec<Choice>,
+    accounts: Vec<Choice>,
+    vias: Vec<Choice>,
+    csv: String,
+    xlsx: String,
+    /// What the search found besides orders, as links.
+    besides: Vec<Choice>,
     open_work: i64,
 }
 
-/// The filter as the address has it.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct Filter {
-    #[serde(default)]
-    q: String,
-    #[serde(default)]
-    state: String,
-    #[serde(default)]
-    from: String,
-    #[serde(default)]
-    to: String,
-    before: Option<i64>,
-}
-
-struct AdminRow {
-    url: String,
-    out_trade_no: String,
-    transaction_id: String,
-    user: String,
-    amount: String,
-    state: OrderState,
-    via: String,
-    delay: String,
-    created: String,
+/// Sums of exactly the filter.
+struct ShownTotals {
+    orders: String,
     paid: String,
+    taken: String,
+    refunded: String,
+    net: String,
 }
 
-struct Link {
-    text: String,
-    href: String,
-    current: bool,
-}
-
-/// GET /admin
-pub async fn home(_: Admin) -> HttpResponse {
-    see_other("/admin/orders", None)
+/// One order on an administrator's page.
+pub struct AdminRow {
+    pub url: String,
+    pub out_trade_no: String,
+    /// The number it was tried or paid by, where that is not the order's own.
+    pub attempt_no: Option<String>,
+    pub transaction_id: String,
+    pub wallet: &'static str,
+    pub channel: &'static str,
+    pub user: String,
+    pub user_url: String,
+    pub amount: String,
+    pub refunded: Option<String>,
+    pub state: OrderState,
+    pub via: String,
+    pub delay: String,
+    pub created: String,
+    pub paid: String,
 }
 
 /// GET /admin/orders
 ///
 /// # Errors
-/// 422 for a date or state that is none; the books.
-pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Filter>) -> Result<HttpResponse, WebError> {
+/// 422 for a filter that cannot be read; the books.
+pub async fn list(
+    web: Data<Arc<Web>>,
+    admin: Admin,
+    query: Query<OrderFilter>,
+) -> Result<HttpResponse, WebError> {
     let filter = query.into_inner();
-    let (wanted, before) = (filter.read()?, filter.before);
-    let (mut found, totals, open_work) = web
+    let now = web.app.clock.now();
+    let (wanted, hits) = resolve(&web, &filter, now).await?;
+    if let ([hit], false, None) = (hits.as_slice(), admin.json, filter.before) {
+        return Ok(see_other(&home_of(hit), None));
+    }
+    let before = filter.before;
+    let (mut found, attempts, totals, open_work) = web
         .app
         .store
         .read(move |db| {
-            Ok((
-                orders::list(db, &wanted, before, PAGE.saturating_add(1))?,
-                orders::totals(db, &wanted)?,
-                work_items::count_open(db)?,
-            ))
+            let found = order_lists::list(db, &wanted, before, PAGE.saturating_add(1))?;
+            let attempts = order_lists::attempts_of(db, &found)?;
+            Ok((found, attempts, order_lists::totals(db, &wanted)?, work_items::count_open(db)?))
         })
         .await?;
     let size = usize::try_from(PAGE).unwrap_or_default();
@@ -105,116 +119,134 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Filter>) -> Re
     let next = found.last().filter(|_| more).map(|(order, _)| order.id);
     if admin.json {
         return Ok(HttpResponse::Ok().json(json!({
-            "orders": found.iter().map(|(order, user)| with_user(order, user)).collect::<Vec<_>>(),
-            "totals": { "orders": totals.orders, "paid": totals.paid, "paid_fen": totals.paid_fen },
+            "orders": found.iter().map(|found| with_user(found, &attempts)).collect::<Vec<_>>(),
+            "totals": {
+                "orders": totals.orders,
+                "paid": totals.paid,
+                "paid_fen": totals.paid_fen,
+                "refund_fen": totals.refund_fen,
+            },
             "before": next,
         })));
     }
-    let now = web.app.clock.now();
     let template = OrdersPage {
         layout: frame(&web, &admin).await?,
-        total_count: totals.orders.to_string(),
-        total_paid: yuan_text(totals.paid_fen),
-        total_paid_count: totals.paid.to_string(),
-        rows: found.iter().map(|(order, user)| row(order, user, now)).collect(),
-        next: next.map(|id| filter.href(Some(id))),
-        presets: presets(&filter, now),
+        from_input: OrderFilter::date_input(&filter.from),
+        to_input: OrderFilter::date_input(&filter.to),
+        totals: shown(&totals),
+        rows: rows(&found, &attempts, now),
+        newest: filter.before.map(|_| OrderFilter { before: None, ..filter.clone() }.href()),
+        next: next.map(|id| OrderFilter { before: Some(id), ..filter.clone() }.href()),
+        presets: filter.presets(now),
+        states: filter.state_choices(),
+        channels: filter.channel_choices(&web.app),
+        accounts: filter.account_choices(&web.app),
+        vias: filter.via_choices(),
+        csv: OrderFilter { before: None, ..filter.clone() }.under("/admin/orders.csv"),
+        xlsx: OrderFilter { before: None, ..filter.clone() }.under("/admin/orders.xlsx"),
+        besides: hits.iter().filter_map(besides).collect(),
         open_work,
         filter,
     };
     Ok(page(&web, &admin, StatusCode::OK, &template))
 }
 
-fn with_user(order: &Order, user: &str) -> Value {
+/// The filter with what its search box stands for; and everything of that number or name.
+///
+/// # Errors
+/// 422 for a filter that cannot be read; the books.
+pub async fn resolve(web: &Web, filter: &OrderFilter, now: UnixMs) -> Result<(Wanted, Vec<Hit>), WebError> {
+    let mut wanted = filter.read(now)?;
+    let Some(text) = filter.search() else { return Ok((wanted, Vec::new())) };
+    let hits = web.app.store.read(move |db| search::find(db, &text)).await?;
+    let ids: Vec<i64> = hits
+        .iter()
+        .filter_map(|hit| match hit {
+            Hit::Order { id, .. } => Some(*id),
+            Hit::WorkItem(_) | Hit::User(_) => None,
+        })
+        .collect();
+    let user = hits.iter().find_map(|hit| match hit {
+        Hit::User(id) => Some(*id),
+        Hit::Order { .. } | Hit::WorkItem(_) => None,
+    });
+    match user {
+        // A name that is no number of an order: the orders of that user.
+        Some(id) if ids.is_empty() => wanted.user_id = Some(id),
+        _ => wanted.ids = Some(ids),
+    }
+    Ok((wanted, hits))
+}
+
+fn home_of(hit: &Hit) -> String {
+    match hit {
+        Hit::Order { out_trade_no, .. } => format!("/admin/orders/{out_trade_no}"),
+        Hit::WorkItem(id) => format!("/admin/work-items/{id}"),
+        Hit::User(id) => format!("/admin/users/{id}"),
+    }
+}
+
+fn besides(hit: &Hit) -> Option<Choice> {
+    let text = match hit {
+        Hit::Order { .. } => return None,
+        Hit::WorkItem(id) => format!("待处理 #{id}"),
+        Hit::User(id) => format!("用户 #{id}"),
+    };
+    Some(Choice { value: home_of(hit), text, current: false })
+}
+
+fn with_user((order, user): &(Order, String), attempts: &HashMap<i64, Attempt>) -> Value {
     let mut row = as_json(order);
     if let Some(fields) = row.as_object_mut() {
         fields.insert("username".to_owned(), json!(user));
+        let channel = attempts.get(&order.id).map(|attempt| attempt.channel.as_str());
+        fields.insert("channel".to_owned(), json!(channel));
     }
     row
 }
 
-impl Filter {
-    fn read(&self) -> Result<Filtered, WebError> {
-        let day = |text: &str, after_ms: i64| match text {
-            "" => Ok(None),
-            text => UnixMs::parse_beijing_day(text)
-                .map(|at| Some(at.plus_ms(after_ms)))
-                .ok_or_else(|| WebError::Unprocessable("日期应写作 2026-11-20。".to_owned())),
-        };
-        let search = self.q.trim();
-        Ok(Filtered {
-            search: (!search.is_empty()).then(|| search.chars().filter(|c| *c != '\0').take(64).collect()),
-            state: match self.state.as_str() {
-                "" | "all" => None,
-                "paid" => Some(StateFilter::Paid),
-                "unpaid" => Some(StateFilter::Unpaid),
-                "closed" => Some(StateFilter::Closed),
-                "late" => Some(StateFilter::Late),
-                _ => return Err(WebError::Unprocessable("没有这种状态。".to_owned())),
-            },
-            from: day(&self.from, 0)?,
-            until: day(&self.to, DAY_MS)?,
-        })
-    }
-
-    fn href(&self, before: Option<i64>) -> String {
-        let mut query = Serializer::new(String::new());
-        for (name, value) in [("q", &self.q), ("state", &self.state), ("from", &self.from), ("to", &self.to)]
-        {
-            if !value.is_empty() {
-                query.append_pair(name, value);
-            }
-        }
-        if let Some(id) = before {
-            query.append_pair("before", &id.to_string());
-        }
-        format!("/admin/orders?{}", query.finish())
+fn shown(totals: &Totals) -> ShownTotals {
+    ShownTotals {
+        orders: totals.orders.to_string(),
+        paid: totals.paid.to_string(),
+        taken: yuan_text(totals.paid_fen),
+        refunded: yuan_text(totals.refund_fen),
+        net: yuan_text(totals.paid_fen.saturating_sub(totals.refund_fen)),
     }
 }
 
-fn row(order: &Order, user: &str, now: UnixMs) -> AdminRow {
+/// Orders with the attempts they were paid or tried by.
+pub fn rows(found: &[(Order, String)], attempts: &HashMap<i64, Attempt>, now: UnixMs) -> Vec<AdminRow> {
+    found.iter().map(|(order, user)| row(order, user, attempts.get(&order.id), now)).collect()
+}
+
+fn row(order: &Order, user: &str, attempt: Option<&Attempt>, now: UnixMs) -> AdminRow {
+    let number = attempt.map(|attempt| &attempt.out_trade_no).filter(|number| **number != order.out_trade_no);
     AdminRow {
         url: format!("/admin/orders/{}", order.out_trade_no),
         out_trade_no: order.out_trade_no.as_str().to_owned(),
+        attempt_no: number.map(|number| number.as_str().to_owned()),
         transaction_id: order.transaction_id.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default(),
+        wallet: match attempt.map(|attempt| attempt.channel.provider()) {
+            Some(Provider::Alipay) => "支付宝",
+            Some(Provider::Wechat) => "微信",
+            None => "渠道",
+        },
+        channel: attempt.map_or("", |attempt| name_zh(attempt.channel)),
         user: user.to_owned(),
+        user_url: format!("/admin/users/{}", order.user_id),
         amount: order.amount.yuan(),
+        refunded: (order.reserved.get() > 0).then(|| order.reserved.yuan()),
         state: OrderState::of(order, now),
         via: order.settled_by.map(via_zh).unwrap_or_default().to_owned(),
         delay: order
             .paid_at
-            .map(|at| format!("下单后 {}", duration_zh(at.since(order.created_at))))
+            .map(|at| match order.told_paid_at {
+                Some(told) => format!("付款后 {}", duration_zh(at.since(told))),
+                None => format!("下单后 {}", duration_zh(at.since(order.created_at))),
+            })
             .unwrap_or_default(),
         created: order.created_at.beijing_text(),
         paid: order.paid_at.map(|at| at.beijing_text()).unwrap_or_default(),
     }
-}
-
-/// The largest unit that has at least two of itself.
-fn duration_zh(ms: i64) -> String {
-    match ms.max(0) / 1000 {
-        secs @ 0..120 => format!("{secs} 秒"),
-        secs @ 120..7_200 => format!("{} 分钟", secs / 60),
-        secs @ 7_200..172_800 => format!("{} 小时", secs / 3_600),
-        secs => format!("{} 天", secs / 86_400),
-    }
-}
-
-/// Today, yesterday, seven days, all: Beijing days.
-fn presets(filter: &Filter, now: UnixMs) -> Vec<Link> {
-    let day = |back: i64| now.plus_ms(back.saturating_mul(DAY_MS).saturating_neg()).beijing_day();
-    let ranges = [
-        ("今天", day(0), day(0)),
-        ("昨天", day(1), day(1)),
-        ("近 7 天", day(6), day(0)),
-        ("全部", String::new(), String::new()),
-    ];
-    ranges
-        .into_iter()
-        .map(|(text, from, to)| {
-            let current = filter.from == from && filter.to == to;
-            let link = Filter { from, to, before: None, ..filter.clone() };
-            Link { text: text.to_owned(), href: link.href(None), current }
-        })
-        .collect()
 }

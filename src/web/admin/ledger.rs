@@ -1,0 +1,215 @@
+//! The ledger as it stands: every leg of every entry, newest first.
+
+use super::frame;
+use crate::{
+    domain::{
+        ledger::{Account, Kind},
+        money::yuan_text,
+        order::Provider,
+        time::UnixMs,
+    },
+    store::ledger::{self, Filter, Posted},
+    web::{
+        Web,
+        error::WebError,
+        layout::{Layout, page},
+        session::Admin,
+    },
+};
+use actix_web::{
+    HttpResponse,
+    http::StatusCode,
+    web::{Data, Query},
+};
+use askama::Template;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use url::form_urlencoded::Serializer;
+
+const PAGE: i64 = 50;
+
+#[derive(Template)]
+#[template(path = "admin/ledger.html")]
+struct LedgerPage {
+    layout: Layout,
+    account: String,
+    /// Of the chosen account.
+    balance: Option<String>,
+    kinds: Vec<KindChoice>,
+    accounts: Vec<AccountLink>,
+    rows: Vec<PostedRow>,
+    next: Option<String>,
+}
+
+struct KindChoice {
+    value: &'static str,
+    text: &'static str,
+    current: bool,
+}
+
+/// An account that is not a user's, with what stands on it.
+struct AccountLink {
+    name: String,
+    text: &'static str,
+    balance: String,
+    href: String,
+}
+
+/// One leg on a page.
+pub struct PostedRow {
+    pub id: i64,
+    pub at: String,
+    pub kind: &'static str,
+    pub account: String,
+    pub account_url: String,
+    pub amount: String,
+    pub is_out: bool,
+    /// What it is about, and where that is shown.
+    pub about: String,
+    pub about_url: Option<String>,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Shown {
+    account: String,
+    kind: String,
+    before: Option<i64>,
+}
+
+/// GET /admin/ledger
+///
+/// # Errors
+/// 422 for a kind that is none; the books.
+pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Shown>) -> Result<HttpResponse, WebError> {
+    let shown = query.into_inner();
+    let kind = match shown.kind.as_str() {
+        "" => None,
+        word => Some(Kind::parse(word).ok_or_else(|| WebError::Unprocessable("没有这种流水。".to_owned()))?),
+    };
+    let account: String = shown.account.trim().chars().filter(|c| *c != '\0').take(64).collect();
+    let filter = Filter { account: (!account.is_empty()).then(|| account.clone()), kind };
+    let (before, wanted) = (shown.before, account.clone());
+    let read = web.app.store.read(move |db| {
+        let found = ledger::list(db, &filter, before, PAGE.saturating_add(1))?;
+        let house: Vec<i64> =
+            HOUSE.iter().map(|(account, _)| ledger::balance(db, account)).collect::<Result<_, _>>()?;
+        let own = match account_called(&wanted) {
+            Some(account) => Some(ledger::balance(db, &account)?),
+            None => None,
+        };
+        Ok((found, house, own))
+    });
+    let (mut found, house, own) = read.await?;
+    let size = usize::try_from(PAGE).unwrap_or_default();
+    let more = found.len() > size;
+    found.truncate(size);
+    let next = found.last().filter(|_| more).map(|leg| leg.id);
+    if admin.json {
+        return Ok(HttpResponse::Ok()
+            .json(json!({ "entries": found.iter().map(as_json).collect::<Vec<_>>(), "before": next })));
+    }
+    let link = |((account, text), fen): (&(Account, &'static str), i64)| AccountLink {
+        name: account.name(),
+        text,
+        balance: yuan_text(fen),
+        href: href(&account.name(), "", None),
+    };
+    let kinds = Kind::ALL.map(|kind| KindChoice {
+        value: kind.as_str(),
+        text: kind_zh(kind.as_str()),
+        current: shown.kind == kind.as_str(),
+    });
+    let template = LedgerPage {
+        layout: frame(&web, &admin).await?,
+        balance: own.map(yuan_text),
+        kinds: kinds.into(),
+        accounts: HOUSE.iter().zip(house).map(link).collect(),
+        rows: rows(&found),
+        next: next.map(|id| href(&account, &shown.kind, Some(id))),
+        account,
+    };
+    Ok(page(&web, &admin, StatusCode::OK, &template))
+}
+
+/// The accounts of the house, all but the users'.
+const HOUSE: [(Account, &str); 4] = [
+    (Account::Gateway(Provider::Wechat), "微信应付我方（负数是微信欠我方的）"),
+    (Account::Gateway(Provider::Alipay), "支付宝应付我方（负数是支付宝欠我方的）"),
+    (Account::Refunds, "退款在途"),
+    (Account::Adjustments, "人工调整的对方科目"),
+];
+
+fn account_called(name: &str) -> Option<Account> {
+    let user = name.strip_prefix("user:").and_then(|id| id.parse().ok()).map(Account::User);
+    user.or_else(|| HOUSE.iter().map(|(account, _)| account).find(|account| account.name() == name).cloned())
+}
+
+fn href(account: &str, kind: &str, before: Option<i64>) -> String {
+    let mut query = Serializer::new(String::new());
+    for (name, value) in [("account", account), ("kind", kind)] {
+        if !value.is_empty() {
+            query.append_pair(name, value);
+        }
+    }
+    if let Some(id) = before {
+        query.append_pair("before", &id.to_string());
+    }
+    format!("/admin/ledger?{}", query.finish())
+}
+
+fn kind_zh(kind: &str) -> &'static str {
+    match Kind::parse(kind) {
+        Some(Kind::TopUp) => "充值入账",
+        Some(Kind::RefundHold) => "退款冻结",
+        Some(Kind::Refund) => "退款付出",
+        Some(Kind::RefundRelease) => "退款恢复",
+        Some(Kind::Correction) => "人工入账",
+        Some(Kind::Adjustment) => "人工调整",
+        None => "其他",
+    }
+}
+
+/// Legs as they are shown.
+pub fn rows(found: &[Posted]) -> Vec<PostedRow> {
+    found.iter().map(row).collect()
+}
+
+fn row(leg: &Posted) -> PostedRow {
+    let user = leg.account.strip_prefix("user:");
+    let (about, about_url) = match &leg.out_trade_no {
+        Some(number) => (number.clone(), Some(format!("/admin/orders/{number}"))),
+        None => (format!("#{}", leg.source_id), None),
+    };
+    PostedRow {
+        id: leg.id,
+        at: UnixMs(leg.created_at).beijing_text(),
+        kind: kind_zh(&leg.kind),
+        account_url: match user {
+            Some(id) => format!("/admin/users/{id}"),
+            None => href(&leg.account, "", None),
+        },
+        account: leg.account.clone(),
+        amount: match leg.fen {
+            fen if fen > 0 => format!("+{}", yuan_text(fen)),
+            fen => yuan_text(fen),
+        },
+        is_out: leg.fen < 0,
+        about,
+        about_url,
+    }
+}
+
+/// A leg for programs.
+pub fn as_json(leg: &Posted) -> Value {
+    json!({
+        "id": leg.id,
+        "kind": leg.kind,
+        "source_id": leg.source_id,
+        "out_trade_no": leg.out_trade_no,
+        "account": leg.account,
+        "amount_fen": leg.fen,
+        "at_ms": leg.created_at,
+    })
+}
