@@ -3,6 +3,9 @@
 
 pub mod attempts;
 pub mod audit_log;
+pub mod bill_compare;
+pub mod bill_differences;
+pub mod bills;
 pub mod books;
 pub mod corrections;
 pub mod events;
