@@ -159,6 +159,15 @@ impl App {
         Ok(Response { received_at: self.clock.now(), ..answer })
     }
 
+    /// Asks for a file, which may be large.
+    ///
+    /// # Errors
+    /// As `Http::fetch`.
+    pub async fn fetch(&self, request: &Request) -> Result<Response, HttpError> {
+        let answer = self.http.fetch(request).await?;
+        Ok(Response { received_at: self.clock.now(), ..answer })
+    }
+
     /// Whether a message that nobody vouches for may still be written down: a flood of them must not
     /// hold up callbacks that carry money.
     pub fn has_room_for_junk(&self) -> bool {

@@ -7,6 +7,7 @@ mod migrate;
 mod notify;
 mod order;
 mod prove;
+mod reconcile;
 mod serve;
 mod simulate;
 
@@ -67,6 +68,11 @@ enum Command {
     ///
     /// Example: shouyin audit
     Audit(audit::Options),
+    /// Fetches the gateways' bills of a day and holds them against the books; exits 1 while differences wait for
+    /// somebody, 4 when a bill is not to be had. The server must not be running on the same file.
+    ///
+    /// Example: shouyin reconcile 2026-11-20
+    Reconcile(reconcile::Options),
     /// Simulates the whole application with faults that follow from seeds; exits 1 with the failing seed.
     ///
     /// Example: shouyin prove --seeds 1000
@@ -152,6 +158,7 @@ pub fn run() -> ExitCode {
             Command::Order(action) => order::run(&source, action).await,
             Command::Notify(action) => notify::run(&source, action).await,
             Command::Audit(options) => audit::run(&source, options).await,
+            Command::Reconcile(options) => reconcile::run(&source, options).await,
             Command::Prove(options) => prove::run(&options),
         }
     });

@@ -74,6 +74,12 @@ impl UnixMs {
         Some(UnixMs(at.unix_timestamp().checked_mul(1000)?))
     }
 
+    /// Reads `yyyy-MM-dd HH:mm:ss`, Beijing time, as bills write it; old ones have full-width colons.
+    pub fn parse_beijing_text(text: &str) -> Option<UnixMs> {
+        let at = PrimitiveDateTime::parse(&text.replace('：', ":"), READABLE).ok()?.assume_offset(BEIJING);
+        Some(UnixMs(at.unix_timestamp().checked_mul(1000)?))
+    }
+
     /// Reads RFC 3339 with any offset, to whole seconds. `None` for anything that is not a real moment.
     pub fn parse_rfc3339(text: &str) -> Option<UnixMs> {
         let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
@@ -110,6 +116,10 @@ mod tests {
         assert_eq!(at.beijing_compact(), "20190415203040");
         assert_eq!(UnixMs::parse_beijing_compact("20190415203040"), Some(at));
         assert_eq!(at.beijing_text(), "2019-04-15 20:30:40");
+        for text in ["2019-04-15 20:30:40", "2019-04-15 20：30：40"] {
+            assert_eq!(UnixMs::parse_beijing_text(text), Some(at), "{text}");
+        }
+        assert_eq!(UnixMs::parse_beijing_text("2019-02-29 20:30:40"), None);
         assert_eq!(at.beijing_rfc3339(), "2019-04-15T20:30:40+08:00");
         for same in ["2019-04-15T20:30:40+08:00", "2019-04-15T12:30:40Z", "2019-04-15T20:30:40.999+08:00"] {
             assert_eq!(UnixMs::parse_rfc3339(same), Some(at), "{same}");

@@ -15,6 +15,7 @@ pub mod log_in;
 pub mod notify;
 pub mod password;
 pub mod query;
+pub mod reconcile;
 pub mod refund;
 pub mod refund_standing;
 pub mod register;

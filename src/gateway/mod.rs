@@ -2,6 +2,7 @@
 //! a gateway builds a `Request` and reads a `Response`; sending is `http`'s business.
 
 use crate::domain::{
+    bill::BillDay,
     ids::{OutTradeNo, TransactionId},
     order::{Attempt, Channel, Environment, Provider},
     refund::{Refund, RefundHint, RefundState},
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 pub mod alipay;
 mod members;
+pub mod bill;
 mod message;
 pub mod rsa;
 mod verified;
@@ -20,6 +22,7 @@ pub mod wechat_v2;
 pub mod wechat_v3;
 mod words;
 
+pub use bill::{Bill, BillFile, Billed};
 pub use message::{Base, Headers, Notify, Request, Response, Stamp};
 pub use verified::{RefundedPayment, VerifiedPayment, VerifiedRefund};
 
@@ -396,6 +399,20 @@ pub trait Gateway: Send + Sync {
     /// # Errors
     /// A reply that may not be used: nothing is known.
     fn refund_news(&self, answer: &Response, refund: &Refund) -> Result<RefundNews, Untrusted>;
+
+    /// Whose bills this gateway hands out, in one word that is kept with each.
+    fn bill_account(&self) -> String;
+    /// Whether what was made for this account of `account` stands in those bills.
+    fn is_billed(&self, account: &str) -> bool;
+    fn bill(&self, day: BillDay, stamp: &Stamp) -> Request;
+    /// # Errors
+    /// A reply that may not be used, or a bill that is not whole: nothing of it is.
+    fn billed(&self, answer: &Response, day: BillDay) -> Result<Billed, Untrusted>;
+    /// For a bill that lies elsewhere; it may be large.
+    fn bill_file(&self, file: &BillFile, stamp: &Stamp) -> Request;
+    /// # Errors
+    /// As `billed`.
+    fn bill_fetched(&self, answer: &Response, file: &BillFile) -> Result<Bill, Untrusted>;
 
     fn notified(&self, notify: Notify<'_>) -> Notified;
     fn refund_notified(&self, notify: Notify<'_>) -> RefundNotified;

@@ -79,6 +79,9 @@ pub fn routes(cfg: &mut ServiceConfig) {
         .service(
             web::resource("/admin/refunds/{out_refund_no}/query").route(post().to(admin::refunds::query)),
         )
+        .service(web::resource("/admin/bills").route(get().to(admin::bills::list)))
+        .service(web::resource("/admin/bills/{id}").route(get().to(admin::bills::show)))
+        .service(web::resource("/admin/bills/{id}/reconcile").route(post().to(admin::bills::again)))
         .service(web::resource("/admin/notices").route(get().to(admin::notices::list)))
         .service(web::resource("/admin/notices/{notice}").route(get().to(admin::notice::show)))
         .service(web::resource("/admin/notices/{notice}/replay").route(post().to(admin::notice::replay)))

@@ -6,12 +6,16 @@ use crate::{
 };
 use reqwest::Method;
 use shouyin::{
-    domain::user::{Right, Role},
+    domain::{
+        bill::BillDay,
+        user::{Right, Role},
+    },
     flow::{
         accounts,
         adjust::{self, Wish},
-        set_up,
+        reconcile, set_up,
     },
+    store::bills::{self, Turn},
 };
 use std::{collections::BTreeSet, fs};
 
@@ -70,6 +74,9 @@ const MATRIX: &[(&str, &str, Open)] = &[
     ("POST", "/admin/users/{user}/adjust", May(Money)),
     ("POST", "/admin/adjustments/{adjustment}/approve", May(Money)),
     ("POST", "/admin/adjustments/{adjustment}/reject", May(Money)),
+    ("GET", "/admin/bills", May(See)),
+    ("GET", "/admin/bills/{bill}", May(See)),
+    ("POST", "/admin/bills/{bill}/reconcile", May(Money)),
     ("GET", "/admin/ledger", May(See)),
     ("GET", "/admin/audit-log", May(AuditLog)),
     ("GET", "/admin/diagnostics", May(Diagnostics)),
@@ -224,6 +231,10 @@ impl Things {
         let owner = shop.order(number).await.user_id;
         let wish = Wish { user_id: owner, fen: 1, reason: "a gift".to_owned(), intent: "intent-matrix".to_owned() };
         let adjustment = adjust::request(&shop.app, &boss, wish).await.unwrap();
+        let (gateway, biller) = reconcile::billers(&shop.app).remove(0);
+        let today = BillDay::of(shop.clock.now());
+        reconcile::run(&shop.app, gateway, &biller, today, Turn::Now).await.unwrap();
+        let bill = shop.app.store.read(|db| bills::list(db, None, 1)).await.unwrap().remove(0);
         let invitation: String = shouyin::token::hash(&links[1]).chars().take(16).collect();
         Things(vec![
             ("{out_trade_no}", number.to_owned()),
@@ -232,6 +243,7 @@ impl Things {
             ("{work_item}", shop.work_items().await[0].id.to_string()),
             ("{account}", former.to_string()),
             ("{user}", owner.to_string()),
+            ("{bill}", bill.id.to_string()),
             ("{adjustment}", adjustment.id.to_string()),
             ("{invite}", links[0].clone()),
             ("{invitation}", invitation),

@@ -1,11 +1,12 @@
 //! WeChat Pay API V2: XML signed with MD5 or HMAC-SHA256 under one shared key.
 
 use super::{
-    Ack, AckReply, Checkout, Closing, Gateway, Notified, Notify, Prepaid, Protocol, RefundAsked, RefundNews,
-    RefundNotified, Request, Response, Stamp, Trade, Untrusted,
+    Ack, AckReply, Bill, BillFile, Billed, Checkout, Closing, Gateway, Notified, Notify, Prepaid, Protocol,
+    RefundAsked, RefundNews, RefundNotified, Request, Response, Stamp, Trade, Untrusted,
     wechat::{self, Appids},
 };
 use crate::domain::{
+    bill::BillDay,
     ids::{OutTradeNo, TransactionId},
     order::{Attempt, Channel, Environment},
     refund::Refund,
@@ -14,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sign::SignType;
 
 pub mod app;
+pub mod bill;
 pub mod close_order;
 pub mod error_code;
 pub mod jsapi;
@@ -159,6 +161,34 @@ impl Gateway for WechatV2 {
 
     fn refund_news(&self, answer: &Response, refund: &Refund) -> Result<RefundNews, Untrusted> {
         refund_query::read(&self.account, answer, refund)
+    }
+
+    fn bill_account(&self) -> String {
+        self.account.mch_id.clone()
+    }
+
+    fn is_billed(&self, account: &str) -> bool {
+        account.split_once(':').is_some_and(|(mch_id, _)| mch_id == self.account.mch_id)
+    }
+
+    fn bill(&self, day: BillDay, stamp: &Stamp) -> Request {
+        bill::request(&self.account, day, stamp)
+    }
+
+    fn billed(&self, answer: &Response, day: BillDay) -> Result<Billed, Untrusted> {
+        bill::answered(&self.account, answer, day)
+    }
+
+    /// Never asked for: V2 answers with the bill itself.
+    fn bill_file(&self, file: &BillFile, stamp: &Stamp) -> Request {
+        bill::request(&self.account, file.day, stamp)
+    }
+
+    fn bill_fetched(&self, answer: &Response, file: &BillFile) -> Result<Bill, Untrusted> {
+        match bill::answered(&self.account, answer, file.day)? {
+            Billed::Here(bill) => Ok(bill),
+            _ => Err(Untrusted::Malformed("no bill".to_owned())),
+        }
     }
 
     fn notified(&self, notify: Notify<'_>) -> Notified {

@@ -11,6 +11,7 @@ pub mod dashboard;
 pub mod diagnostics;
 pub mod export;
 pub mod ledger;
+pub mod bills;
 pub mod notice;
 pub mod notices;
 pub mod order;
@@ -70,6 +71,7 @@ pub fn via_zh(source: Source) -> &'static str {
         Source::Query => "查单",
         Source::Sweep => "巡查",
         Source::Admin => "后台查单",
+        Source::Bill => "对账查单",
     }
 }
 
@@ -110,6 +112,9 @@ pub fn verdict_zh(verdict: &str) -> (&'static str, &'static str) {
         "refund_abnormal" => ("退款异常，用户账户收不了", "bad"),
         "refund_failed" => ("退款没有成功", "bad"),
         "refund_contradicted" => ("已放弃的退款，微信说付出去了", "bad"),
+        "bill_extra" => ("对账：账单有，我方没有", "bad"),
+        "bill_missing" => ("对账：我方有，账单没有", "bad"),
+        "bill_amount" => ("对账：金额不符", "bad"),
         _ => ("其他", "info"),
     }
 }
