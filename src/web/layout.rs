@@ -1,6 +1,11 @@
 //! What every page shares: who is signed in, addresses of the static files, how states are shown.
 
-use super::{Web, session::Visitor};
+use super::{
+    Web,
+    session::Visitor,
+    view::{Links, View},
+    words::Lang,
+};
 use crate::domain::{order::Order, time::UnixMs};
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
 use askama::Template;
@@ -11,6 +16,9 @@ pub struct Layout {
     /// For the hidden input `token` of every form.
     pub token: String,
     pub who: Option<Who>,
+    pub lang: Lang,
+    pub care: bool,
+    pub links: Option<Links>,
     pub demo: bool,
     pub css: String,
     pub admin_css: String,
@@ -40,17 +48,20 @@ impl Layout {
                 .user
                 .as_ref()
                 .map(|user| Who { name: user.username.clone(), is_admin: user.role.is_admin() }),
-            ..Layout::bare(web)
+            ..Layout::bare(web, visitor.view.clone())
         }
     }
 
     /// For error pages: nobody is looked up, so they work when the books do not.
-    pub fn anonymous(web: &Web, _: &HttpRequest) -> Layout {
-        Layout::bare(web)
+    pub fn anonymous(web: &Web, request: &HttpRequest) -> Layout {
+        Layout::bare(web, View::of(request))
     }
 
-    fn bare(web: &Web) -> Layout {
+    fn bare(web: &Web, view: View) -> Layout {
         Layout {
+            lang: view.lang,
+            care: view.care,
+            links: view.links,
             demo: web.bridge.is_some(),
             css: web.assets.css.url.clone(),
             admin_css: web.assets.admin_css.url.clone(),
@@ -69,6 +80,8 @@ pub enum OrderState {
     /// The payer came back and we are still asking.
     Confirming,
     Closed,
+    /// A payment came that does not fit: somebody looks at it.
+    Review,
 }
 
 impl OrderState {
