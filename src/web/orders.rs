@@ -165,7 +165,7 @@ pub async fn show(
         layout: Layout::of(&web, &visitor),
         out_trade_no: order.out_trade_no.as_str().to_owned(),
         amount: order.amount.yuan(),
-        goods_name: order.goods_name.clone(),
+        goods_name: records::goods(&order, lang).to_owned(),
         state: reading.state(&order, &reviewed),
         balance: order.is_paid().then(|| yuan_text(balance)),
         channel: channel.map(|channel| name(channel, lang)),

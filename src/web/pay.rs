@@ -5,6 +5,7 @@ use super::{
     error::{WebError, Wrong},
     layout::{Layout, page},
     orders::own,
+    records,
     session::{SignedIn, see_other},
     ways::{Ways, app, name},
     words::Lang,
@@ -19,7 +20,7 @@ use crate::{
         top_up::{self, Pay},
     },
     gateway::Checkout,
-    store::attempts,
+    store::{attempts, statements},
 };
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -143,6 +144,11 @@ pub async fn show(
     }
     let ways = Ways::of(&web, &visitor);
     let begun = open_attempt(&web, &order).await?;
+    // Money has come that does not fit: no more of it before somebody has looked.
+    let id = order.id;
+    if !web.app.store.read(move |db| statements::looked_into(db, &[id])).await?.is_empty() {
+        return Ok(see_other(&order_page, None));
+    }
     let Some(channel) = chosen(&web, &request, &ways, &query.channel, begun.as_ref())? else {
         return draw(&web, &visitor, &order, &ways, None, Shown::plain(PayKind::Elsewhere)).await;
     };
@@ -219,7 +225,7 @@ async fn draw(
         layout: Layout::of(web, visitor),
         out_trade_no: order.out_trade_no.as_str().to_owned(),
         amount: order.amount.yuan(),
-        goods_name: order.goods_name.clone(),
+        goods_name: records::goods(order, visitor.view.lang).to_owned(),
         qr_svg: if shown.code.is_empty() { String::new() } else { qr_svg(&shown.code) },
         kind: shown.kind,
         params: shown.params,

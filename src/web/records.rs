@@ -8,6 +8,7 @@ use crate::{
         refund::{Refund, RefundState},
         time::UnixMs,
     },
+    flow::top_up::GOODS_NAME,
     store::statements::Sums,
 };
 
@@ -195,6 +196,11 @@ impl Reading {
         );
         steps
     }
+}
+
+/// What was bought. The one thing that is sold has a name in every language; WeChat's bill keeps the Chinese one.
+pub fn goods(order: &Order, lang: Lang) -> &str {
+    if order.goods_name == GOODS_NAME { lang.goods_name() } else { &order.goods_name }
 }
 
 fn tail(order: &Order) -> String {

@@ -6,11 +6,11 @@ super::words! {
     or_by_password = "或使用密码", "or with your password";
     username = "用户名", "User name";
     password = "密码", "Password";
-    no_account = "还没有账号？", "No account yet?";
+    no_account = "还没有账号？", "No account yet? ";
     register = "注册", "Register";
     register_title = "注册账号", "Create your account";
     register_and_go_on = "注册并登录", "Register and sign in";
-    has_account = "已有账号？", "Already registered?";
+    has_account = "已有账号？", "Already registered? ";
     password_hint = "至少 8 个字符", "At least 8 characters";
     wrong_login = "用户名或密码不正确。", "The user name or the password is not right.";
 

@@ -15,9 +15,9 @@ super::words! {
     send_link = "在手机上，请复制链接，发到微信里打开", "On this phone: copy the link, send it to yourself in WeChat, open it there";
     updates_itself = "付款后本页会自动更新", "This page updates itself once you have paid";
     pay_code(app) = "付款二维码，请用手机{app}扫一扫", "QR code for paying, to scan with {app} on a phone";
-    scan_before = "请打开手机", "Scan with";
-    scan_after = "扫一扫", "on your phone";
-    no_phone = "演示环境没有真的手机：", "The demo has no real phone:";
+    scan_before = "请打开手机", "Scan with ";
+    scan_after = "扫一扫", " on your phone";
+    no_phone = "演示环境没有真的手机：", "The demo has no real phone: ";
     to_simulator = "到模拟器里付款", "pay in the simulator";
     go_and_pay(app) = "去{app}付款", "Go to {app}";
     in_the_app = "这笔订单要在商家的 App 里付款。", "This order is paid in the shop's app.";
@@ -40,11 +40,11 @@ super::words! {
     renew_code = "刷新二维码", "Show a new code";
     link_expired = "付款链接已过期", "This link has expired";
     renew = "刷新", "Refresh";
-    waiting_for_payment = "等待付款，付款后本页会自动更新", "Waiting for your payment. This page updates itself";
-    nothing_happened = "已付款，但本页没有变化？", "You have paid and nothing happens here?";
+    waiting_for_payment = "等待付款，付款后自动更新", "Waiting for your payment. This page updates itself";
+    nothing_happened = "已付款，但本页没有变化？", "You have paid and nothing happens here? ";
     ask_result = "查询结果", "Check now";
     opening = "正在打开微信支付…", "Opening WeChat Pay…";
-    no_sheet = "没有弹出支付？", "Nothing opened?";
+    no_sheet = "没有弹出支付？", "Nothing opened? ";
     open_again = "重新拉起", "Open it again";
     no_bridge = "微信支付还没有响应，没有扣款。请再试一次，或关闭本页后从公众号重新打开。",
         "WeChat Pay has not answered and nothing was charged. Please try again, or close this page and come back from the official account.";

@@ -8,7 +8,7 @@ super::words! {
     on_hold = "退款冻结", "On hold for refunds";
     today(at) = "今天 {at}", "Today {at}";
     yesterday(at) = "昨天 {at}", "Yesterday {at}";
-    tail = "尾号", "No. …";
+    tail = "尾号 ", "No. …";
     no_records = "还没有充值记录", "No records yet";
     no_records_text = "充值后，每一笔都会记在这里。", "Every top-up you make will stand here.";
     go_top_up = "去充值", "Top up";
@@ -42,6 +42,7 @@ super::words! {
     refunded(yuan) = "已退款 ¥{yuan}", "¥{yuan} refunded";
 
     goods = "商品", "For";
+    goods_name = "账户充值", "Account top-up";
     paid_by = "支付方式", "Paid with";
     wechat_number = "微信单号", "WeChat number";
     alipay_number = "支付宝交易号", "Alipay number";
@@ -60,8 +61,8 @@ super::words! {
     refund_done = "已退款", "Refunded";
     refund_failed = "退款未成功，金额已恢复", "Not refunded; the amount is yours again";
     refund_under_way = "退款处理中", "Refund under way";
-    refund_wechat = "原路退回微信支付：零钱通常几分钟到账，银行卡 1-3 个工作日",
-        "It goes back through WeChat Pay: to the WeChat balance within minutes, to a bank card in 1 to 3 working days";
-    refund_alipay = "原路退回支付宝：余额通常几分钟到账，银行卡 1-3 个工作日",
-        "It goes back through Alipay: to the Alipay balance within minutes, to a bank card in 1 to 3 working days";
+    refund_wechat = "原路退回微信支付：零钱约 5 分钟至 20 分钟，银行卡 1-3 个工作日",
+        "It goes back through WeChat Pay: to the WeChat balance in about 5 to 20 minutes, to a bank card in 1 to 3 working days";
+    refund_alipay = "原路退回支付宝，到账以支付宝的通知为准；银行卡可能需要几个工作日",
+        "It goes back through Alipay, which tells you when it has arrived; a bank card may take some working days";
 }
