@@ -92,6 +92,18 @@ impl UnixMs {
         Some(UnixMs(day.midnight().assume_offset(BEIJING).unix_timestamp().checked_mul(1000)?))
     }
 
+    /// When this moment's month in Beijing begins, and when the next one does.
+    pub fn beijing_month(self) -> (UnixMs, UnixMs) {
+        let day = self.beijing_day();
+        let (year, month) = (day.get(..4).unwrap_or_default(), day.get(5..7).unwrap_or_default());
+        let begin = |year: &str, month: &str| UnixMs::parse_beijing_day(&format!("{year}-{month}-01"));
+        let first = begin(year, month).unwrap_or(self);
+        // Any day of the next month is 31 days after the first, and its month begins where this one ends.
+        let later = first.plus_secs(31 * 24 * 3600).beijing_day();
+        let next = begin(later.get(..4).unwrap_or_default(), later.get(5..7).unwrap_or_default());
+        (first, next.unwrap_or(self))
+    }
+
     fn beijing(self, format: &[BorrowedFormatItem<'_>]) -> String {
         OffsetDateTime::from_unix_timestamp(self.secs())
             .ok()
@@ -128,6 +140,20 @@ mod tests {
             UnixMs::parse_beijing_day("2019-04-15").map(UnixMs::beijing_text).unwrap(),
             "2019-04-15 00:00:00"
         );
+    }
+
+    #[test]
+    fn a_month_begins_and_ends_at_midnight_in_beijing() {
+        for (day, first, next) in [
+            ("2026-11-30", "2026-11-01", "2026-12-01"),
+            ("2026-12-01", "2026-12-01", "2027-01-01"),
+            ("2027-02-28", "2027-02-01", "2027-03-01"),
+        ] {
+            let midnight = UnixMs::parse_beijing_day(day).unwrap();
+            let [first, next] = [first, next].map(|day| UnixMs::parse_beijing_day(day).unwrap());
+            assert_eq!(midnight.beijing_month(), (first, next), "{day}");
+            assert_eq!(midnight.plus_ms(86_399_999).beijing_month(), (first, next), "{day}");
+        }
     }
 
     #[test]

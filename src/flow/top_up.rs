@@ -26,7 +26,7 @@ use crate::{
 use std::time::Duration;
 
 /// What the payer reads on WeChat's sheet.
-const GOODS_NAME: &str = "账户充值";
+pub const GOODS_NAME: &str = "账户充值";
 /// Unpaid orders one user may have at a time.
 const MOST_OPEN: i64 = 100;
 /// WeChat refuses an expiry less than 5 minutes away; one minute more for clocks that differ.

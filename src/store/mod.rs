@@ -34,6 +34,7 @@ pub mod sessions;
 mod settle_together;
 pub mod settlement;
 mod sqlite;
+pub mod statements;
 pub mod tickets;
 pub mod users;
 pub mod work_items;

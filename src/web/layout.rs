@@ -1,6 +1,11 @@
 //! What every page shares: who is signed in, addresses of the static files, how states are shown.
 
-use super::{Web, session::Visitor};
+use super::{
+    Web,
+    session::Visitor,
+    view::{Links, View},
+    words::Lang,
+};
 use crate::domain::{
     order::Order,
     time::UnixMs,
@@ -15,6 +20,9 @@ pub struct Layout {
     /// For the hidden input `token` of every form.
     pub token: String,
     pub who: Option<Who>,
+    pub lang: Lang,
+    pub care: bool,
+    pub links: Option<Links>,
     pub demo: bool,
     pub css: String,
     pub admin_css: String,
@@ -47,7 +55,7 @@ impl Layout {
                 is_admin: user.role.is_admin(),
                 role: user.role,
             }),
-            ..Layout::bare(web)
+            ..Layout::bare(web, visitor.view.clone())
         }
     }
 
@@ -85,12 +93,15 @@ impl Layout {
     }
 
     /// For error pages: nobody is looked up, so they work when the books do not.
-    pub fn anonymous(web: &Web, _: &HttpRequest) -> Layout {
-        Layout::bare(web)
+    pub fn anonymous(web: &Web, request: &HttpRequest) -> Layout {
+        Layout::bare(web, View::of(request))
     }
 
-    fn bare(web: &Web) -> Layout {
+    fn bare(web: &Web, view: View) -> Layout {
         Layout {
+            lang: view.lang,
+            care: view.care,
+            links: view.links,
             demo: web.bridge.is_some(),
             css: web.assets.css.url.clone(),
             admin_css: web.assets.admin_css.url.clone(),
@@ -110,6 +121,8 @@ pub enum OrderState {
     /// The payer came back and we are still asking.
     Confirming,
     Closed,
+    /// A payment came that does not fit: somebody looks at it.
+    Review,
 }
 
 impl OrderState {

@@ -25,7 +25,7 @@ struct LoginPage {
     layout: Layout,
     username: String,
     next: String,
-    error: Option<String>,
+    error: Option<&'static str>,
     wechat_login: bool,
 }
 
@@ -99,7 +99,7 @@ pub async fn submit(
                 layout: Layout::of(&web, &visitor),
                 username: form.username.chars().take(64).collect(),
                 next,
-                error: Some("用户名或密码不正确。".to_owned()),
+                error: Some(visitor.view.lang.wrong_login()),
                 wechat_login: visitor.can_ask_wechat(&web.app),
             };
             Ok(page(&web, &visitor, StatusCode::UNPROCESSABLE_ENTITY, &form))

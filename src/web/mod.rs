@@ -15,6 +15,7 @@ pub mod log_in_code;
 pub mod notify;
 pub mod orders;
 pub mod pay;
+pub mod records;
 pub mod register;
 pub mod return_page;
 pub mod rights;
@@ -22,8 +23,10 @@ pub mod routes;
 pub mod server;
 pub mod session;
 pub mod top_up;
+pub mod view;
 pub mod ways;
 pub mod wechat;
+pub mod words;
 
 use crate::app::App;
 use limits::Limits;

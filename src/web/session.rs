@@ -1,6 +1,6 @@
 //! Who is asking: the browser's cookie, the session behind it, the address it comes from.
 
-use super::{Web, browser::Browser, error::WebError, layout::accepts_json};
+use super::{Web, browser::Browser, error::WebError, layout::accepts_json, view::View};
 use crate::{
     app::App,
     domain::{ids::Openid, user::User},
@@ -34,6 +34,7 @@ pub struct Visitor {
     /// In demo the simulator's bridge makes a WeChat of every browser.
     pub bridged: bool,
     pub json: bool,
+    pub view: View,
 }
 
 /// A browser whose user is signed in; anybody else is sent to sign in.
@@ -154,6 +155,7 @@ async fn visitor(request: &HttpRequest) -> Result<Visitor, WebError> {
         kind: kind(request),
         bridged: web.bridge.is_some(),
         json: accepts_json(request),
+        view: View::of(request),
     })
 }
 

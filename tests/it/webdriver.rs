@@ -175,6 +175,18 @@ impl Window {
         value.unwrap_or_else(|error| panic!("{expression}: {error}"))
     }
 
+    /// The value of a promise.
+    pub async fn eval_later(&self, promise: &str) -> Value {
+        let script = format!("const done = arguments[0]; ({promise}).then(done, (e) => done(`${{e}}`));");
+        let value = self.post("execute/async", json!({ "script": script, "args": [] })).await;
+        value.unwrap_or_else(|error| panic!("{promise}: {error}"))
+    }
+
+    /// Runs a script that the page itself would not be allowed to load.
+    pub async fn run(&self, script: &str) {
+        self.post("execute/sync", json!({ "script": script, "args": [] })).await.unwrap();
+    }
+
     pub async fn path(&self) -> String {
         self.eval("location.pathname").await.as_str().unwrap().to_owned()
     }
