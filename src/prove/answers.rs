@@ -121,7 +121,9 @@ fn v2_refund(world: &World, body: &[u8]) -> Option<Truth> {
     let inner = Fields::parse_root(&plain, "root").ok()?;
     let of = |name: &str| inner.get(name).unwrap_or_default();
     let refunds = world.simulator.refunds();
-    let refund = refunds.iter().find(|refund| refund.out_refund_no == of("out_refund_no"))?;
+    // Of one that was made elsewhere nobody here has a row to hurry.
+    let mut ours = refunds.iter().filter(|refund| !refund.elsewhere);
+    let refund = ours.find(|refund| refund.out_refund_no == of("out_refund_no"))?;
     let trade = world.simulator.trade(&refund.out_trade_no)?;
     let fits = refund.out_trade_no == of("out_trade_no")
         && refund.transaction_id == of("transaction_id")
@@ -147,7 +149,8 @@ fn v3(world: &World, callback: &Callback, received_at: UnixMs) -> Option<Truth> 
     }
     let envelope = as_written(body)?;
     let inside = as_written(&keys.opened(envelope.get("resource")?)?)?;
-    let text = |pointer: &str| inside.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let text =
+        |pointer: &str| inside.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
     let fen = |pointer: &str| inside.pointer(pointer).and_then(Value::as_i64).and_then(Fen::new);
     let event = envelope.get("event_type")?.as_str()?;
     if event.starts_with("REFUND.") {
@@ -187,7 +190,10 @@ fn alipay(world: &World, body: &[u8]) -> Option<Truth> {
     if !by_alipay || !for_us || !is_notice || of("trade_status").is_empty() {
         return None;
     }
-    if !["", "0.00"].contains(&of("refund_fee")) || !of("out_biz_no").is_empty() || !of("gmt_refund").is_empty() {
+    if !["", "0.00"].contains(&of("refund_fee"))
+        || !of("out_biz_no").is_empty()
+        || !of("gmt_refund").is_empty()
+    {
         let whole = ["out_biz_no", "out_trade_no", "trade_no", "total_amount"];
         return whole.iter().all(|name| !of(name).is_empty()).then_some(Truth::Told);
     }

@@ -143,7 +143,9 @@ async fn give_up(world: &Arc<World>, me: &User) {
     let Some(refund) = asking.get(world.dice.index(asking.len())).cloned() else { return };
     let (me, number) = (me.clone(), refund.out_refund_no.clone());
     let given_up = world
-        .ask(move |app| async move { decide_refund::give_up(&app, &me, &refund, "不会再退".to_owned()).await })
+        .ask(
+            move |app| async move { decide_refund::give_up(&app, &me, &refund, "不会再退".to_owned()).await },
+        )
         .await;
     match given_up {
         Some(Ok(_)) => world.note(|| format!("refund {number} is given up")),
@@ -164,8 +166,11 @@ fn item(world: &World) -> Option<WorkItem> {
 async fn credit_by_hand(world: &Arc<World>, me: &User) {
     let Some(item) = item(world) else { return };
     let reason = if world.dice.permille(100) { " " } else { "用户来电，已核对" };
-    let wish =
-        credit_by_hand::Wish { work_item_id: item.id, username: "user0".to_owned(), reason: reason.to_owned() };
+    let wish = credit_by_hand::Wish {
+        work_item_id: item.id,
+        username: "user0".to_owned(),
+        reason: reason.to_owned(),
+    };
     if world.dice.permille(300) {
         join(credit(world, me, &wish), credit(world, me, &wish)).await;
     } else {
@@ -187,7 +192,8 @@ async fn deal_with(world: &Arc<World>, me: &User) {
     let Some(WorkItem { id, .. }) = item(world) else { return };
     let me = me.clone();
     if world.dice.permille(500) {
-        let noted = world.ask(move |app| async move { work::note(&app, &me, id, "等用户回电".to_owned()).await });
+        let noted =
+            world.ask(move |app| async move { work::note(&app, &me, id, "等用户回电".to_owned()).await });
         if let Some(Ok(true)) = noted.await {
             world.note(|| format!("work item {id} is noted on"));
         }

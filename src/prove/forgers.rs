@@ -103,7 +103,8 @@ fn number_of(world: &World, protocol: Protocol) -> String {
 }
 
 fn refund_of(world: &World, provider: Provider) -> Option<RefundView> {
-    let there = |refund: &RefundView| world.simulator.trade(&refund.out_trade_no).map(|t| t.protocol.provider());
+    let there =
+        |refund: &RefundView| world.simulator.trade(&refund.out_trade_no).map(|t| t.protocol.provider());
     let refunds: Vec<RefundView> =
         world.simulator.refunds().into_iter().filter(|refund| there(refund) == Some(provider)).collect();
     refunds.get(world.dice.index(refunds.len())).cloned()
@@ -119,7 +120,8 @@ fn heard_before(world: &World) -> Option<Forged> {
     let heard: Vec<_> = about_payment.chain(about_refunds).collect();
     let (story, sent) = heard.get(world.dice.index(heard.len()))?;
     let door = door(trade.protocol, *story);
-    let headers = sent.headers.iter().map(|(name, value)| format!("{}: {value}\n", name.to_lowercase())).collect();
+    let headers =
+        sent.headers.iter().map(|(name, value)| format!("{}: {value}\n", name.to_lowercase())).collect();
     let callback = Callback { door, headers, body: sent.body.clone().into_bytes() };
     Some(Forged { what: "one that was heard before", about: number, callback })
 }
@@ -197,8 +199,7 @@ fn v2_refund(world: &World, number: &str, refund: Option<&RefundView>) -> (&'sta
         }
         10 => ("nothing sealed", told(&[("req_info", "AAAAAAAAAAAAAAAAAAAAAA==")], &[])),
         _ => {
-            let unknown =
-                [("out_refund_no", NOBODYS), ("transaction_id", payment), ("out_trade_no", trade)];
+            let unknown = [("out_refund_no", NOBODYS), ("transaction_id", payment), ("out_trade_no", trade)];
             ("one nobody asked for", told(&[], &unknown))
         }
     }
@@ -245,7 +246,8 @@ fn v3(world: &World, keys: &Keys, number: &str) -> Option<(&'static str, SignedN
 
 fn v3_refund(world: &World, keys: &Keys, refund: &RefundView) -> Option<(&'static str, SignedNotify)> {
     let number = refund.out_refund_no.as_str();
-    let with = |overrides: &[(&str, Value)]| world.simulator.v3_refund_notify(number, overrides).ok().flatten();
+    let with =
+        |overrides: &[(&str, Value)]| world.simulator.v3_refund_notify(number, overrides).ok().flatten();
     Some(match world.dice.below(9) {
         0 => ("another amount, well signed", with(&[("amount.refund", json!(1))])?),
         1 => ("another end, well signed", with(&[("refund_status", json!("CLOSED"))])?),
@@ -264,7 +266,8 @@ fn v3_refund(world: &World, keys: &Keys, refund: &RefundView) -> Option<(&'stati
 
 /// What is true, in the wrong envelope.
 fn badly_signed(world: &World, keys: &Keys, notify: SignedNotify) -> Option<(&'static str, SignedNotify)> {
-    let of = |name: &str| notify.headers.iter().find(|(named, _)| *named == name).map(|(_, value)| value.clone());
+    let of =
+        |name: &str| notify.headers.iter().find(|(named, _)| *named == name).map(|(_, value)| value.clone());
     let (secs, nonce) = (of("Wechatpay-Timestamp")?, of("Wechatpay-Nonce")?);
     let (signature, secs_off) = (of("Wechatpay-Signature")?, |off: i64| {
         Some(secs.parse::<i64>().ok()?.saturating_add(off).to_string())
@@ -297,7 +300,9 @@ fn badly_signed(world: &World, keys: &Keys, notify: SignedNotify) -> Option<(&'s
         5 => ("an old time set anew", set(&[("Wechatpay-Timestamp", secs_off(1)?)])),
         6 => ("a key nobody knows", set(&[("Wechatpay-Serial", "PUB_KEY_ID_0000".to_owned())])),
         7 => ("a probe", set(&[("Wechatpay-Signature", format!("WECHATPAY/SIGNTEST/{signature}"))])),
-        8 => ("another algorithm", set(&[("Wechatpay-Signature-Type", "WECHATPAY2-SM2-WITH-SM3".to_owned())])),
+        8 => {
+            ("another algorithm", set(&[("Wechatpay-Signature-Type", "WECHATPAY2-SM2-WITH-SM3".to_owned())]))
+        }
         9 => {
             let mut twice = notify.clone();
             twice.headers.push(("Wechatpay-Timestamp", secs.clone()));

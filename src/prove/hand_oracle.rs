@@ -36,11 +36,13 @@ impl Oracle {
             let made = trade.is_some_and(|trade| {
                 trade.transaction_id.as_ref() == Some(id) && Some(trade.total_fee.get()) == item.amount_fen
             });
-            let pays = |order: &Order| order.transaction_id.as_ref().is_some_and(|paid_by| paid_by.as_str() == id);
+            let pays =
+                |order: &Order| order.transaction_id.as_ref().is_some_and(|paid_by| paid_by.as_str() == id);
             if !made || !seen.insert(id) || orders.iter().any(|(order, _)| pays(order)) {
                 self.report(&format!("{number} is credited by hand and should not be"));
             }
-            let of = |attempts: &[Attempt]| attempts.iter().any(|attempt| attempt.out_trade_no.as_str() == number);
+            let of =
+                |attempts: &[Attempt]| attempts.iter().any(|attempt| attempt.out_trade_no.as_str() == number);
             match orders.iter().find(|(_, attempts)| of(attempts)) {
                 Some((order, _)) => {
                     let sum: &mut i64 = got.entry(order.user_id).or_default();
@@ -72,7 +74,9 @@ impl Oracle {
             let of_item = acts.iter().filter(|act| act.target == target && act.action == action);
             let signed = of_item.filter(|act| act.actor == by && !act.detail.is_empty()).count();
             if signed == 0 || by_hand && signed > 1 {
-                self.report(&format!("work item {target} was closed by {by}, and the audit log has {signed} of it"));
+                self.report(&format!(
+                    "work item {target} was closed by {by}, and the audit log has {signed} of it"
+                ));
             }
         }
     }

@@ -18,8 +18,8 @@ use crate::{
     flow::notify::can_replay,
     simulator::TradeState,
     store::{
-        Db, StoreError, attempts, books, ledger, orders, pending, settlement::REFUNDED_ELSEWHERE,
-        work_items, work_items::WorkItem,
+        Db, StoreError, attempts, books, ledger, orders, pending, settlement::REFUNDED_ELSEWHERE, work_items,
+        work_items::WorkItem,
     },
 };
 use std::{
