@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     app::App,
+    canary::{self, Canary},
     domain::{
         ids::OutRefundNo,
         refund::{Refund, RefundState},
@@ -99,7 +100,7 @@ pub async fn give_up(app: &App, actor: &User, refund: &Refund, note: String) -> 
     if refund.state != RefundState::Asking {
         return Err(RefundError::NotGivenUp(Kept::NotAsking));
     }
-    if !refund.is_quiet(app.clock.now()) {
+    if !refund.is_quiet(app.clock.now()) && !canary::sings(Canary::GivenUpTooSoon) {
         return Err(RefundError::NotGivenUp(Kept::TooSoon));
     }
     if refund.asked > 0 {

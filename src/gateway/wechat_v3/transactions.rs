@@ -9,6 +9,7 @@ use super::{
     sign,
 };
 use crate::{
+    canary::{self, Canary},
     domain::{
         ids::{Openid, OutTradeNo, TransactionId},
         order::{Attempt, Channel},
@@ -152,13 +153,14 @@ pub(super) fn payment(account: &Account, told: &Object) -> Result<VerifiedPaymen
         Some(_) => amount.text("currency").ok_or("currency")?,
     };
     let appid = told.text("appid").ok_or("appid")?;
+    let total = if canary::sings(Canary::V3PayerTotal) { "payer_total" } else { "total" };
     Ok(VerifiedPayment {
         protocol: Protocol::WechatV3,
         account: wechat::account_name(&account.mch_id, appid),
         environment: account.environment,
         out_trade_no: told.text("out_trade_no").and_then(OutTradeNo::parse).ok_or("out_trade_no")?,
         transaction_id: told.text("transaction_id").and_then(TransactionId::parse).ok_or("transaction_id")?,
-        amount: amount.fen("total").filter(|fen| fen.get() > 0).ok_or("amount.total")?,
+        amount: amount.fen(total).filter(|fen| fen.get() > 0).ok_or("amount.total")?,
         currency: currency.to_owned(),
         trade_type: word(told.text("trade_type").unwrap_or_default()),
         payer: told.object("payer").and_then(|payer| payer.text("openid")).and_then(Openid::parse),
