@@ -11,8 +11,8 @@ use crate::domain::{
 use serde::Serialize;
 
 pub mod alipay;
-mod members;
 pub mod bill;
+mod members;
 mod message;
 pub mod rsa;
 mod verified;

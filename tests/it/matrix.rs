@@ -229,7 +229,8 @@ impl Things {
             links.push(link.rsplit('/').next().unwrap().to_owned());
         }
         let owner = shop.order(number).await.user_id;
-        let wish = Wish { user_id: owner, fen: 1, reason: "a gift".to_owned(), intent: "intent-matrix".to_owned() };
+        let wish =
+            Wish { user_id: owner, fen: 1, reason: "a gift".to_owned(), intent: "intent-matrix".to_owned() };
         let adjustment = adjust::request(&shop.app, &boss, wish).await.unwrap();
         let (gateway, biller) = reconcile::billers(&shop.app).remove(0);
         let today = BillDay::of(shop.clock.now());

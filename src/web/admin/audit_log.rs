@@ -77,7 +77,11 @@ impl Shown {
 ///
 /// # Errors
 /// The books.
-pub async fn list(web: Data<Arc<Web>>, admin: May<AuditLog>, query: Query<Shown>) -> Result<HttpResponse, WebError> {
+pub async fn list(
+    web: Data<Arc<Web>>,
+    admin: May<AuditLog>,
+    query: Query<Shown>,
+) -> Result<HttpResponse, WebError> {
     let shown = query.into_inner();
     let word = |text: &str| {
         let text: String = text.trim().chars().filter(|c| *c != '\0').take(128).collect();

@@ -17,7 +17,14 @@ use crate::{
         Store, StoreError,
         order_lists::{self, Filter as Wanted},
     },
-    web::{Web, error::WebError, layout::OrderState, rights::{Export, May}, session::Admin, ways::name_zh},
+    web::{
+        Web,
+        error::WebError,
+        layout::OrderState,
+        rights::{Export, May},
+        session::Admin,
+        ways::name_zh,
+    },
 };
 use actix_web::{
     HttpResponse,

@@ -2,16 +2,16 @@
 
 pub mod account;
 pub mod accounts;
-pub mod invite;
-pub mod me;
 pub mod adjustment;
 pub mod audit_log;
+pub mod bills;
 pub mod csv;
 pub mod dashboard;
 pub mod diagnostics;
 pub mod export;
+pub mod invite;
 pub mod ledger;
-pub mod bills;
+pub mod me;
 pub mod notice;
 pub mod notices;
 pub mod order;
