@@ -14,7 +14,7 @@ use crate::{
     domain::{
         bill::{BillDay, BillKind, BillRow, Bucket, Totals, judge},
         ids::{OutTradeNo, TransactionId},
-        order::{HOUR_MS, Source},
+        order::{Channel, HOUR_MS, Source},
         time::UnixMs,
         user::User,
     },
@@ -294,7 +294,11 @@ async fn ask_about(app: &App, gateway: &dyn Gateway, row: &BillRow) -> Result<He
     let (Some(number), Some(payment)) = (number, TransactionId::parse(&row.transaction_id)) else {
         return Ok(Heard::Else);
     };
-    let request = gateway.query_payment(&payment, &app.clock.stamp()?);
+    // Nobody knows which of the merchant's apps it was made in: asked as any of them.
+    let Some(account) = Channel::ALL.iter().find_map(|channel| gateway.account(*channel)) else {
+        return Ok(Heard::Else);
+    };
+    let request = gateway.query_payment(&payment, &account, &app.clock.stamp()?);
     Ok(match app.ask(&request).await {
         Err(_) => Heard::Nothing,
         Ok(answer) => match gateway.payment(&answer, &number) {

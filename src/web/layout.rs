@@ -59,6 +59,11 @@ impl Layout {
         }
     }
 
+    /// Administrators read Chinese, whatever their browser prefers.
+    pub fn for_administrators(self) -> Layout {
+        Layout { lang: Lang::Zh, ..self }
+    }
+
     /// Whether to show what takes a right: the handler decides again.
     fn may(&self, right: Right) -> bool {
         self.who.as_ref().is_some_and(|who| who.role.may(right))
@@ -138,13 +143,14 @@ impl OrderState {
     }
 
     /// The word on its chip.
-    pub const fn zh(self) -> &'static str {
+    pub const fn word(self, lang: Lang) -> &'static str {
         match self {
-            OrderState::Paid => "已入账",
-            OrderState::Late => "晚到账",
-            OrderState::Open => "待支付",
-            OrderState::Confirming => "确认中",
-            OrderState::Closed => "已关闭",
+            OrderState::Paid => lang.state_paid(),
+            OrderState::Late => lang.state_late(),
+            OrderState::Open => lang.state_open(),
+            OrderState::Confirming => lang.state_checking(),
+            OrderState::Closed => lang.state_closed(),
+            OrderState::Review => lang.state_review(),
         }
     }
 }

@@ -65,5 +65,5 @@ pub async fn submit(
 }
 
 fn form(web: &Web, visitor: &Visitor, status: StatusCode, error: Option<String>) -> HttpResponse {
-    page(web, visitor, status, &CodePage { layout: Layout::of(web, visitor), error })
+    page(web, visitor, status, &CodePage { layout: Layout::of(web, visitor).for_administrators(), error })
 }

@@ -10,6 +10,7 @@ use crate::{
         register::sentences,
         rights::{about_role_zh, role_zh},
         session::{Visitor, cookie, see_other},
+        words::Lang,
     },
 };
 use actix_web::{
@@ -30,8 +31,8 @@ struct InvitePage {
     about: &'static str,
     invited_by: String,
     username: String,
-    username_error: Option<String>,
-    password_error: Option<String>,
+    username_error: Option<&'static str>,
+    password_error: Option<&'static str>,
 }
 
 #[derive(Deserialize)]
@@ -82,7 +83,7 @@ pub async fn submit(
         Err(mendable) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             let username: String = posted.username.chars().take(64).collect();
-            Ok(form(&web, &visitor, status, &link, invitation, &username, sentences(&mendable)))
+            Ok(form(&web, &visitor, status, &link, invitation, &username, sentences(&mendable, Lang::Zh)))
         }
     }
 }
@@ -99,10 +100,10 @@ fn form(
     link: &str,
     invitation: Invitation,
     username: &str,
-    errors: (Option<String>, Option<String>),
+    errors: (Option<&'static str>, Option<&'static str>),
 ) -> HttpResponse {
     let template = InvitePage {
-        layout: Layout::of(web, visitor),
+        layout: Layout::of(web, visitor).for_administrators(),
         action: format!("/admin/invite/{link}"),
         role: role_zh(invitation.role),
         about: about_role_zh(invitation.role),

@@ -47,7 +47,7 @@ pub async fn frame(web: &Web, admin: &Admin) -> Result<Layout, WebError> {
         let (refunds, work) = (refunds_table::count_open(db)?, work_items_table::count_open(db)?);
         Ok::<_, crate::store::StoreError>(Open { refunds, work })
     });
-    Ok(Layout { open: open.await?, ..Layout::of(web, admin) })
+    Ok(Layout { open: open.await?, ..Layout::of(web, admin) }.for_administrators())
 }
 
 const MINUTE_MS: i64 = 60_000;
