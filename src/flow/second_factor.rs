@@ -218,6 +218,10 @@ pub enum Answer {
 /// # Errors
 /// The books.
 pub async fn answer(app: &App, browser: &str, typed: &str, place: Place) -> Result<Answer, FlowError> {
+    // Strangers do not get as far as the one writer.
+    if !is_waiting(app, browser).await? {
+        return Ok(Answer::Over);
+    }
     let secret = app.clock.token()?;
     let (waiting, now) = (token::hash(browser), app.clock.now());
     let (key, typed, fresh) = (app.config.secret_key.clone(), typed.to_owned(), secret.clone());
