@@ -154,14 +154,19 @@ fn problem_json(problem: &Problem, id: &str) -> HttpResponse {
 
 fn page(web: &Web, request: &HttpRequest, problem: &Problem, id: &str) -> HttpResponse {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    // Only an administrator is told what their role lacks.
+    let (back, back_text) = match problem.code {
+        "missing_right" => ("/admin/orders", "返回后台"),
+        _ => ("/", "返回首页"),
+    };
     let page = ErrorPage {
         layout: Layout::anonymous(web, request),
         status: problem.status,
         title: problem.title.to_owned(),
         message: problem.detail.clone(),
         request_id: id.to_owned(),
-        back: "/".to_owned(),
-        back_text: "返回首页".to_owned(),
+        back: back.to_owned(),
+        back_text: back_text.to_owned(),
     };
     HttpResponse::build(status)
         .insert_header(("content-type", "text/html; charset=utf-8"))
