@@ -102,7 +102,7 @@ pub async fn enrolment(app: &App, user: &User) -> Result<Enrolment, FactorError>
     let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     // The host tells the shops of one administrator apart.
     let host = app.config.public_url.as_str().split("://").last().unwrap_or_default();
-    let issuer = encoded(&format!("收银 {host}"));
+    let issuer = encoded(host);
     let name = encoded(&user.username);
     let uri = format!("otpauth://totp/{issuer}:{name}?secret={base32}&issuer={issuer}");
     Ok(Enrolment { base32, uri })
@@ -218,6 +218,10 @@ pub enum Answer {
 /// # Errors
 /// The books.
 pub async fn answer(app: &App, browser: &str, typed: &str, place: Place) -> Result<Answer, FlowError> {
+    // Strangers do not get as far as the one writer.
+    if !is_waiting(app, browser).await? {
+        return Ok(Answer::Over);
+    }
     let secret = app.clock.token()?;
     let (waiting, now) = (token::hash(browser), app.clock.now());
     let (key, typed, fresh) = (app.config.secret_key.clone(), typed.to_owned(), secret.clone());

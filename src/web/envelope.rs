@@ -163,12 +163,19 @@ fn page(web: &Web, request: &HttpRequest, problem: &Problem, id: &str) -> HttpRe
     let layout = Layout::anonymous(web, request);
     // Only what is looked at may be looked at again: a form sent twice is for people to decide.
     let passes = status == StatusCode::SERVICE_UNAVAILABLE && request.method() == Method::GET;
+    // Only an administrator is told what their role lacks.
+    let (back, back_text) = match problem.code {
+        "missing_right" => ("/admin", layout.lang.administration()),
+        _ => ("/", layout.lang.home()),
+    };
     let page = ErrorPage {
         status: problem.status,
         title: (problem.title)(layout.lang).to_owned(),
         message: problem.detail.read_in(layout.lang).to_owned(),
         request_id: id.to_owned(),
         passes,
+        back,
+        back_text,
         layout,
     };
     HttpResponse::build(status)
