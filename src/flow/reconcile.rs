@@ -178,10 +178,10 @@ async fn fetch(app: &App, gateway: &dyn Gateway, bill: &BillOfDay) -> Result<Fet
         Ok(Billed::Here(file)) => (Fetched::Bill(file), "answered"),
         Ok(Billed::NotYet { code }) => (Fetched::NotYet(code), "not_yet"),
         // Believed when our books have nothing of that day either.
-        Ok(Billed::Nothing { code }) => match unbilled(app, gateway, bill).await?.is_empty() {
-            true => (Fetched::Bill(Bill { rows: Vec::new(), sha256: code }), "nothing"),
-            false => (Fetched::NotYet(code), "not_yet"),
-        },
+        Ok(Billed::Nothing { .. }) if unbilled(app, gateway, bill).await?.is_empty() => {
+            (Fetched::Bill(Bill { rows: Vec::new(), sha256: String::new() }), "nothing")
+        }
+        Ok(Billed::Nothing { code }) => (Fetched::NotYet(code), "not_yet"),
         Ok(Billed::At(_)) => (Fetched::Unheard("an address in place of a file".to_owned()), "untrusted"),
         Err(reason) => (Fetched::Unheard(reason), "no_answer"),
     };
@@ -359,7 +359,7 @@ async fn compare(
         .store
         .write(move |db| {
             let next = unheard.as_deref().map(|said| (now.plus_ms(AGAIN_MS), said));
-            bill_differences::finish(db, id, ours, healed.credited, (began, now, next))?;
+            bill_differences::finish(db, id, ours, (began, now, next))?;
             bills::by_id(db, id)
         })
         .await?;

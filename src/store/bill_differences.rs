@@ -3,12 +3,13 @@
 use super::{
     Db, StoreError,
     bills::BillState,
-    schema::{bill_differences as differences, bill_rows as rows, bills, work_items as items},
+    schema::{bill_differences as differences, bill_rows as rows, bills, orders, work_items as items},
     work_items::{self, Matter},
 };
 use crate::domain::{
     bill::{BillKind, Bucket, Totals},
     money::Fen,
+    order::Source,
     time::UnixMs,
     user::BY_THE_BOOKS,
 };
@@ -129,7 +130,6 @@ pub fn finish(
     db: &mut Db,
     bill_id: i64,
     ours: Totals,
-    credited: i64,
     (began, now, next_at): (UnixMs, UnixMs, Option<(UnixMs, &str)>),
 ) -> Result<(), StoreError> {
     let gone = || {
@@ -156,10 +156,21 @@ pub fn finish(
             bills::our_payments_fen.eq(ours.payments_fen),
             bills::our_refunds.eq(ours.refunds),
             bills::our_refunds_fen.eq(ours.refunds_fen),
-            bills::credited.eq(bills::credited + credited),
+            bills::credited.eq(credited(db, bill_id)?),
         ))
         .execute(db)?;
     Ok(())
+}
+
+/// How many of its payments only this bill has brought to light.
+fn credited(db: &mut Db, bill_id: i64) -> Result<i64, StoreError> {
+    Ok(rows::table
+        .inner_join(orders::table.on(orders::transaction_id.eq(rows::transaction_id.nullable())))
+        .filter(rows::bill_id.eq(bill_id))
+        .filter(rows::kind.eq(BillKind::Payment.as_str()))
+        .filter(orders::settled_by.eq(Source::Bill.as_str()))
+        .count()
+        .get_result(db)?)
 }
 
 /// What an earlier bill lacked and some bill has now agrees: gateways count what happens around midnight to one day or

@@ -166,12 +166,11 @@ pub fn claim(
             ))
             .execute(db)?;
     }
-    let due_by = if turn == Turn::Due { now.0 } else { i64::MAX };
     // Leased far ahead: the clock was set back.
     let ahead = until.plus_ms(SET_BACK_MS).0;
     let free = found().filter(bills::leased_until.le(now.0).or(bills::leased_until.gt(ahead)));
     let taken = match turn {
-        Turn::Due => diesel::update(free.filter(bills::next_at.le(due_by)))
+        Turn::Due => diesel::update(free.filter(bills::next_at.le(now.0)))
             .set(bills::leased_until.eq(until.0))
             .execute(db)?,
         Turn::Now => diesel::update(free).set(bills::leased_until.eq(until.0)).execute(db)?,

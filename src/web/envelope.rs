@@ -47,6 +47,9 @@ struct ErrorPage {
     request_id: String,
     /// Whether to offer this very page again.
     passes: bool,
+    /// Where to go otherwise, and what that is called.
+    back: &'static str,
+    back_text: &'static str,
 }
 
 /// The middleware.

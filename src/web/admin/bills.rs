@@ -120,17 +120,16 @@ pub struct Flash {
 /// The books.
 pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Before>) -> Result<HttpResponse, WebError> {
     let before = query.into_inner().before.filter(|day| BillDay::parse(day).is_some());
-    let (found, counts) = web
+    let (found, counts, next) = web
         .app
         .store
         .read(move |db| {
-            let found = bills::list(db, before.as_deref(), PAGE)?;
+            let mut found = bills::list(db, before.as_deref(), PAGE)?;
+            let next = whole_days(&mut found);
             let ids: Vec<i64> = found.iter().map(|bill| bill.id).collect();
-            Ok((found, bill_differences::counts(db, &ids)?))
+            Ok((found, bill_differences::counts(db, &ids)?, next))
         })
         .await?;
-    let full = i64::try_from(found.len()).is_ok_and(|count| count >= PAGE);
-    let next = found.last().filter(|_| full).map(|bill| bill.day.to_string());
     let with_counts = found.iter().zip(counts.iter().map(|(_, all, open)| (*all, *open)));
     if admin.json {
         return Ok(HttpResponse::Ok().json(json!({
@@ -144,6 +143,13 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Before>) -> Re
         next: next.map(|day| format!("/admin/bills?before={day}")),
     };
     Ok(page(&web, &admin, StatusCode::OK, &template))
+}
+
+/// Takes a day that may go on out of a full page; gives the day the next page begins before, if there is one.
+fn whole_days(found: &mut Vec<BillOfDay>) -> Option<String> {
+    let last = found.last().filter(|_| i64::try_from(found.len()).is_ok_and(|count| count >= PAGE))?.day;
+    found.retain(|bill| bill.day > last);
+    found.last().map(|bill| bill.day.to_string())
 }
 
 /// GET /admin/bills/{id}
