@@ -3,6 +3,7 @@
 
 mod accounts;
 mod attacks;
+mod axe;
 mod books;
 mod callbacks;
 mod certificate;
