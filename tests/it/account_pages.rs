@@ -2,6 +2,7 @@
 //! `cargo test --test it account_pages -- --nocapture`
 
 use crate::{
+    axe::Axe,
     harness::{Browser, PASSWORD, Shop},
     pay_page::sign_in,
     screenshots::shoot,
@@ -14,7 +15,7 @@ async fn pages_of_accounts_fit_a_phone_and_a_computer() {
     let Some(window) = webdriver::open(Wish { user_agent: None, size: Some((390, 844)) }).await else {
         return;
     };
-    let shop = Shop::open().await;
+    let (axe, shop) = (Axe::at_hand(), Shop::open().await);
     let admin = shop.admin().await;
     for role in [Role::Finance, Role::Support, Role::Auditor] {
         shop.admin_as(role).await;
@@ -28,7 +29,7 @@ async fn pages_of_accounts_fit_a_phone_and_a_computer() {
     window.fill("#for_whom", "财务 王芳").await;
     window.click("form[action='/admin/accounts/invite'] [type=submit]").await;
     window.wait_until("document.querySelector('.whole')").await;
-    shoot(&window, "admin-invited").await;
+    shoot(&window, &axe, "admin-invited").await;
     let link = window.eval("document.querySelector('.whole').textContent").await;
     for (path, name) in [
         ("/admin/accounts", "admin-accounts"),
@@ -36,12 +37,12 @@ async fn pages_of_accounts_fit_a_phone_and_a_computer() {
         ("/admin/me", "admin-me"),
     ] {
         window.goto(&at(path)).await;
-        shoot(&window, name).await;
+        shoot(&window, &axe, name).await;
     }
     window.fill("#factor-password", PASSWORD).await;
     window.click("form[action='/admin/me/second-factor/begin'] [type=submit]").await;
     window.wait_until("document.querySelector('.qr svg')").await;
-    shoot(&window, "admin-second-factor").await;
+    shoot(&window, &axe, "admin-second-factor").await;
 
     let enrolling = shop.browser();
     assert_eq!(enrolling.log_in("finance", PASSWORD).await.status, 303);
@@ -51,22 +52,22 @@ async fn pages_of_accounts_fit_a_phone_and_a_computer() {
     sign_in(&window, &shop, &enrolling.cookie().unwrap()).await;
     window.goto(&at("/admin/accounts")).await;
     window.complaints().await;
-    shoot(&window, "admin-missing-right").await;
+    shoot(&window, &axe, "admin-missing-right").await;
     window.goto(&at("/admin/me/second-factor")).await;
     let secret = window.eval("document.querySelector('.whole').textContent").await;
     let code = crate::second_factor::code_of(&shop, secret.as_str().unwrap());
     window.fill("#code", &code).await;
     window.click("form[action='/admin/me/second-factor'] [type=submit]").await;
     window.wait_until("document.querySelector('.codes')").await;
-    shoot(&window, "admin-recovery-codes").await;
+    shoot(&window, &axe, "admin-recovery-codes").await;
     window.goto(&at("/admin/me")).await;
-    shoot(&window, "admin-me-second-factor").await;
+    shoot(&window, &axe, "admin-me-second-factor").await;
 
     window.goto(link.as_str().unwrap()).await;
-    shoot(&window, "admin-invite").await;
+    shoot(&window, &axe, "admin-invite").await;
     let waiting = shop.browser();
     assert_eq!(waiting.log_in("finance", PASSWORD).await.header("location"), "/login/code");
     sign_in(&window, &shop, &waiting.cookie().unwrap()).await;
     window.goto(&at("/login/code")).await;
-    shoot(&window, "login-code").await;
+    shoot(&window, &axe, "login-code").await;
 }

@@ -6,6 +6,7 @@ mod accounts;
 mod admin_accounts;
 mod attacks;
 mod audit_log;
+mod axe;
 mod books;
 mod callbacks;
 mod certificate;

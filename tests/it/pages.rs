@@ -138,7 +138,7 @@ async fn every_page_of_a_payer_is_whole_in_both_languages() {
     while shop.close_expired().await > 0 {}
     shop.simulator.pay(&late).unwrap();
     shop.deliver().await;
-    tour.visit(&format!("/orders/{late}"), 200, ["晚到账", "after the order was closed"]).await;
+    tour.visit(&format!("/orders/{late}"), 200, ["订单关闭后才到账", "after the order was closed"]).await;
     tour.visit(&format!("/orders/{closed}"), 200, ["订单已关闭", "Order closed"]).await;
     let waiting = user.top_up("10").await;
     shop.clock.advance_ms(DAY_MS / 8);
@@ -232,7 +232,7 @@ async fn a_months_sums_are_of_the_whole_month_however_little_of_it_the_page_show
     let old = user.top_up("100").await;
     shop.simulator.pay(&old).unwrap();
     shop.deliver().await;
-    shop.clock.advance_ms(15 * DAY_MS);
+    shop.clock.advance_ms(12 * DAY_MS);
     for _ in 0..21 {
         let number = user.top_up("20").await;
         shop.simulator.pay(&number).unwrap();

@@ -4,6 +4,7 @@
 //! `cargo test --test it screenshots -- --nocapture`
 
 use crate::{
+    axe::Axe,
     exceptions::{like_the_order, pay_at_wechat},
     harness::Shop,
     pay_page::sign_in,
@@ -23,7 +24,7 @@ fn folder() -> PathBuf {
 }
 
 /// Takes the open page in every size and theme.
-pub async fn shoot(window: &Window, name: &str) {
+pub async fn shoot(window: &Window, axe: &Axe, name: &str) {
     for (width, height) in SIZES {
         window.resize(width, height).await;
         for scheme in ["light", "dark"] {
@@ -33,6 +34,7 @@ pub async fn shoot(window: &Window, name: &str) {
             window.eval("void scrollTo(0, 0)").await;
             window.screenshot(&folder().join(format!("{name}-{width}-{scheme}.png"))).await;
             window.resize(width, height).await;
+            axe.finds_nothing_serious(window, name).await;
         }
         fits(window, name, width).await;
         window.prefer("light").await;
@@ -59,6 +61,7 @@ async fn every_page_of_administrators_fits_a_phone_and_a_computer() {
     };
     let shop = Shop::open_with(|config| config.refund_second_admin_above = Fen::new(10_000).unwrap()).await;
     let at = |path: &str| format!("{}{path}", shop.url);
+    let axe = Axe::at_hand();
 
     let user = shop.user("王小明").await;
     let other = shop.user("li.hua").await;
@@ -134,10 +137,10 @@ async fn every_page_of_administrators_fits_a_phone_and_a_computer() {
         ("/admin/work-items".to_owned(), "admin-work-items"),
     ] {
         window.goto(&at(&path)).await;
-        shoot(&window, name).await;
+        shoot(&window, &axe, name).await;
     }
     window.goto(&at(&waiting_step)).await;
     window.complaints().await;
-    shoot(&window, "admin-refund-error").await;
+    shoot(&window, &axe, "admin-refund-error").await;
     println!("pictures in {}", folder().display());
 }

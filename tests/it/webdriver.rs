@@ -63,6 +63,7 @@ pub async fn open(wish: Wish) -> Option<Window> {
         "--hide-scrollbars",
         "--force-device-scale-factor=1",
         "--lang=zh-CN",
+        "--accept-lang=zh-CN",
     ]
     .map(str::to_owned)
     .to_vec();

@@ -5,7 +5,7 @@ super::words! {
     pay_by_wechat = "去微信支付", "Pay with WeChat";
     pay_before(at) = "请在 {at} 前完成支付", "Please pay before {at}";
     go_before(at) = "请在 {at} 之前去付款", "Please go and pay before {at}";
-    left = "，还剩", ", still";
+    left = "，还剩", " ·";
     /// Units of the time that is left: hours, minutes, seconds.
     units = "小时 分 秒", "h min s";
     needs_script = "请开启浏览器的 JavaScript，本页需要它来打开微信支付。",
