@@ -184,7 +184,7 @@ async fn a_change_that_fails_half_way_leaves_nothing_and_its_neighbours_alone() 
 
 #[actix_web::test]
 async fn the_books_notice_every_way_they_can_be_wrong() {
-    let order = "INSERT INTO users VALUES (1, 'ann', 'h', 'user', 1); \
+    let order = "INSERT INTO users (id, username, password_hash, role, created_at) VALUES (1, 'ann', 'h', 'user', 1); \
         INSERT INTO orders (id, out_trade_no, user_id, intent, goods_name, amount_fen, environment, created_at, \
             expires_at, close_after) VALUES (1, 'n1', 1, 'i', 'g', 100, 'simulator', 1, 1, 1); \
         INSERT INTO attempts (out_trade_no, order_id, channel, provider, account, environment, amount_fen, goods_name, payer, \
@@ -475,7 +475,7 @@ async fn books_of_the_first_version_are_brought_up_to_date_with_everything_in_th
             "CREATE TABLE __diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY NOT NULL,
                 run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP);
             INSERT INTO __diesel_schema_migrations (version) VALUES ('00000000000001');
-            INSERT INTO users VALUES (1, 'ann', 'h', 'user', 1);
+            INSERT INTO users (id, username, password_hash, role, created_at) VALUES (1, 'ann', 'h', 'user', 1);
             INSERT INTO orders (id, out_trade_no, user_id, intent, goods_name, amount_fen, environment, status, created_at,
                 expires_at, close_after, paid_at, transaction_id, settled_by)
                 VALUES (7, 'n7', 1, 'i', 'g', 100, 'simulator', 1, 1, 1, 1, 1, 'T7', 'notify');
