@@ -13,6 +13,7 @@ use crate::{
         Request, Response, Stamp, Untrusted,
         bill::{self, Bill, BillFile, Billed},
         wechat_v2::bill::{self as text, Downloaded},
+        words,
     },
 };
 use url::Url;
@@ -82,9 +83,7 @@ pub(super) fn read_file(account: &Account, answer: &Response, file: &BillFile) -
         Downloaded::Table(table) => {
             Ok(Bill { rows: text::rows(&table, &account.mch_id, file.day)?, sha256: bill::sha256(&body) })
         }
-        Downloaded::Refused { message, .. } => {
-            Err(Untrusted::CommFail(crate::gateway::wechat::kept(&message)))
-        }
+        Downloaded::Refused { message, .. } => Err(Untrusted::CommFail(words::sentence(&message))),
     }
 }
 
