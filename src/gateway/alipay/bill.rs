@@ -21,7 +21,7 @@ use crate::{
 };
 use encoding_rs::GBK;
 use serde_json::json;
-use std::{collections::BTreeSet, io::Cursor};
+use std::{borrow::Cow, collections::BTreeSet, io::Cursor};
 use url::{Host, Url};
 use zip::ZipArchive;
 
@@ -114,8 +114,9 @@ pub fn details(body: &[u8]) -> Result<String, Untrusted> {
     let mut found = None;
     for at in 0..archive.len() {
         let entry = archive.by_index(at).map_err(broken)?;
-        // Names are in GBK without the flag that would say so.
-        let (name, _, _) = GBK.decode(entry.name_raw());
+        // Names are in GBK without the flag that would say so, which is no UTF-8 but by a rare chance.
+        let raw = entry.name_raw();
+        let name = std::str::from_utf8(raw).map_or_else(|_| GBK.decode(raw).0, Cow::Borrowed);
         if !name.to_lowercase().ends_with(".csv") || name.contains(SUMS) {
             continue;
         }

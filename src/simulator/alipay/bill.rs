@@ -1,6 +1,6 @@
 //! alipay.data.dataservice.bill.downloadurl.query and the zip it leads to.
 //!
-//! Source: the page of the method; the file's names in GBK and without the flag of UTF-8, as published samples have them.
+//! Source: the page of the method. The text is GBK as at Alipay; the names of the files inside are UTF-8, with the flag.
 
 use super::{Asked, Verdict};
 use crate::{

@@ -82,6 +82,15 @@ fn a_bill_that_does_not_hold_together_is_refused_as_a_whole() {
     let read = |zip: Vec<u8>| details(&zip);
     assert!(read(zipped(&[("a.csv", &csv), ("汇总.txt", b"x")])).is_ok());
     assert!(read(zipped(&[("a.csv", &csv), ("b.csv", &csv)])).is_err());
+    // The sums beside the details, with a name in UTF-8 and in GBK without the flag.
+    let both = zipped(&[("a.csv", &csv), ("a_汇总.csv", b"x")]);
+    assert!(read(both).is_ok());
+    let (name, _, _) = GBK.encode("汇总");
+    let mut both = zipped(&[("a.csv", &csv), ("a_####.csv", b"x")]);
+    while let Some(at) = both.windows(4).position(|four| four == b"####") {
+        both[at..at + 4].copy_from_slice(&name);
+    }
+    assert!(read(both).is_ok());
     assert!(read(zipped(&[("a.txt", &csv)])).is_err());
     assert!(read(zipped(&[("a.csv", b"\xff\xff")])).is_err());
     assert!(read(b"PK".to_vec()).is_err());
