@@ -83,13 +83,7 @@ pub(super) fn read_file(account: &Account, answer: &Response, file: &BillFile) -
         Downloaded::Table(table) => {
             Ok(Bill { rows: text::rows(&table, &account.mch_id, file.day)?, sha256: bill::sha256(&body) })
         }
-<<<<<<< HEAD
-        Downloaded::Refused { message, .. } => {
-            Err(Untrusted::CommFail(words::sentence(&message)))
-        }
-=======
         Downloaded::Refused { message, .. } => Err(Untrusted::CommFail(words::sentence(&message))),
->>>>>>> helper-bills
     }
 }
 
