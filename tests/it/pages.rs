@@ -344,3 +344,26 @@ async fn while_the_books_are_away_a_page_says_that_money_is_safe_and_offers_itse
     shop.app.store.write(sql("ALTER TABLE put_aside RENAME TO orders")).await.unwrap();
     assert_eq!(user.get("/orders").await.status, 200);
 }
+
+#[actix_web::test]
+async fn without_script_the_result_is_a_link_away_from_the_code_that_was_paid() {
+    let shop = Shop::open().await;
+    let user = user_of(&shop, "ann", COMPUTER).await;
+    let (number, page) = order(&user, "wechat_native").await;
+    let (before, _) = page.body.split_once("\">查询结果</a>").unwrap_or_else(|| panic!("{}", page.body));
+    let link = before.rsplit("href=\"").next().unwrap();
+    // Nothing has come yet: the page says so, and leads on without script, too.
+    let early = user.get(link).await;
+    assert!(
+        early.body.contains("正在确认支付结果") && early.body.contains(&format!("href=\"{link}\"")),
+        "{}",
+        early.body
+    );
+    shop.simulator.set_scenario(&number, Scenario::NotifyLost);
+    shop.simulator.pay(&number).unwrap();
+    shop.deliver().await;
+    shop.clock.advance_ms(5_000);
+    let asked = user.get(link).await;
+    assert_eq!((asked.status, asked.header("location")), (303, format!("/orders/{number}").as_str()));
+    assert!(user.get(asked.header("location")).await.body.contains("支付成功"));
+}

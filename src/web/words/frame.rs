@@ -21,6 +21,4 @@ super::words! {
     order_number = "订单号", "Order number";
     home = "返回首页", "Back to the start";
     retry = "重试", "Try again";
-    /// A moment, as people read it.
-    beijing_time(at) = "北京时间 {at}", "{at} Beijing time";
 }

@@ -13,7 +13,6 @@ super::words! {
     this_page_code = "本页地址的二维码，用手机微信扫一扫打开", "QR code of this page, to open in WeChat on a phone";
     scan_with_wechat = "请用手机微信扫一扫", "Scan with WeChat on your phone";
     send_link = "在手机上，请复制链接，发到微信里打开", "On this phone: copy the link, send it to yourself in WeChat, open it there";
-    updates_itself = "付款后本页会自动更新", "This page updates itself once you have paid";
     pay_code(app) = "付款二维码，请用手机{app}扫一扫", "QR code for paying, to scan with {app} on a phone";
     scan_before = "请打开手机", "Scan with ";
     scan_after = "扫一扫", " on your phone";

@@ -12,7 +12,6 @@ super::words! {
     no_records = "还没有充值记录", "No records yet";
     no_records_text = "充值后，每一笔都会记在这里。", "Every top-up you make will stand here.";
     go_top_up = "去充值", "Top up";
-    go_on = "继续支付", "Pay now";
     older = "加载更多", "Show older";
 
     state_paid = "已入账", "Credited";
