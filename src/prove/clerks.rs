@@ -6,6 +6,7 @@ use crate::{
     domain::{
         ids::OutRefundNo,
         money::Fen,
+        order::Settled,
         refund::{Refund, RefundState},
         user::User,
     },
@@ -154,23 +155,22 @@ async fn give_up(world: &Arc<World>, me: &User) {
     }
 }
 
-/// Open items for the most part, and now and then one that is closed or about no payment.
-fn item(world: &World) -> Option<WorkItem> {
+/// One of those wanted for the most part, and now and then any other.
+fn item(world: &World, wanted: impl Fn(&WorkItem) -> bool) -> Option<WorkItem> {
     let all = world.store.look(|db| work_items::list(db, None, ALL))?.ok()?;
-    let open: Vec<WorkItem> =
-        all.iter().filter(|item| item.closed_at.is_none() && item.payment().is_some()).cloned().collect();
-    let some = if open.is_empty() || world.dice.permille(200) { all } else { open };
+    let some: Vec<WorkItem> = all.iter().filter(|item| wanted(item)).cloned().collect();
+    let some = if some.is_empty() || world.dice.permille(200) { all } else { some };
     some.get(world.dice.index(some.len())).cloned()
 }
 
 async fn credit_by_hand(world: &Arc<World>, me: &User) {
-    let Some(item) = item(world) else { return };
+    // Of the payments that a person may credit those that were made; what is forged is among the others.
+    let paid_twice =
+        |item: &WorkItem| item.closed_at.is_none() && item.kind == Settled::SecondPayment.verdict();
+    let Some(item) = item(world, paid_twice) else { return };
     let reason = if world.dice.permille(100) { " " } else { "用户来电，已核对" };
-    let wish = credit_by_hand::Wish {
-        work_item_id: item.id,
-        username: "user0".to_owned(),
-        reason: reason.to_owned(),
-    };
+    let (work_item_id, username) = (item.id, "user0".to_owned());
+    let wish = credit_by_hand::Wish { work_item_id, username, reason: reason.to_owned() };
     if world.dice.permille(300) {
         join(credit(world, me, &wish), credit(world, me, &wish)).await;
     } else {
@@ -189,7 +189,7 @@ async fn credit(world: &Arc<World>, me: &User, wish: &credit_by_hand::Wish) {
 
 /// Notes something on an item, or closes it.
 async fn deal_with(world: &Arc<World>, me: &User) {
-    let Some(WorkItem { id, .. }) = item(world) else { return };
+    let Some(WorkItem { id, .. }) = item(world, |item| item.closed_at.is_none()) else { return };
     let me = me.clone();
     if world.dice.permille(500) {
         let noted =

@@ -89,6 +89,15 @@ mod canaries {
             Canary::NoLease => {
                 Some("closing::two_instances_never_ask_about_the_same_attempt_at_the_same_time")
             }
+            Canary::SetAsideForgotten => {
+                Some("protocols::a_page_that_comes_back_hurries_the_question_about_a_code_that_was_set_aside")
+            }
+            Canary::ByHandUnconfirmed => {
+                Some("exceptions::a_payment_the_gateway_does_not_confirm_is_never_credited_by_hand")
+            }
+            Canary::GivenUpTooSoon => Some(
+                "refund_ends::a_refund_that_wechat_does_not_know_is_given_up_by_name_and_not_while_it_may_be_on_its_way",
+            ),
             Canary::ClosedOverAttempt => {
                 Some("endings::an_order_is_not_closed_over_an_attempt_another_phone_opened_meanwhile")
             }
