@@ -159,6 +159,15 @@ impl App {
         Ok(Response { received_at: self.clock.now(), ..answer })
     }
 
+    /// Asks for a file, which may be large.
+    ///
+    /// # Errors
+    /// As `Http::fetch`.
+    pub async fn fetch(&self, request: &Request) -> Result<Response, HttpError> {
+        let answer = self.http.fetch(request).await?;
+        Ok(Response { received_at: self.clock.now(), ..answer })
+    }
+
     /// Whether a message that nobody vouches for may still be written down: a flood of them must not
     /// hold up callbacks that carry money.
     pub fn has_room_for_junk(&self) -> bool {
@@ -185,8 +194,8 @@ impl App {
     }
 }
 
-/// What the configuration has accounts for. New payments go by the newer protocol; the older one still answers what it
-/// was asked before.
+/// What the configuration has accounts for. Of one account at WeChat, payments, questions and refunds all go by the newer
+/// protocol, whichever the payment was made by; the older one still hears the callbacks about what was made by it.
 fn gateways(config: &Config) -> Vec<Box<dyn Gateway>> {
     let mut gateways: Vec<Box<dyn Gateway>> = Vec::new();
     if let Some(account) = &config.wechat_v3 {

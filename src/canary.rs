@@ -52,6 +52,21 @@ canaries! {
     UnsentByMemory,
     /// Another one: what has expired by our clock alone is taken for expired at the gateway.
     OurClockIsRight,
+    /// And another: a page that comes back hurries the question about the open attempt alone.
+    SetAsideForgotten,
+    /// The two halves of one more: an order is closed over an attempt that another phone has just opened,
+    ClosedOverAttempt,
+    /// and an attempt is opened for an order that another clock has just closed.
+    OpenedAfterClosing,
+    V3Unsigned,
+    V3AnySerial,
+    V3AnyTime,
+    V3PayerTotal,
+    AlipayUnsigned,
+    AlipayAnySeller,
+    AlipayRefundIsPayment,
+    ByHandUnconfirmed,
+    GivenUpTooSoon,
 }
 
 #[cfg(feature = "canaries")]

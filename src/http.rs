@@ -1,9 +1,9 @@
-//! The only outbound calls: connect 2 s, whole call 5 s, replies capped at 1 MiB, no redirects,
+//! The only outbound calls: connect 2 s, whole call 5 s, replies capped at 1 MiB (files: 60 s, 64 MiB), no redirects,
 //! no proxy, and the next origin of the list when one cannot be connected to.
 
 use crate::{
     config::{ClientCertificate, Origins},
-    gateway::{Base, Request, Response},
+    gateway::{Base, Request, Response, bill},
 };
 use futures_util::{StreamExt, future::BoxFuture};
 use std::{sync::Arc, time::Duration};
@@ -11,6 +11,9 @@ use std::{sync::Arc, time::Duration};
 const CONNECT: Duration = Duration::from_secs(2);
 const TOTAL: Duration = Duration::from_secs(5);
 const MAX_REPLY: usize = 1024 * 1024;
+/// For what is a file and no message, as a day's bill is.
+const FILE_TOTAL: Duration = Duration::from_secs(60);
+const MAX_FILE: usize = bill::LARGEST;
 
 /// Sends requests. Cloning shares the connections.
 #[derive(Clone)]
@@ -49,6 +52,8 @@ pub struct Letter {
 struct Message<'a> {
     headers: &'a [(&'static str, String)],
     body: Option<(&'a str, Vec<u8>)>,
+    /// Whether the answer is a file.
+    file: bool,
 }
 
 impl Message<'_> {
@@ -67,12 +72,12 @@ pub enum HttpError {
     Connect(String),
     #[error("nothing was sent: no client certificate is configured")]
     NoCertificate,
-    #[error("no answer within 5 seconds")]
+    #[error("no answer in time")]
     Timeout,
     #[error("the connection broke: {0}")]
     Broken(String),
-    #[error("the answer is larger than 1 MiB")]
-    TooLarge,
+    #[error("the answer is larger than {0} MiB")]
+    TooLarge(usize),
 }
 
 impl std::fmt::Debug for Http {
@@ -117,10 +122,24 @@ impl Http {
     /// # Errors
     /// No origin could be connected to; no certificate to show; time ran out; the answer broke off or is too large.
     pub async fn send(&self, request: &Request) -> Result<Response, HttpError> {
-        let origins = match request.base {
+        self.send_to_one(request, false).await
+    }
+
+    /// The same for an answer that is a file: more time, and more of it.
+    ///
+    /// # Errors
+    /// As `send`.
+    pub async fn fetch(&self, request: &Request) -> Result<Response, HttpError> {
+        self.send_to_one(request, true).await
+    }
+
+    async fn send_to_one(&self, request: &Request, file: bool) -> Result<Response, HttpError> {
+        let given = [String::new()];
+        let origins: &[String] = match request.base {
             Base::WechatApi => &self.origins.wechat_api,
             Base::WechatOauth => &self.origins.wechat_oauth,
             Base::Alipay => &self.origins.alipay,
+            Base::Given => &given,
         };
         let mut last = HttpError::Connect("no origin configured".to_owned());
         for origin in origins {
@@ -128,6 +147,7 @@ impl Http {
             let message = Message {
                 headers: &request.headers,
                 body: request.body.as_ref().map(|body| (request.content_type, body.clone().into_bytes())),
+                file,
             };
             let shows = request.certificate && !is_plain(origin);
             match self.exchange(shows, &url, message).await {
@@ -152,7 +172,7 @@ impl Http {
         headers: &[(&'static str, String)],
         body: Vec<u8>,
     ) -> Result<Response, HttpError> {
-        self.exchange(false, url, Message { headers, body: Some((content_type, body)) }).await
+        self.exchange(false, url, Message { headers, body: Some((content_type, body)), file: false }).await
     }
 
     async fn exchange(&self, shows: bool, url: &str, message: Message<'_>) -> Result<Response, HttpError> {
@@ -169,7 +189,10 @@ impl Http {
         };
         let request =
             message.headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
-        read(request).await
+        if message.file {
+            return read(request.timeout(FILE_TOTAL), MAX_FILE).await;
+        }
+        read(request, MAX_REPLY).await
     }
 }
 
@@ -191,7 +214,7 @@ fn client(identity: Option<reqwest::Identity>) -> Result<reqwest::Client, HttpEr
     builder.build().map_err(|error| HttpError::Broken(error.to_string()))
 }
 
-async fn read(request: reqwest::RequestBuilder) -> Result<Response, HttpError> {
+async fn read(request: reqwest::RequestBuilder, most: usize) -> Result<Response, HttpError> {
     let answer = request.send().await.map_err(described)?;
     let status = answer.status().as_u16();
     let headers = signed_headers(answer.headers());
@@ -199,8 +222,8 @@ async fn read(request: reqwest::RequestBuilder) -> Result<Response, HttpError> {
     let mut stream = answer.bytes_stream();
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(described)?;
-        if body.len().saturating_add(chunk.len()) > MAX_REPLY {
-            return Err(HttpError::TooLarge);
+        if body.len().saturating_add(chunk.len()) > most {
+            return Err(HttpError::TooLarge(most / 1024 / 1024));
         }
         body.extend_from_slice(&chunk);
     }

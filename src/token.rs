@@ -1,5 +1,8 @@
 //! Tokens people carry and we only know by their hash, and form tokens bound to a browser.
 
+pub mod seal;
+pub mod totp;
+
 use crate::domain::ids::hex;
 use aws_lc_rs::{constant_time, digest, hmac};
 use secrecy::{ExposeSecret, SecretString};

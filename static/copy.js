@@ -14,7 +14,7 @@ document.querySelectorAll('[data-copy]').forEach((button) => {
       document.execCommand('copy');
       box.remove();
     }
-    label.data = '已复制';
+    label.data = `${button.dataset.copied} `;
     setTimeout(() => { label.data = word; }, 2e3);
   };
 });

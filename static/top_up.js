@@ -24,7 +24,7 @@
   form.addEventListener('submit', () => {
     button.disabled = true;
     button.setAttribute('aria-busy', 'true');
-    button.textContent = '正在下单…';
+    button.textContent = button.dataset.busy;
   });
   // Back brings an old balance and a spent intent.
   addEventListener('pageshow', (e) => { if (e.persisted) location.reload(); else label(); });

@@ -16,13 +16,14 @@
 
   // What is shown can be used for so long; by the time it cannot, the page says so.
   const end = Date.now() + +life, left = page.querySelector('[data-left]');
+  const [h, m, s] = left ? left.dataset.left.split(' ') : [];
   const tick = () => {
     const secs = Math.ceil((end - Date.now()) / 1e3), mins = Math.floor(secs / 60);
     if (page.dataset.state !== 'ready') return;
     if (secs <= 0) return void (page.dataset.state = 'stale');
     left.hidden = false;
     left.lastElementChild.textContent =
-      mins < 60 ? `${mins} 分 ${secs % 60} 秒` : `${Math.floor(mins / 60)} 小时 ${mins % 60} 分`;
+      mins < 60 ? `${mins} ${m} ${secs % 60} ${s}` : `${Math.floor(mins / 60)} ${h} ${mins % 60} ${m}`;
     setTimeout(tick, 1e3);
   };
   if (left) tick();

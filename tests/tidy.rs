@@ -189,6 +189,29 @@ fn templates_have_no_inline_style_script_or_unescaped_value() {
     }
 }
 
+/// What end users read stands in `src/web/words/`, in every language at once.
+#[test]
+fn no_page_of_an_end_user_says_a_word_of_its_own() {
+    let chinese =
+        |text: &str| text.chars().any(|c| matches!(c, '\u{3000}'..='\u{9fff}' | '\u{ff00}'..='\u{ffef}'));
+    let top = |folder: &str, extension: &str| -> Vec<PathBuf> {
+        let all = files(Path::new(folder), extension);
+        all.into_iter().filter(|path| path.parent() == Some(Path::new(folder))).collect()
+    };
+    for path in top("templates", "html").into_iter().chain(top("static", "js")) {
+        let text = fs::read_to_string(&path).unwrap();
+        // Among the shared pieces one is an administrator's.
+        let text = text.split("{%- macro refund(").next().unwrap();
+        assert!(!chinese(text), "{} is for src/web/words/", path.display());
+    }
+    for path in top("src/web", "rs") {
+        let text = production(&fs::read_to_string(&path).unwrap());
+        // Errors of administrators' pages; the macro shows how a sentence is written.
+        let theirs = ["src/web/error.rs", "src/web/words.rs"].map(Path::new).contains(&path.as_path());
+        assert!(theirs || !chinese(&text), "{} is for src/web/words/", path.display());
+    }
+}
+
 #[test]
 fn every_post_form_carries_the_token() {
     for path in files(Path::new("templates"), "html") {

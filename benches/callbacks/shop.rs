@@ -135,7 +135,7 @@ pub async fn prepare(app: &Arc<App>, count: usize) -> Vec<String> {
     for chunk in numbers.chunks(400) {
         let (chunk, user_ids, notify_url) =
             (chunk.to_vec(), user_ids.clone(), app.config.url("/notify/wechat"));
-        let account = app.config.wechat_v2.as_ref().unwrap().name();
+        let account = app.gateway_for(Channel::WechatJsapi).unwrap().1;
         app.store
             .write(move |db| {
                 for (n, number) in chunk.into_iter().enumerate() {

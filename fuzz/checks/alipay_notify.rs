@@ -62,7 +62,8 @@ fn with_sign(body: &[u8], sign: &[u8]) -> Vec<u8> {
 
 fn notified(body: &[u8]) -> Notified {
     let notify = Notify { body, ..Notify::default() };
-    assert_eq!(GATEWAY.refund_notified(notify), RefundNotified::Rejected(Rejection::Malformed));
+    let no_door = RefundNotified::Rejected { rejection: Rejection::Malformed, out_trade_no: None };
+    assert_eq!(GATEWAY.refund_notified(notify), no_door);
     GATEWAY.notified(notify)
 }
 
@@ -144,7 +145,14 @@ fn payment(pairs: &Pairs) -> Option<Payment> {
 }
 
 fn refund(pairs: &Pairs) -> Option<Refund> {
-    let number = pairs.get("out_biz_no").filter(|number| {
+    let under = if pairs.has("out_biz_no") {
+        "out_biz_no"
+    } else {
+        // Without a number of its own it is refunded under the trade's.
+        pairs.get("refund_fee").and_then(yuan).filter(|fen| *fen > 0)?;
+        "out_trade_no"
+    };
+    let number = pairs.get(under).filter(|number| {
         number.len() <= 64 && number.chars().all(|c| c.is_ascii_alphanumeric() || "_-|*@".contains(c))
     });
     Some(Refund {

@@ -3,7 +3,7 @@
 
 use super::second::{APPID, KEY, MCH_ID, Message, Payment};
 use shouyin::{
-    domain::order::{Environment, Provider},
+    domain::order::{Channel, Environment, Provider},
     gateway::{
         Gateway, Notified, Notify, Rejection, VerifiedPayment,
         wechat::Appids,
@@ -47,7 +47,8 @@ fn judge(gateway: &WechatV2, body: &[u8]) {
         Notified::Paid(paid) => {
             assert_eq!((verdict, payment.as_ref()), ("paid", Some(&facts(paid))));
             let claim = paid.claim();
-            let kept_with_attempts = (Provider::Wechat, gateway.account.name(), gateway.account.environment);
+            let account = gateway.account(Channel::WechatJsapi).expect("its service account");
+            let kept_with_attempts = (Provider::Wechat, account, gateway.account.environment);
             assert_eq!((claim.provider, claim.account.to_owned(), claim.environment), kept_with_attempts);
             assert_eq!(paid.payer().map(|payer| payer.as_str()), payer(&read));
             any_change_is_refused(gateway, &fields);

@@ -5,6 +5,7 @@ use crate::{
     app::App,
     clock::Clock,
     config::{Config, Source},
+    domain::user::Role,
     flow::{password::WeakPassword, register::RegisterError, set_up},
     store::Store,
 };
@@ -15,9 +16,14 @@ use std::io::{self, IsTerminal};
 pub(super) enum Action {
     /// Makes an administrator. The password is read from standard input, one line.
     ///
-    /// Example: printf '%s\n' "$PASSWORD" | shouyin admin create ann
-    Create { name: String },
-    /// Replaces a password and signs that account out everywhere.
+    /// Example: printf '%s\n' "$PASSWORD" | shouyin admin create ann --role support
+    Create {
+        name: String,
+        /// owner, finance, support, auditor or developer.
+        #[arg(long, default_value = "owner", value_parser = role)]
+        role: Role,
+    },
+    /// Replaces a password, takes the second factor away and signs that account out everywhere.
     ///
     /// Example: shouyin admin reset-password ann
     ResetPassword { name: String },
@@ -31,18 +37,25 @@ pub(super) async fn run(source: &Source, action: Action) -> Result<(), CliError>
     let app = App::new(config, store, Clock::system())?;
     let password = read_password()?;
     match action {
-        Action::Create { name } => {
-            set_up::admin_by_command(&app, &name, password).await.map_err(explained)?;
-            println!("administrator {name} made");
+        Action::Create { name, role } => {
+            set_up::admin_by_command(&app, &name, password, role).await.map_err(explained)?;
+            println!("administrator {name} made: {}", role.as_str());
         }
         Action::ResetPassword { name } => {
             if !set_up::reset_password(&app, &name, password).await.map_err(explained)? {
                 return Err(CliError::Failed(format!("there is no account named {name}")));
             }
-            println!("password of {name} replaced; all its sessions are ended");
+            println!("password of {name} replaced; all its sessions are ended, no code is asked for");
         }
     }
     Ok(())
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    Role::parse_admin(text).ok_or_else(|| {
+        let names: Vec<_> = Role::admins().map(Role::as_str).collect();
+        format!("one of {}", names.join(", "))
+    })
 }
 
 fn read_password() -> Result<String, CliError> {

@@ -1,14 +1,29 @@
-//! `audit`: the rules of the books, each with whether it holds. Reads only; works beside a running server.
+//! `audit`: the rules of the books, each with whether it holds, and the chain of the audit log. Reads only; works beside
+//! a running server.
 
 use super::CliError;
 use crate::{
     config::{Config, Source},
-    store::{Store, books},
+    store::{
+        Store,
+        audit_chain::{self, Looked},
+        books,
+    },
 };
+
+const CHAIN: &str = "every row of the audit log follows the one before it";
+const HEAD: &str = "the head that was noted is part of the audit log";
+
+#[derive(clap::Args)]
+pub(super) struct Options {
+    /// A head of the audit log that an earlier run printed: fails unless it is still part of the log.
+    #[arg(long, value_name = "HASH")]
+    head: Option<String>,
+}
 
 /// # Errors
 /// A rule that does not hold (1); the books cannot be read (4).
-pub(super) async fn run(source: &Source) -> Result<(), CliError> {
+pub(super) async fn run(source: &Source, options: Options) -> Result<(), CliError> {
     let database = Config::read_database(source)?;
     let store = Store::open_to_read(&database)?;
     let breaches = store.read(books::breaches).await?;
@@ -18,7 +33,30 @@ pub(super) async fn run(source: &Source) -> Result<(), CliError> {
             Some(breach) => println!("BROKEN  {breach}"),
         }
     }
-    match breaches.len() {
+    let mut broken = breaches.len();
+    match store.read(audit_chain::look_at_all).await? {
+        Looked::Whole { seal, loose, .. } => {
+            println!("ok      {CHAIN}: {} rows, head {}", seal.rows, seal.hash);
+            if loose > 0 {
+                println!(
+                    "note    {loose} rows at its end are of an older version; the next act takes them in"
+                );
+            }
+        }
+        Looked::Broken(row) => {
+            println!("BROKEN  {CHAIN}: {row}");
+            broken = broken.saturating_add(1);
+        }
+    }
+    if let Some(head) = options.head {
+        if store.read(move |db| audit_chain::has(db, &head)).await? {
+            println!("ok      {HEAD}");
+        } else {
+            println!("BROKEN  {HEAD}");
+            broken = broken.saturating_add(1);
+        }
+    }
+    match broken {
         0 => Ok(()),
         broken => Err(CliError::Failed(format!("{broken} rules of {} do not hold", database))),
     }

@@ -7,6 +7,7 @@ mod migrate;
 mod notify;
 mod order;
 mod prove;
+mod reconcile;
 mod serve;
 mod simulate;
 
@@ -50,7 +51,7 @@ enum Command {
     Migrate,
     /// Administrators.
     ///
-    /// Example: shouyin admin create ann
+    /// Example: shouyin admin create ann --role support
     #[command(subcommand)]
     Admin(admin::Action),
     /// One order in the terminal, or ask the gateway about it now.
@@ -63,10 +64,15 @@ enum Command {
     /// Example: shouyin notify list
     #[command(subcommand)]
     Notify(notify::Action),
-    /// Checks every rule of the books; exits 1 if one does not hold. Works beside a running server.
+    /// Checks every rule of the books and the chain of the audit log; exits 1 if one does not hold. Works beside a running server.
     ///
     /// Example: shouyin audit
-    Audit,
+    Audit(audit::Options),
+    /// Fetches the gateways' bills of a day and holds them against the books; exits 1 while differences wait for
+    /// somebody, 4 when a bill is not to be had. The server must not be running on the same file.
+    ///
+    /// Example: shouyin reconcile 2026-11-20
+    Reconcile(reconcile::Options),
     /// Simulates the whole application with faults that follow from seeds; exits 1 with the failing seed.
     ///
     /// Example: shouyin prove --seeds 1000
@@ -151,7 +157,8 @@ pub fn run() -> ExitCode {
             Command::Admin(action) => admin::run(&source, action).await,
             Command::Order(action) => order::run(&source, action).await,
             Command::Notify(action) => notify::run(&source, action).await,
-            Command::Audit => audit::run(&source).await,
+            Command::Audit(options) => audit::run(&source, options).await,
+            Command::Reconcile(options) => reconcile::run(&source, options).await,
             Command::Prove(options) => prove::run(&options),
         }
     });

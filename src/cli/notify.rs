@@ -8,7 +8,7 @@ use crate::{
     domain::{time::UnixMs, user::BY_COMMAND},
     flow::{
         notify::{self, ReplayError},
-        timeline::masked_body,
+        timeline::{masked_body, masked_headers},
     },
     store::{Store, notices},
 };
@@ -57,7 +57,7 @@ pub(super) async fn run(source: &Source, action: Action) -> Result<(), CliError>
             let key = id.clone();
             let notice = store.read(move |db| notices::by_id(db, &key)).await?.ok_or_else(|| unknown(&id))?;
             println!("{}  {}  {}", notice.id, UnixMs(notice.received_at), notice.verdict);
-            println!("from {}\n{}", notice.remote_ip, notice.headers);
+            println!("from {}\n{}", notice.remote_ip, masked_headers(&notice.headers));
             println!("{}\n\nanswered: {}", masked_body(&notice.body), notice.reply);
         }
         Action::Replay { id } => {

@@ -87,4 +87,14 @@ impl Channel {
     pub const fn names_payer(self) -> bool {
         matches!(self, Channel::WechatJsapi | Channel::WechatMini)
     }
+
+    /// Whether it is paid inside a program of the merchant's, an app or a mini program, and in no browser.
+    pub const fn in_app(self) -> bool {
+        matches!(self, Channel::WechatMini | Channel::WechatApp)
+    }
+
+    /// Whether the gateway must be told from which address the payer's browser comes, and lets no other one pay.
+    pub const fn names_address(self) -> bool {
+        matches!(self, Channel::WechatH5)
+    }
 }

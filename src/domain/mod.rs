@@ -1,5 +1,6 @@
 //! Nouns and rules of taking money. No I/O, no clock, no SQL, no wire format.
 
+pub mod bill;
 pub mod channel;
 pub mod ids;
 pub mod ledger;

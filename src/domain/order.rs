@@ -54,10 +54,12 @@ pub enum Source {
     Sweep,
     /// An administrator asked.
     Admin,
+    /// It stood in the gateway's bill, so we asked: every other way had failed.
+    Bill,
 }
 
 impl Source {
-    pub const ALL: [Source; 4] = [Source::Notify, Source::Query, Source::Sweep, Source::Admin];
+    pub const ALL: [Source; 5] = [Source::Notify, Source::Query, Source::Sweep, Source::Admin, Source::Bill];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -65,6 +67,7 @@ impl Source {
             Source::Query => "query",
             Source::Sweep => "sweep",
             Source::Admin => "admin",
+            Source::Bill => "bill",
         }
     }
 
@@ -401,7 +404,7 @@ mod tests {
         for (environment, word) in [(Environment::Live, "live"), (Environment::Simulator, "simulator")] {
             assert_eq!((environment.as_str(), Environment::parse(word)), (word, Some(environment)));
         }
-        let words = ["notify", "query", "sweep", "admin"];
+        let words = ["notify", "query", "sweep", "admin", "bill"];
         for (source, word) in Source::ALL.into_iter().zip(words) {
             assert_eq!((source.as_str(), Source::parse(word)), (word, Some(source)));
         }

@@ -74,6 +74,12 @@ impl UnixMs {
         Some(UnixMs(at.unix_timestamp().checked_mul(1000)?))
     }
 
+    /// Reads `yyyy-MM-dd HH:mm:ss`, Beijing time, as bills write it; old ones have full-width colons.
+    pub fn parse_beijing_text(text: &str) -> Option<UnixMs> {
+        let at = PrimitiveDateTime::parse(&text.replace('：', ":"), READABLE).ok()?.assume_offset(BEIJING);
+        Some(UnixMs(at.unix_timestamp().checked_mul(1000)?))
+    }
+
     /// Reads RFC 3339 with any offset, to whole seconds. `None` for anything that is not a real moment.
     pub fn parse_rfc3339(text: &str) -> Option<UnixMs> {
         let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
@@ -84,6 +90,18 @@ impl UnixMs {
     pub fn parse_beijing_day(text: &str) -> Option<UnixMs> {
         let day = time::Date::parse(text, DAY).ok()?;
         Some(UnixMs(day.midnight().assume_offset(BEIJING).unix_timestamp().checked_mul(1000)?))
+    }
+
+    /// When this moment's month in Beijing begins, and when the next one does.
+    pub fn beijing_month(self) -> (UnixMs, UnixMs) {
+        let day = self.beijing_day();
+        let (year, month) = (day.get(..4).unwrap_or_default(), day.get(5..7).unwrap_or_default());
+        let begin = |year: &str, month: &str| UnixMs::parse_beijing_day(&format!("{year}-{month}-01"));
+        let first = begin(year, month).unwrap_or(self);
+        // Any day of the next month is 31 days after the first, and its month begins where this one ends.
+        let later = first.plus_secs(31 * 24 * 3600).beijing_day();
+        let next = begin(later.get(..4).unwrap_or_default(), later.get(5..7).unwrap_or_default());
+        (first, next.unwrap_or(self))
     }
 
     fn beijing(self, format: &[BorrowedFormatItem<'_>]) -> String {
@@ -110,6 +128,10 @@ mod tests {
         assert_eq!(at.beijing_compact(), "20190415203040");
         assert_eq!(UnixMs::parse_beijing_compact("20190415203040"), Some(at));
         assert_eq!(at.beijing_text(), "2019-04-15 20:30:40");
+        for text in ["2019-04-15 20:30:40", "2019-04-15 20：30：40"] {
+            assert_eq!(UnixMs::parse_beijing_text(text), Some(at), "{text}");
+        }
+        assert_eq!(UnixMs::parse_beijing_text("2019-02-29 20:30:40"), None);
         assert_eq!(at.beijing_rfc3339(), "2019-04-15T20:30:40+08:00");
         for same in ["2019-04-15T20:30:40+08:00", "2019-04-15T12:30:40Z", "2019-04-15T20:30:40.999+08:00"] {
             assert_eq!(UnixMs::parse_rfc3339(same), Some(at), "{same}");
@@ -118,6 +140,20 @@ mod tests {
             UnixMs::parse_beijing_day("2019-04-15").map(UnixMs::beijing_text).unwrap(),
             "2019-04-15 00:00:00"
         );
+    }
+
+    #[test]
+    fn a_month_begins_and_ends_at_midnight_in_beijing() {
+        for (day, first, next) in [
+            ("2026-11-30", "2026-11-01", "2026-12-01"),
+            ("2026-12-01", "2026-12-01", "2027-01-01"),
+            ("2027-02-28", "2027-02-01", "2027-03-01"),
+        ] {
+            let midnight = UnixMs::parse_beijing_day(day).unwrap();
+            let [first, next] = [first, next].map(|day| UnixMs::parse_beijing_day(day).unwrap());
+            assert_eq!(midnight.beijing_month(), (first, next), "{day}");
+            assert_eq!(midnight.plus_ms(86_399_999).beijing_month(), (first, next), "{day}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A person asks the gateway about an order: every attempt that was ever sent, and who asked is written down before.
 
 use super::{
-    FlowError,
+    FlowError, gateway_keys,
     query::{self, Asked},
 };
 use crate::{
@@ -24,8 +24,11 @@ pub async fn ask(app: &App, actor: &str, order: &Order) -> Result<Vec<(Attempt, 
         audit_log::insert(db, act, now)?;
         attempts::of_order(db, id)
     });
+    let attempts = all.await?;
+    // A command has nobody who fetched them before.
+    gateway_keys::refresh(app).await?;
     let mut answers = Vec::new();
-    for attempt in all.await?.into_iter().filter(|attempt| attempt.asked_at.is_some()) {
+    for attempt in attempts.into_iter().filter(|attempt| attempt.asked_at.is_some()) {
         let asked = query::ask(app, &attempt, Source::Admin).await?;
         answers.push((attempt, asked));
     }

@@ -16,7 +16,8 @@ use crate::{
     store::{
         attempts,
         events::{self, Event, EventKind},
-        orders, pending,
+        orders,
+        pending::{self, Turn},
     },
 };
 
@@ -89,6 +90,26 @@ async fn put_off(app: &App, id: i64, pause_ms: i64, closed: Closed) -> Result<Cl
     let after = app.clock.now().plus_ms(pause_ms);
     app.store.write(move |db| orders::close_later(db, id, after)).await?;
     Ok(closed)
+}
+
+/// Asks about an attempt whose time has come. When the answer is that it can still be paid, and nobody should, because
+/// it was set aside or its order is paid, the gateway is asked to close it; the next answer says whether it did.
+///
+/// # Errors
+/// The books.
+pub async fn sweep(app: &App, attempt: &Attempt) -> Result<Option<Asked>, FlowError> {
+    let asked = query::ask_in_turn(app, attempt, Source::Sweep, Turn::Due).await?;
+    if matches!(asked, Some(Asked::Pending(_))) && is_in_the_way(app, attempt).await? {
+        // What it answers stands in the order's story, and changes nothing here.
+        let _ = ask_to_close(app, attempt).await?;
+    }
+    Ok(asked)
+}
+
+async fn is_in_the_way(app: &App, attempt: &Attempt) -> Result<bool, FlowError> {
+    let number = attempt.out_trade_no.clone();
+    let found = app.store.read(move |db| attempts::with_order(db, &number)).await?;
+    Ok(found.is_some_and(|(attempt, order)| attempt.closed_at.is_some() || order.is_paid()))
 }
 
 /// Makes sure nobody can pay this attempt any more, or settles it if somebody has.

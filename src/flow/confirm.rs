@@ -3,6 +3,7 @@
 use super::{FlowError, query};
 use crate::{
     app::App,
+    canary::{self, Canary},
     domain::order::{Attempt, Order, Source},
     store::{
         attempts,
@@ -60,6 +61,9 @@ pub async fn returned(app: &App, order: &Order, result: PageResult) -> Result<()
             // Whatever the page was told, the payer has just been at the sheet: ask soon, browser or not. About every
             // attempt still asked about: it may have been the sheet of a code that was set aside.
             for attempt in attempts::of_order(db, id)? {
+                if canary::sings(Canary::SetAsideForgotten) && attempt.closed_at.is_some() {
+                    continue;
+                }
                 pending::ask_by(db, &attempt.out_trade_no, at.plus_ms(RETURNED_ASK_MS))?;
             }
             Ok(())

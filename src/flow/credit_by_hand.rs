@@ -117,22 +117,22 @@ pub async fn credit(app: &App, actor: &User, wish: Wish) -> Result<String, Credi
     if app.gateway_of(payment.provider, &payment.account, payment.environment).is_none() {
         return Err(CreditError::OtherAccount);
     }
-    let (verified, body) = match query::confirm(app, &payment).await? {
-        Confirmed::Paid(verified, body) => (verified, body),
+    let (verified, answer) = match query::confirm(app, &payment).await? {
+        Confirmed::Paid(verified, answer) => (verified, answer),
         Confirmed::Said(said) => return Err(CreditError::NotConfirmed(Some(said))),
         Confirmed::NoAnswer => return Err(CreditError::NotConfirmed(None)),
     };
     let notice = Notice {
         id: app.clock.ordered_id().map_err(FlowError::from)?,
         received_at: app.clock.now().0,
-        provider: payment.provider.as_str().to_owned(),
+        provider: verified.protocol().as_str().to_owned(),
         source: Source::Admin.as_str().to_owned(),
         verdict: VERDICT.to_owned(),
         out_trade_no: Some(payment.out_trade_no.as_str().to_owned()),
         transaction_id: Some(payment.transaction_id.as_str().to_owned()),
         remote_ip: String::new(),
-        headers: String::new(),
-        body,
+        headers: answer.headers,
+        body: answer.body,
         reply: String::new(),
     };
     let decision = Decision {

@@ -7,10 +7,11 @@ use super::{
 };
 use crate::{
     app::App,
+    canary::{self, Canary},
     domain::{
         ids::OutRefundNo,
         refund::{Refund, RefundState},
-        user::User,
+        user::{Right, User},
     },
     store::{
         StoreError,
@@ -99,7 +100,7 @@ pub async fn give_up(app: &App, actor: &User, refund: &Refund, note: String) -> 
     if refund.state != RefundState::Asking {
         return Err(RefundError::NotGivenUp(Kept::NotAsking));
     }
-    if !refund.is_quiet(app.clock.now()) {
+    if !refund.is_quiet(app.clock.now()) && !canary::sings(Canary::GivenUpTooSoon) {
         return Err(RefundError::NotGivenUp(Kept::TooSoon));
     }
     if refund.asked > 0 {
@@ -138,5 +139,5 @@ pub async fn give_up(app: &App, actor: &User, refund: &Refund, note: String) -> 
 /// The books.
 pub async fn has_second_admin(app: &App, actor: &User) -> Result<bool, FlowError> {
     let id = actor.id;
-    Ok(app.store.read(move |db| users::another_admin(db, id)).await?)
+    Ok(app.store.read(move |db| users::another_with(db, Right::Money, id)).await?)
 }

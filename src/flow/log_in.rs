@@ -5,10 +5,12 @@ use crate::{
     app::App,
     domain::{
         ids::{Openid, Username},
+        time::UnixMs,
         user::User,
     },
     store::{
-        sessions::{self, Session},
+        Db, StoreError, second_factors,
+        sessions::{self, Place, Session},
         users,
     },
     token,
@@ -17,16 +19,19 @@ use crate::{
 /// Idle life of a session, in seconds: 14 days for users, 12 hours for administrators.
 const USER_LIFE_SECS: i64 = 14 * 24 * 3600;
 const ADMIN_LIFE_SECS: i64 = 12 * 3600;
+/// How long after the password the code may come.
+const CODE_WAIT_SECS: i64 = 5 * 60;
 /// A session in use is written back at most this often, in ms.
 const TOUCH_MS: i64 = 5 * 60_000;
 
-/// The user, if name and password fit. Unknown name and wrong password look and last the same.
+/// The user, if name and password fit and the account is open. Unknown name, wrong password and a closed account look
+/// and last the same.
 ///
 /// # Errors
 /// The books; too many passwords at once.
 pub async fn check(app: &App, username: &str, password: String) -> Result<Option<User>, FlowError> {
     let found = match Username::parse(username) {
-        Some(name) => app.store.read(move |db| users::by_name(db, &name)).await?,
+        Some(name) => app.store.read(move |db| open_account(db, &name)).await?,
         None => None,
     };
     let (user, hash) = found.map_or((None, None), |(user, hash)| (Some(user), Some(hash)));
@@ -35,6 +40,69 @@ pub async fn check(app: &App, username: &str, password: String) -> Result<Option
         app.metrics.log_in_failures.with_label_values::<&str>(&[]).inc();
     }
     Ok(user.filter(|_| right))
+}
+
+fn open_account(db: &mut Db, name: &Username) -> Result<Option<(User, String)>, StoreError> {
+    match users::by_name(db, name)? {
+        Some((user, _)) if users::is_disabled(db, user.id)? => Ok(None),
+        found => Ok(found),
+    }
+}
+
+/// Whether this is the password of an account that is signed in already.
+///
+/// # Errors
+/// The books; too many passwords at once.
+pub async fn is_password_of(app: &App, user: &User, password: String) -> Result<bool, FlowError> {
+    let id = user.id;
+    let hash = app.store.read(move |db| users::password_hash(db, id)).await?;
+    let right = password::verify(app, password, hash).await?;
+    if !right {
+        app.metrics.log_in_failures.with_label_values::<&str>(&[]).inc();
+    }
+    Ok(right)
+}
+
+/// What a right password has opened.
+#[derive(Clone, Debug)]
+pub enum Entered {
+    /// A session; this is its token.
+    In(String),
+    /// Nothing yet: the browser with this token has to show a code within five minutes.
+    CodeFirst(String),
+}
+
+/// Goes in after a right password, or waits for the second factor of an account that has one. The session this browser
+/// had is over in both cases.
+///
+/// # Errors
+/// The books.
+pub async fn enter(
+    app: &App,
+    user: &User,
+    old_token: String,
+    openid: Option<Openid>,
+    place: Place,
+    next: String,
+) -> Result<Entered, FlowError> {
+    let secret = app.clock.token()?;
+    let session = NewSession::of(app.appid(), app.clock.now(), &secret, user);
+    let old = token::hash(&old_token);
+    let code_first = app
+        .store
+        .write(move |db| {
+            sessions::delete(db, &old)?;
+            let code_first = second_factors::is_on(db, session.user_id)?;
+            if code_first {
+                let until = session.now.plus_secs(CODE_WAIT_SECS);
+                second_factors::wait(db, &session.hash, session.user_id, &next, until)?;
+            } else {
+                session.insert(db, openid.as_ref(), &place)?;
+            }
+            Ok(code_first)
+        })
+        .await?;
+    Ok(if code_first { Entered::CodeFirst(secret) } else { Entered::In(secret) })
 }
 
 /// Opens a session and ends the one this browser had. Gives the token for the cookie.
@@ -47,18 +115,62 @@ pub async fn open_session(
     old_token: Option<String>,
     openid: Option<Openid>,
 ) -> Result<String, FlowError> {
+    open_session_at(app, user, old_token, openid, Place::default()).await
+}
+
+/// The same for an administrator, who sees later where it was.
+///
+/// # Errors
+/// The books.
+pub async fn open_session_at(
+    app: &App,
+    user: &User,
+    old_token: Option<String>,
+    openid: Option<Openid>,
+    place: Place,
+) -> Result<String, FlowError> {
     let secret = app.clock.token()?;
-    let (hash, now) = (token::hash(&secret), app.clock.now());
-    let (user_id, expires, appid) = (user.id, now.plus_secs(life_secs(user)), app.appid().to_owned());
+    let session = NewSession::of(app.appid(), app.clock.now(), &secret, user);
     app.store
         .write(move |db| {
             if let Some(old) = old_token {
                 sessions::delete(db, &token::hash(&old))?;
             }
-            sessions::insert(db, &hash, user_id, openid.as_ref().map(|o| (o, appid.as_str())), now, expires)
+            session.insert(db, openid.as_ref(), &place)
         })
         .await?;
     Ok(secret)
+}
+
+/// A session about to be written.
+pub(super) struct NewSession {
+    hash: String,
+    user_id: i64,
+    appid: String,
+    now: UnixMs,
+    expires: UnixMs,
+}
+
+impl NewSession {
+    pub(super) fn of(appid: &str, now: UnixMs, secret: &str, user: &User) -> NewSession {
+        NewSession {
+            hash: token::hash(secret),
+            user_id: user.id,
+            appid: appid.to_owned(),
+            now,
+            expires: now.plus_secs(life_secs(user)),
+        }
+    }
+
+    pub(super) fn insert(
+        &self,
+        db: &mut Db,
+        openid: Option<&Openid>,
+        place: &Place,
+    ) -> Result<(), StoreError> {
+        let openid = openid.map(|openid| (openid, self.appid.as_str()));
+        sessions::insert(db, &self.hash, self.user_id, openid, place, self.now, self.expires)
+    }
 }
 
 /// The live session behind a cookie's token.

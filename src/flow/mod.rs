@@ -1,5 +1,6 @@
 //! The stories: one file each, read from top to bottom.
 
+pub mod accounts;
 pub mod adjust;
 pub mod ask_order;
 pub mod bind_openid;
@@ -14,10 +15,12 @@ pub mod log_in;
 pub mod notify;
 pub mod password;
 pub mod query;
+pub mod reconcile;
 pub mod refund;
 pub mod refund_standing;
 pub mod register;
 pub mod request_refund;
+pub mod second_factor;
 pub mod set_up;
 pub mod settle;
 pub mod timeline;

@@ -1,13 +1,18 @@
 //! A gateway's callback: read, believed or not, settled, answered.
 
 use super::{
-    FlowError,
+    FlowError, gateway_keys,
     settle::{self, Evidence},
 };
 use crate::{
     app::App,
     canary::{self, Canary},
-    domain::{ids::OutTradeNo, order::Source, refund::RefundHint, time::UnixMs},
+    domain::{
+        ids::OutTradeNo,
+        order::{Refusal, Source},
+        refund::RefundHint,
+        time::UnixMs,
+    },
     gateway::{Ack, AckReply, Gateway, Headers, Notified, Notify, Protocol, RefundNotified, Rejection},
     store::{
         Db, StoreError, attempts,
@@ -73,9 +78,9 @@ pub async fn receive(app: Arc<App>, incoming: Incoming) -> Result<AckReply, Flow
             return hear_of_refund(&app, gateway, incoming, read).await;
         }
         Notified::Rejected { rejection, out_trade_no } => {
-            let refused = Ack::Refused(class(rejection));
-            reject(&app, &incoming, rejection, out_trade_no, refused).await?;
-            (refused, rejection.counted())
+            let ack = Ack::Refused(class(rejection));
+            reject(&app, &incoming, Refused { rejection, out_trade_no, of_refund: false, ack }).await?;
+            (ack, rejection.counted())
         }
     };
     app.metrics.notices.with_label_values(&[incoming.protocol.as_str(), verdict]).inc();
@@ -134,6 +139,8 @@ pub async fn replay(app: Arc<App>, actor: &str, id: &str) -> Result<AckReply, Re
         })
         .await;
     let notice = written.map_err(FlowError::from)??;
+    // A command has nobody who fetched them before.
+    gateway_keys::refresh(&app).await?;
     let protocol = Protocol::parse(&notice.provider).ok_or(ReplayError::NoCallback)?;
     let headers = format!("{}{COPY}\n", notice.headers);
     let evidence = Evidence { body: notice.body, headers, remote_ip: "replay".to_owned() };
@@ -176,13 +183,12 @@ async fn hear_of_refund(
     incoming: Incoming,
     read: RefundNotified,
 ) -> Result<AckReply, FlowError> {
-    let signed = matches!(&read, RefundNotified::Hint(hint) if hint.signed);
-    if !signed && !app.has_room_for_junk() {
-        app.metrics.notices_dropped.inc();
-        return Ok(gateway.ack(Ack::Refused("TRY AGAIN LATER")));
-    }
     let now = app.clock.now();
     let (ack, verdict) = match read {
+        RefundNotified::Hint(hint) if !hint.signed && !app.has_room_for_junk() => {
+            app.metrics.notices_dropped.inc();
+            return Ok(gateway.ack(Ack::Refused("TRY AGAIN LATER")));
+        }
         RefundNotified::Hint(hint) => {
             let mut notice = notice(app, &incoming, "refund_hint", Some(&hint.out_trade_no), Ack::Received)?;
             notice.transaction_id = Some(hint.transaction_id.as_str().to_owned());
@@ -192,24 +198,17 @@ async fn hear_of_refund(
             if contradicts {
                 app.metrics.alerts.with_label_values(&[refund_settlement::CONTRADICTED]).inc();
             }
+            if ack != Ack::Received {
+                tracing::warn!(verdict, "refund callback rejected: {verdict}");
+            }
             (ack, verdict)
         }
-        RefundNotified::Rejected(rejection) => {
-            let verdict = rejection.verdict();
-            if rejection.is_alarm(incoming.protocol) {
-                app.metrics.alerts.with_label_values(&[verdict]).inc();
-            }
-            let refused = Ack::Refused(REFUND_REFUSED);
-            let mut notice = notice(app, &incoming, verdict, None, refused)?;
-            notice.source = REFUND_NOTIFY.to_owned();
-            notice.body.truncate(notices::REJECTED_BODY);
-            app.store.write(move |db| notices::insert_rejected(db, &notice)).await?;
-            (refused, verdict)
+        RefundNotified::Rejected { rejection, out_trade_no } => {
+            let ack = Ack::Refused(REFUND_REFUSED);
+            reject(app, &incoming, Refused { rejection, out_trade_no, of_refund: true, ack }).await?;
+            (ack, rejection.counted())
         }
     };
-    if ack != Ack::Received {
-        tracing::warn!(verdict, "refund callback rejected: {verdict}");
-    }
     app.metrics.notices.with_label_values(&[incoming.protocol.as_str(), verdict]).inc();
     Ok(gateway.ack(ack))
 }
@@ -261,8 +260,10 @@ fn take_hint(
 /// Somebody refunds a payment of ours at the gateway's own pages: a person must look.
 fn unknown_refund(db: &mut Db, hint: &RefundHint, now: UnixMs) -> Result<(), StoreError> {
     let number = &hint.out_trade_no;
-    // A signed one may be the first we hear of the payment: a query would credit it whole.
-    let ours = hint.signed && attempts::by_number(db, number)?.is_some();
+    // A signed one may be the first we hear of the payment, or be about one that waits to be credited by hand.
+    let ours = hint.signed
+        && (attempts::by_number(db, number)?.is_some()
+            || work_items::exists(db, Refusal::UnknownOrder.verdict(), number.as_str())?);
     if ours || settlement::is_credited(db, &hint.transaction_id)? {
         let matter = Matter {
             kind: REFUNDED_ELSEWHERE,
@@ -289,15 +290,21 @@ const fn class(rejection: Rejection) -> &'static str {
     }
 }
 
-/// Records a callback that is not believed; the order it names, if it is ours, is asked about soon.
-async fn reject(
-    app: &App,
-    incoming: &Incoming,
+/// A callback that is not believed, and what it is answered.
+struct Refused {
     rejection: Rejection,
-    number: Option<OutTradeNo>,
+    out_trade_no: Option<OutTradeNo>,
+    /// It came to the door for refunds.
+    of_refund: bool,
     ack: Ack,
-) -> Result<(), FlowError> {
+}
+
+/// Records a callback that is not believed; the order it names, if it is ours, is asked about soon.
+async fn reject(app: &App, incoming: &Incoming, refused: Refused) -> Result<(), FlowError> {
+    let Refused { rejection, out_trade_no: number, of_refund, ack } = refused;
     let (verdict, now) = (rejection.verdict(), app.clock.now());
+    // What nobody has signed can say anything about whom it is for.
+    let needs_work = rejection.needs_work() && (!of_refund || incoming.protocol.signs_refunds());
     let named = number.as_ref().map_or("", OutTradeNo::as_str).to_owned();
     tracing::warn!(out_trade_no = named, verdict, "callback rejected: {verdict}");
     #[cfg(feature = "canaries")]
@@ -306,17 +313,20 @@ async fn reject(
     {
         app.store.write(move |db| crate::store::attempts::close(db, &number, now)).await?;
     }
-    if rejection.needs_work() || rejection.is_alarm(incoming.protocol) {
+    if needs_work || rejection.is_alarm(incoming.protocol) {
         app.metrics.alerts.with_label_values(&[verdict]).inc();
     }
-    if !rejection.needs_work() && !app.has_room_for_junk() {
+    if !needs_work && !app.has_room_for_junk() {
         app.metrics.notices_dropped.inc();
         return Ok(());
     }
     let mut notice = notice(app, incoming, verdict, number.as_ref(), ack)?;
+    if of_refund {
+        notice.source = REFUND_NOTIFY.to_owned();
+    }
     app.store
         .write(move |db| {
-            if rejection.needs_work() {
+            if needs_work {
                 let notice_id = &notice.id;
                 let matter = Matter { kind: verdict, out_trade_no: &named, notice_id, ..Matter::default() };
                 work_items::open_once(db, matter, now)?;

@@ -12,13 +12,13 @@ use crate::{
         time::UnixMs,
     },
     failpoint::{self, Failpoint},
-    gateway::{Gateway, RefundedPayment, Trade, VerifiedPayment},
+    gateway::{Gateway, RefundedPayment, Response, Trade, VerifiedPayment},
     store::{
         Db, StoreError, attempts,
         events::{self, Event, EventKind},
         pending::{self, Lease, Turn},
         refunds,
-        settlement::REFUNDED_ELSEWHERE,
+        settlement::{self, REFUNDED_ELSEWHERE},
         work_items::{self, Matter, UncreditedPayment},
     },
 };
@@ -111,8 +111,11 @@ async fn hear(
         Err(error) => (Asked::Unknown(error.to_string()), "no_answer"),
         Ok(answer) => match gateway.trade(&answer, attempt) {
             Err(untrusted) => (Asked::Unknown(untrusted.to_string()), "untrusted"),
+            Ok(Trade::Paid(payment)) if is_refunded_elsewhere(app, &payment).await? => {
+                (Asked::Refunded(Some(payment.refunded())), "refunded")
+            }
             Ok(Trade::Paid(payment)) => {
-                let evidence = Evidence { body: answer.body, ..Evidence::default() };
+                let evidence = Evidence { body: answer.body, headers: answer.headers, ..Evidence::default() };
                 (Asked::Paid(settle::settle(app, payment, source, evidence).await?), "paid")
             }
             Ok(Trade::Pending { state }) => (Asked::Pending(state), "pending"),
@@ -123,6 +126,16 @@ async fn hear(
     };
     app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
     Ok(asked)
+}
+
+/// Whether a callback has told of a refund of it that is not ours, before anybody was credited with it. Alipay says so
+/// there alone: asked, it goes on calling the whole of it paid while any of it is left.
+async fn is_refunded_elsewhere(app: &App, payment: &VerifiedPayment) -> Result<bool, FlowError> {
+    let (number, id) = (payment.out_trade_no().clone(), payment.transaction_id().clone());
+    let found = app.store.read(move |db| {
+        Ok(work_items::exists(db, REFUNDED_ELSEWHERE, number.as_str())? && !settlement::is_credited(db, &id)?)
+    });
+    Ok(found.await?)
 }
 
 /// Writes the step into the order's story and decides when to ask again.
@@ -243,7 +256,7 @@ pub fn described(asked: &Asked) -> String {
 #[derive(Clone, Debug)]
 pub enum Confirmed {
     /// Its verified word that it was made, with the reply it came in.
-    Paid(VerifiedPayment, Vec<u8>),
+    Paid(VerifiedPayment, Response),
     /// What it said instead.
     Said(String),
     /// No usable answer. Nothing is known.
@@ -258,12 +271,12 @@ pub async fn confirm(app: &App, payment: &UncreditedPayment) -> Result<Confirmed
     let Some(gateway) = app.gateway_of(payment.provider, &payment.account, payment.environment) else {
         return Ok(Confirmed::NoAnswer);
     };
-    let request = gateway.query_payment(&payment.transaction_id, &app.clock.stamp()?);
+    let request = gateway.query_payment(&payment.transaction_id, &payment.account, &app.clock.stamp()?);
     let (confirmed, outcome) = match app.ask(&request).await {
         Err(_) => (Confirmed::NoAnswer, "no_answer"),
         Ok(answer) => match gateway.payment(&answer, &payment.out_trade_no) {
             Err(_) => (Confirmed::NoAnswer, "untrusted"),
-            Ok(Trade::Paid(verified)) => (Confirmed::Paid(verified, answer.body), "paid"),
+            Ok(Trade::Paid(verified)) => (Confirmed::Paid(verified, answer), "paid"),
             Ok(Trade::Pending { state }) => (Confirmed::Said(state), "pending"),
             Ok(Trade::Closed { state }) => (Confirmed::Said(state), "closed"),
             Ok(Trade::NotFound) => (Confirmed::Said("ORDERNOTEXIST".to_owned()), "not_found"),

@@ -7,7 +7,7 @@ use crate::{
         refund::{PACE_MS, Refund, RefundState, SETTLE_DOWN_MS, THROTTLED_MS, next_look, next_try},
         time::{SET_BACK_MS, UnixMs},
     },
-    gateway::{Gateway, RefundAsked, RefundNews, Untrusted, VerifiedRefund},
+    gateway::{Gateway, RefundAsked, RefundNews, Response, Untrusted, VerifiedRefund},
     store::{
         Db, StoreError,
         notices::Notice,
@@ -72,8 +72,8 @@ pub async fn look(app: &App, refund: &Refund) -> Result<(), FlowError> {
 pub async fn is_unknown_there(app: &App, refund: &Refund) -> Result<bool, FlowError> {
     match hear(app, refund).await? {
         Some((RefundNews::NotFound, _)) => Ok(true),
-        Some((RefundNews::Found(verified), body)) => {
-            conclude(app, refund, verified, body).await.map(|()| false)
+        Some((RefundNews::Found(verified), answer)) => {
+            conclude(app, refund, verified, answer).await.map(|()| false)
         }
         Some((RefundNews::Unknown { code }, _)) => later(app, refund, code).await.map(|()| false),
         None => Ok(false),
@@ -159,9 +159,9 @@ async fn remember(app: &App, refund: &Refund, asked: RefundAsked) -> Result<(), 
 
 /// Asks what became of it; a verified answer moves it, and "unknown there" lets the same request go out again.
 async fn query(app: &App, refund: &Refund) -> Result<(), FlowError> {
-    let Some((news, body)) = hear(app, refund).await? else { return Ok(()) };
+    let Some((news, answer)) = hear(app, refund).await? else { return Ok(()) };
     match news {
-        RefundNews::Found(verified) => conclude(app, refund, verified, body).await,
+        RefundNews::Found(verified) => conclude(app, refund, verified, answer).await,
         RefundNews::NotFound if refund.state == RefundState::Asking => not_found(app, refund).await,
         // Accepted once, and unknown now: nothing is concluded from it.
         RefundNews::NotFound => later(app, refund, "REFUNDNOTEXIST".to_owned()).await,
@@ -170,15 +170,15 @@ async fn query(app: &App, refund: &Refund) -> Result<(), FlowError> {
 }
 
 /// One query, and the reply it was read from; `None` when somebody has asked just now.
-async fn hear(app: &App, refund: &Refund) -> Result<Option<(RefundNews, Vec<u8>)>, FlowError> {
+async fn hear(app: &App, refund: &Refund) -> Result<Option<(RefundNews, Response)>, FlowError> {
     let (id, now) = (refund.id, app.clock.now());
     if !app.store.write(move |db| refunds::claim_query(db, id, now, QUERY_GAP_MS)).await? {
         return Ok(None);
     }
     let Some(gateway) = gateway_of(app, refund) else { return Ok(None) };
     let request = gateway.refund_query(refund, &app.clock.stamp()?);
-    let (news, outcome, body) = match app.ask(&request).await {
-        Err(error) => (RefundNews::Unknown { code: error.to_string() }, "no_answer", Vec::new()),
+    let (news, outcome, answer) = match app.ask(&request).await {
+        Err(error) => (RefundNews::Unknown { code: error.to_string() }, "no_answer", Response::default()),
         Ok(answer) => match gateway.refund_news(&answer, refund) {
             Err(untrusted) => {
                 if matches!(untrusted, Untrusted::Identity(_)) {
@@ -186,21 +186,21 @@ async fn hear(app: &App, refund: &Refund) -> Result<Option<(RefundNews, Vec<u8>)
                     let number = &refund.out_refund_no;
                     tracing::error!(out_refund_no = %number, "asked about refund {number}: {untrusted}");
                 }
-                (RefundNews::Unknown { code: untrusted.to_string() }, "untrusted", Vec::new())
+                (RefundNews::Unknown { code: untrusted.to_string() }, "untrusted", answer)
             }
-            Ok(RefundNews::NotFound) => (RefundNews::NotFound, "not_found", Vec::new()),
-            Ok(news) => (news, "answered", answer.body),
+            Ok(RefundNews::NotFound) => (RefundNews::NotFound, "not_found", answer),
+            Ok(news) => (news, "answered", answer),
         },
     };
     app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
-    Ok(Some((news, body)))
+    Ok(Some((news, answer)))
 }
 
 async fn conclude(
     app: &App,
     refund: &Refund,
     verified: VerifiedRefund,
-    body: Vec<u8>,
+    answer: Response,
 ) -> Result<(), FlowError> {
     let Some(gateway) = gateway_of(app, refund) else { return Ok(()) };
     let protocol = gateway.protocol();
@@ -215,8 +215,8 @@ async fn conclude(
         out_trade_no: Some(refund.out_trade_no.as_str().to_owned()),
         transaction_id: Some(refund.transaction_id.as_str().to_owned()),
         remote_ip: String::new(),
-        headers: String::new(),
-        body,
+        headers: answer.headers,
+        body: answer.body,
         reply: String::new(),
     };
     let number = refund.out_refund_no.clone();

@@ -8,7 +8,7 @@ use crate::{
     app::App,
     domain::{
         ids::Username,
-        user::{self, Role},
+        user::{self, BY_COMMAND, Role},
     },
     store::{
         audit_log::{self, Act},
@@ -37,7 +37,7 @@ pub async fn register(app: &App, username: &str, password: String) -> Result<i64
     account(app, username, password, Role::User).await
 }
 
-/// Makes an account of any role; callers have checked that they may.
+/// Makes an account of any role; an administrator's only at the command line.
 ///
 /// # Errors
 /// As `register`.
@@ -59,8 +59,9 @@ pub(super) async fn account(
         .write(move |db| {
             let id = users::insert(db, &name, &hash, role, now)?;
             if id.is_some() && role.is_admin() {
-                let (actor, detail) = (name.as_str(), role.as_str());
-                let act = Act { actor, action: "admin_created", target: actor, detail, ..Act::default() };
+                let (target, became) = (name.as_str(), role.as_str());
+                let act =
+                    Act { actor: BY_COMMAND, action: "admin_created", target, became, ..Act::default() };
                 audit_log::insert(db, act, now)?;
             }
             Ok(id)

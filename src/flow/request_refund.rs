@@ -176,8 +176,8 @@ pub async fn request(app: &App, actor: &User, wish: Wish) -> Result<Refund, Refu
     Ok(first_step(app, written).await)
 }
 
-/// A message said that this payment was made; before money is sent back for it, the gateway itself is asked. Once
-/// a part of it is being refunded it answers REFUND, and was asked before.
+/// A message said that this payment was made; before the first money is sent back for it, the gateway itself is asked.
+/// After that WeChat would answer REFUND.
 async fn confirm(app: &App, desk: &Desk, wish: &Wish) -> Result<(), RefundError> {
     let (desk, wish, amount) = (desk.clone(), wish.clone(), wish.amount);
     let found = app.store.read(move |db| match desk.known(db, &wish)? {

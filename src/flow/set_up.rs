@@ -12,7 +12,7 @@ use crate::{
     },
     store::{
         audit_log::{self, Act},
-        openids, sessions, tickets, users,
+        openids, second_factors, sessions, tickets, users,
     },
     token,
 };
@@ -77,7 +77,8 @@ pub async fn first_admin(
             tickets::take_setup_link(db, &link, now)?;
             let actor = name.as_str();
             let detail = "by setup link";
-            let act = Act { actor, action: "admin_created", target: actor, detail, ..Act::default() };
+            let became = Role::Owner.as_str();
+            let act = Act { actor, action: "admin_created", target: actor, detail, was: "", became };
             audit_log::insert(db, act, now)?;
             Ok(Ok(Some(id)))
         })
@@ -89,11 +90,17 @@ pub async fn first_admin(
 ///
 /// # Errors
 /// As `register`.
-pub async fn admin_by_command(app: &App, username: &str, password: String) -> Result<i64, RegisterError> {
-    register::account(app, username, password, Role::Owner).await
+pub async fn admin_by_command(
+    app: &App,
+    username: &str,
+    password: String,
+    role: Role,
+) -> Result<i64, RegisterError> {
+    register::account(app, username, password, role).await
 }
 
-/// Replaces an account's password, ends its sessions and forgets its phone. `false` when there is no such account.
+/// Replaces an account's password, ends its sessions, takes its second factor away and forgets its phone. `false` when
+/// there is no such account.
 ///
 /// # Errors
 /// A name or password that is not accepted; the books.
@@ -112,6 +119,11 @@ pub async fn reset_password(app: &App, username: &str, password: String) -> Resu
                 let (actor, target) = (BY_COMMAND, name.as_str());
                 let act = Act { actor, action: "password_reset", target, ..Act::default() };
                 audit_log::insert(db, act, now)?;
+                if second_factors::remove(db, user.id)? {
+                    let (action, detail) = ("second_factor_removed", "with the password");
+                    let act = Act { actor, action, target, detail, was: "on", became: "off" };
+                    audit_log::insert(db, act, now)?;
+                }
             }
             Ok(changed)
         })

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     pub body: Vec<u8>,
-    /// The headers worth keeping, one a line. Empty for a reply to our own query.
+    /// The headers worth keeping, one a line; of a reply to our own query those it is signed with.
     pub headers: String,
     /// Empty for a reply to our own query.
     pub remote_ip: String,

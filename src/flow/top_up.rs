@@ -26,7 +26,7 @@ use crate::{
 use std::time::Duration;
 
 /// What the payer reads on WeChat's sheet.
-const GOODS_NAME: &str = "账户充值";
+pub const GOODS_NAME: &str = "账户充值";
 /// Unpaid orders one user may have at a time.
 const MOST_OPEN: i64 = 100;
 /// WeChat refuses an expiry less than 5 minutes away; one minute more for clocks that differ.
@@ -197,11 +197,13 @@ pub async fn checkout(
                 }
                 continue;
             }
-            // Another phone, another way to pay, another account of ours, which could not credit this attempt, or
-            // another protocol: the old one must be closed before there is a new one.
+            // Another phone, a browser that came to another network where that matters, another way to pay, another
+            // account of ours, which could not credit this attempt, or another protocol: the old one must be closed
+            // before there is a new one.
             Some(attempt)
                 if attempt.payer.as_ref() != payer
                     || attempt.channel != channel
+                    || (channel.names_address() && attempt.client_ip != client_ip)
                     || attempt.account != account
                     || attempt.notify_url != notify_url =>
             {
@@ -293,7 +295,8 @@ async fn open_attempt(app: &App, order: &Order, opening: Opening<'_>) -> Result<
             let others = attempts::of_order(db, attempt.order_id)?;
             // What was read before may be old: another clock, or another request, can have closed the order.
             let order = orders::by_id(db, attempt.order_id)?.ok_or(StoreError::Unreadable("order"))?;
-            let over = order.is_paid() || order.closed_at.is_some();
+            let closed = order.closed_at.is_some() && !canary::sings(Canary::OpenedAfterClosing);
+            let over = order.is_paid() || closed;
             if over || others.iter().any(|other| other.closed_at.is_none()) {
                 return Ok(true);
             }
@@ -336,8 +339,11 @@ async fn prepay(app: &App, gateway: &dyn Gateway, attempt: &Attempt) -> Result<S
     let now = app.clock.now();
     let number = attempt.out_trade_no.clone();
     let detail = format!("{number}: {} ({} ms)", described(&prepaid), now.since(started));
-    let ready = matches!(prepaid, Prepaid::Ready { .. });
-    let kind = if ready { EventKind::Prepay } else { EventKind::NoPrepay };
+    let kind = match &prepaid {
+        Prepaid::Ready { prepay_id } if prepay_id.is_empty() => EventKind::Handed,
+        Prepaid::Ready { .. } => EventKind::Prepay,
+        _ => EventKind::NoPrepay,
+    };
     let event = Event { at: now, kind, detail };
     let (order_id, kept) = (attempt.order_id, prepaid.clone());
     app.store
@@ -409,6 +415,9 @@ async fn ask_until_clear(app: &App, gateway: &dyn Gateway, attempt: &Attempt) ->
 
 fn described(prepaid: &Prepaid) -> String {
     match prepaid {
+        Prepaid::Ready { prepay_id } if prepay_id.is_empty() => {
+            "the browser brings it to the gateway's page".to_owned()
+        }
         Prepaid::Ready { .. } => "prepay_id".to_owned(),
         Prepaid::Paid => "ORDERPAID".to_owned(),
         Prepaid::Closed => "ORDERCLOSED".to_owned(),

@@ -16,6 +16,8 @@ pub enum Base {
     WechatApi,
     WechatOauth,
     Alipay,
+    /// The path is the whole address, as a gateway gave it; whoever built the request has checked it.
+    Given,
 }
 
 /// A message to a gateway, ready to send.

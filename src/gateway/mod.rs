@@ -2,6 +2,7 @@
 //! a gateway builds a `Request` and reads a `Response`; sending is `http`'s business.
 
 use crate::domain::{
+    bill::BillDay,
     ids::{OutTradeNo, TransactionId},
     order::{Attempt, Channel, Environment, Provider},
     refund::{Refund, RefundHint, RefundState},
@@ -10,6 +11,8 @@ use crate::domain::{
 use serde::Serialize;
 
 pub mod alipay;
+pub mod bill;
+mod members;
 mod message;
 pub mod rsa;
 mod verified;
@@ -19,6 +22,7 @@ pub mod wechat_v2;
 pub mod wechat_v3;
 mod words;
 
+pub use bill::{Bill, BillFile, Billed};
 pub use message::{Base, Headers, Notify, Request, Response, Stamp};
 pub use verified::{RefundedPayment, VerifiedPayment, VerifiedRefund};
 
@@ -60,6 +64,11 @@ impl Protocol {
             Protocol::WechatV3 => "/notify/wechat/v3",
             Protocol::Alipay => "/notify/alipay",
         }
+    }
+
+    /// Whether what it tells about refunds is under a signature.
+    pub const fn signs_refunds(self) -> bool {
+        !matches!(self, Protocol::WechatV2)
     }
 
     /// The path it calls with the result of a refund; `None` when no call about a refund names one.
@@ -158,6 +167,27 @@ pub enum RefundAsked {
     Refused { code: String },
 }
 
+/// What a code tells of a refund request that was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefundMeaning {
+    NotEnough,
+    UnknownOutcome,
+    Throttled,
+    Refused,
+}
+
+impl RefundMeaning {
+    /// `code` with its text.
+    pub fn asked(self, code: String) -> RefundAsked {
+        match self {
+            RefundMeaning::NotEnough => RefundAsked::NotEnough,
+            RefundMeaning::UnknownOutcome => RefundAsked::Unknown { code },
+            RefundMeaning::Throttled => RefundAsked::Throttled { code },
+            RefundMeaning::Refused => RefundAsked::Refused { code },
+        }
+    }
+}
+
 /// What the gateway says about a refund. Anything it does not say plainly is `Unknown`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefundNews {
@@ -196,7 +226,7 @@ impl RefundStanding {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefundNotified {
     Hint(RefundHint),
-    Rejected(Rejection),
+    Rejected { rejection: Rejection, out_trade_no: Option<OutTradeNo> },
 }
 
 /// A callback, read.
@@ -342,8 +372,8 @@ pub trait Gateway: Send + Sync {
     /// A reply that may not be used: nothing is known.
     fn trade(&self, answer: &Response, attempt: &Attempt) -> Result<Trade, Untrusted>;
 
-    /// Asks about one payment by the gateway's own number, whatever order it was for.
-    fn query_payment(&self, payment: &TransactionId, stamp: &Stamp) -> Request;
+    /// Asks about one payment by the gateway's own number, whatever order it was for; `account` is the one it was made to.
+    fn query_payment(&self, payment: &TransactionId, account: &str, stamp: &Stamp) -> Request;
     /// Reads the answer; `out_trade_no` is the number the payment was made under.
     ///
     /// # Errors
@@ -369,6 +399,20 @@ pub trait Gateway: Send + Sync {
     /// # Errors
     /// A reply that may not be used: nothing is known.
     fn refund_news(&self, answer: &Response, refund: &Refund) -> Result<RefundNews, Untrusted>;
+
+    /// Whose bills this gateway hands out, in one word that is kept with each.
+    fn bill_account(&self) -> String;
+    /// Whether what was made for this account of `account` stands in those bills.
+    fn is_billed(&self, account: &str) -> bool;
+    fn bill(&self, day: BillDay, stamp: &Stamp) -> Request;
+    /// # Errors
+    /// A reply that may not be used, or a bill that is not whole: nothing of it is.
+    fn billed(&self, answer: &Response, day: BillDay) -> Result<Billed, Untrusted>;
+    /// For a bill that lies elsewhere; it may be large.
+    fn bill_file(&self, file: &BillFile, stamp: &Stamp) -> Request;
+    /// # Errors
+    /// As `billed`.
+    fn bill_fetched(&self, answer: &Response, file: &BillFile) -> Result<Bill, Untrusted>;
 
     fn notified(&self, notify: Notify<'_>) -> Notified;
     fn refund_notified(&self, notify: Notify<'_>) -> RefundNotified;

@@ -61,6 +61,11 @@ impl VerifiedPayment {
         self.paid_at
     }
 
+    /// The same with a refund of it known besides: nothing settles it any more.
+    pub fn refunded(self) -> RefundedPayment {
+        RefundedPayment(self)
+    }
+
     pub fn claim(&self) -> Claim<'_> {
         Claim {
             provider: self.protocol.provider(),

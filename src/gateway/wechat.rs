@@ -8,9 +8,9 @@ use serde::Serialize;
 /// Longest description we send, in bytes of UTF-8 (V2's pages say 127 and 128, V3's 127).
 const MAX_DESCRIPTION: usize = 127;
 /// A prepay_id and a code_url live two hours: handed out as long as ten minutes are left.
-pub const PREPAY_LIFE_MS: i64 = 110 * 60_000;
+const PREPAY_LIFE_MS: i64 = 110 * 60_000;
 /// An H5 address lives five minutes: handed out as long as one is left.
-pub const H5_LIFE_MS: i64 = 4 * 60_000;
+const H5_LIFE_MS: i64 = 4 * 60_000;
 
 /// The appids bound to one merchant number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,43 @@ impl Appids {
 /// How an account at WeChat is kept with attempts: merchant and appid.
 pub fn account_name(mch_id: &str, appid: &str) -> String {
     format!("{mch_id}:{appid}")
+}
+
+/// The appid in such a name.
+pub fn appid_of_account(account: &str) -> &str {
+    account.split_once(':').map_or("", |(_, appid)| appid)
+}
+
+/// Whether it is the name of one of this merchant's accounts.
+pub fn is_account_of(mch_id: &str, appids: &Appids, account: &str) -> bool {
+    let (named, appid) = account.split_once(':').unwrap_or_default();
+    named == mch_id && appids.include(appid)
+}
+
+/// How long what prepares a payment may be handed to a payer, in ms from the answer.
+pub const fn prepaid_life_ms(channel: Channel) -> i64 {
+    match channel {
+        Channel::WechatH5 => H5_LIFE_MS,
+        _ => PREPAY_LIFE_MS,
+    }
+}
+
+/// What to do about a call that was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// Perhaps done: repeat with the same number and parameters, then query.
+    UnknownOutcome,
+    /// Not now: back off, then the same again.
+    Throttled,
+    Paid,
+    Closed,
+    /// Used with other parameters: query that number, never switch silently.
+    NumberUsed,
+    NotFound,
+    /// The merchant's account or our settings; no retry helps.
+    Configuration,
+    /// We sent something wrong; no retry helps.
+    OurDefect,
 }
 
 /// What `getBrandWCPayRequest`, or `wx.requestPayment` in a mini program, wants: names exactly as spelt there (official chapter 7_7).
@@ -82,26 +119,6 @@ pub fn description(text: &str) -> &str {
     let end =
         (0..=MAX_DESCRIPTION.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     text.get(..end).unwrap_or_default()
-}
-
-/// Longest word of WeChat's that is kept, in characters.
-const LONGEST_WORD: usize = 64;
-/// Longest text of WeChat's that is kept with its code, in characters.
-const LONGEST_TEXT: usize = 120;
-
-/// A word of WeChat's as it may be written into the books: they refuse NUL, and people read them.
-pub fn kept(word: &str) -> String {
-    printable(word, LONGEST_WORD)
-}
-
-/// A code with the text that explains it, which for some codes is all there is.
-pub fn with_text(code: &str, text: &str) -> String {
-    format!("{} {}", kept(code), printable(text, LONGEST_TEXT)).trim_end().to_owned()
-}
-
-/// A space in place of what cannot be printed, so that two texts that differ by that do not become one.
-fn printable(text: &str, longest: usize) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(longest).collect()
 }
 
 /// It goes into a page and into a signed text: nothing but what WeChat's ids are made of.
@@ -148,22 +165,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_of_wechats_words_can_be_printed_and_has_an_end() {
-        assert_eq!(kept("NOT\0_ENOUGH\u{1b}\n\u{85}"), "NOT _ENOUGH   ");
-        assert_eq!(kept("支付用户零钱"), "支付用户零钱");
-        assert_eq!(kept(&"中".repeat(65)), "中".repeat(64));
-        assert_eq!(with_text("A\0B", "余额\0不足\n"), "A B 余额 不足");
-        assert_eq!(
-            with_text(&"A".repeat(65), &"b".repeat(121)),
-            format!("{} {}", "A".repeat(64), "b".repeat(120))
-        );
-    }
-
-    #[test]
     fn each_channel_is_used_under_its_own_appid() {
         let appids = Appids { web: "wxweb".to_owned(), mini: Some("wxmini".to_owned()), app: None };
         assert_eq!(appids.of(Channel::WechatMini), Some("wxmini"));
         assert_eq!(appids.of(Channel::WechatApp), None);
         assert!(appids.include("wxmini") && !appids.include("wxother") && !appids.include(""));
+        assert_eq!(appid_of_account(&account_name("1", "wxmini")), "wxmini");
+        for (account, ours) in
+            [("1:wxmini", true), ("2:wxmini", false), ("1:wxother", false), ("1:", false), ("", false)]
+        {
+            assert_eq!(is_account_of("1", &appids, account), ours, "{account}");
+        }
     }
 }

@@ -16,6 +16,11 @@ pub fn sentence(text: &str) -> String {
     printable(text, LONGEST_SENTENCE)
 }
 
+/// A code with its text, which for some codes is all there is.
+pub fn with_text(code: &str, text: &str) -> String {
+    format!("{} {}", word(code), sentence(text)).trim_end().to_owned()
+}
+
 fn printable(text: &str, longest: usize) -> String {
     let shown = |c| if is_printable(c) { c } else { char::REPLACEMENT_CHARACTER };
     text.chars().take(longest).map(shown).collect()
@@ -45,5 +50,11 @@ mod tests {
     fn a_long_word_is_cut_at_64_characters_and_a_text_at_120() {
         assert_eq!(word(&"退".repeat(65)), "退".repeat(64));
         assert_eq!(sentence(&"退".repeat(121)), "退".repeat(120));
+        let both = format!("{} {}", "A".repeat(64), "b".repeat(120));
+        assert_eq!(with_text(&"A".repeat(65), &"b".repeat(121)), both);
+        assert_eq!(
+            (with_text("NOTENOUGH", ""), with_text("A\0B", "余额\n")),
+            ("NOTENOUGH".to_owned(), "A\u{fffd}B 余额\u{fffd}".to_owned())
+        );
     }
 }

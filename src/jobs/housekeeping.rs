@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     flow::FlowError,
-    store::{sessions, tickets},
+    store::{invitations, second_factors, sessions, tickets},
 };
 use std::sync::Arc;
 
@@ -16,6 +16,8 @@ pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
     app.store
         .write(move |db| {
             sessions::purge(db, now)?;
+            second_factors::purge_waits(db, now)?;
+            invitations::purge(db, now)?;
             tickets::purge_oauth_states(db, now)
         })
         .await?;

@@ -6,6 +6,7 @@ pub mod gateway_keys;
 pub mod hear_of_others;
 pub mod housekeeping;
 pub mod query_pending;
+pub mod reconcile;
 pub mod refunds;
 
 use crate::{
@@ -52,6 +53,8 @@ impl Jobs {
         jobs.spawn(app, "close_expired", Duration::from_secs(5), close_expired::run_once);
         jobs.spawn(app, "refunds", Duration::from_secs(2), refunds::run_once);
         jobs.spawn(app, "gateway_keys", Duration::from_secs(5), gateway_keys::run_once);
+        // A round may take minutes, and a job that has missed three is stuck.
+        jobs.spawn(app, "reconcile", Duration::from_secs(300), reconcile::run_once);
         jobs.spawn(app, "housekeeping", Duration::from_secs(60), housekeeping::run_once);
         if app.store.is_shared() {
             jobs.spawn(app, "hear_of_others", Duration::from_millis(500), hear_of_others::run_once);

@@ -4,12 +4,8 @@
 use crate::canary::{self, Canary};
 use crate::{
     app::App,
-    domain::order::Source,
-    flow::{FlowError, query},
-    store::{
-        attempts,
-        pending::{self, Turn},
-    },
+    flow::{FlowError, close},
+    store::{attempts, pending},
 };
 use futures_util::{StreamExt, stream};
 use std::sync::Arc;
@@ -52,7 +48,7 @@ pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
                 if app.sweeps.check().is_err() {
                     return Ok(0);
                 }
-                let asked = query::ask_in_turn(&app, &attempt, Source::Sweep, Turn::Due).await?;
+                let asked = close::sweep(&app, &attempt).await?;
                 Ok::<usize, FlowError>(usize::from(asked.is_some()))
             }
         })

@@ -1,5 +1,5 @@
-//! Administrators of a world: they send payments back, in parts, too much, twice at once, and decide about what
-//! another has asked for.
+//! Administrators of a world: they send payments back, in parts, too much, twice at once, decide about what another
+//! has asked for, and sort out by hand what needs a person.
 
 use super::world::World;
 use crate::{
@@ -10,10 +10,11 @@ use crate::{
         user::User,
     },
     flow::{
-        decide_refund,
+        credit_by_hand, decide_refund,
         request_refund::{self, Payment, RefundError, Wish},
+        work,
     },
-    store::{Db, StoreError, orders, refunds, work_items},
+    store::{Db, StoreError, orders, refunds, work_items, work_items::WorkItem},
 };
 use futures_util::future::join;
 use std::sync::Arc;
@@ -29,10 +30,14 @@ pub async fn clerk(world: Arc<World>, me: User) {
         if world.healed() {
             return;
         }
-        match world.dice.below(8) {
+        // The last four only where there are clerks who sort out exceptions.
+        match world.dice.below(if world.swarm.exceptions { 12 } else { 8 }) {
             0 => sort_out(&world),
             1 => look_now(&world, &me).await,
             2 | 3 => decide(&world, &me).await,
+            8 => give_up(&world, &me).await,
+            9 | 10 => credit_by_hand(&world, &me).await,
+            11 => deal_with(&world, &me).await,
             _ => send_back(&world, &me).await,
         }
     }
@@ -128,5 +133,74 @@ fn sort_out(world: &World) {
     let Some(number) = open.get(world.dice.index(open.len())) else { return };
     if world.simulator.resolve_refund(number.as_str()).is_ok() {
         world.note(|| format!("refund {number} is sorted out at the gateway"));
+    }
+}
+
+/// Ends a refund that hangs; the flow knows when that is too early.
+async fn give_up(world: &Arc<World>, me: &User) {
+    let Some(Ok(open)) = world.store.look(|db| refunds::open(db, ALL)) else { return };
+    let asking: Vec<Refund> = open.into_iter().filter(|r| r.state == RefundState::Asking).collect();
+    let Some(refund) = asking.get(world.dice.index(asking.len())).cloned() else { return };
+    let (me, number) = (me.clone(), refund.out_refund_no.clone());
+    let given_up = world
+        .ask(
+            move |app| async move { decide_refund::give_up(&app, &me, &refund, "不会再退".to_owned()).await },
+        )
+        .await;
+    match given_up {
+        Some(Ok(_)) => world.note(|| format!("refund {number} is given up")),
+        Some(Err(error)) => world.note(|| format!("refund {number} goes on: {error}")),
+        None => {}
+    }
+}
+
+/// Open items for the most part, and now and then one that is closed or about no payment.
+fn item(world: &World) -> Option<WorkItem> {
+    let all = world.store.look(|db| work_items::list(db, None, ALL))?.ok()?;
+    let open: Vec<WorkItem> =
+        all.iter().filter(|item| item.closed_at.is_none() && item.payment().is_some()).cloned().collect();
+    let some = if open.is_empty() || world.dice.permille(200) { all } else { open };
+    some.get(world.dice.index(some.len())).cloned()
+}
+
+async fn credit_by_hand(world: &Arc<World>, me: &User) {
+    let Some(item) = item(world) else { return };
+    let reason = if world.dice.permille(100) { " " } else { "用户来电，已核对" };
+    let wish = credit_by_hand::Wish {
+        work_item_id: item.id,
+        username: "user0".to_owned(),
+        reason: reason.to_owned(),
+    };
+    if world.dice.permille(300) {
+        join(credit(world, me, &wish), credit(world, me, &wish)).await;
+    } else {
+        credit(world, me, &wish).await;
+    }
+}
+
+async fn credit(world: &Arc<World>, me: &User, wish: &credit_by_hand::Wish) {
+    let (id, me, wish) = (wish.work_item_id, me.clone(), wish.clone());
+    match world.ask(move |app| async move { credit_by_hand::credit(&app, &me, wish).await }).await {
+        Some(Ok(who)) => world.note(|| format!("work item {id} is credited by hand to {who}")),
+        Some(Err(error)) => world.note(|| format!("work item {id} is not credited by hand: {error}")),
+        None => {}
+    }
+}
+
+/// Notes something on an item, or closes it.
+async fn deal_with(world: &Arc<World>, me: &User) {
+    let Some(WorkItem { id, .. }) = item(world) else { return };
+    let me = me.clone();
+    if world.dice.permille(500) {
+        let noted =
+            world.ask(move |app| async move { work::note(&app, &me, id, "等用户回电".to_owned()).await });
+        if let Some(Ok(true)) = noted.await {
+            world.note(|| format!("work item {id} is noted on"));
+        }
+        return;
+    }
+    let closed = world.ask(move |app| async move { work::close(&app, &me, id, "已处理".to_owned()).await });
+    if let Some(Ok(closed)) = closed.await {
+        world.note(|| format!("work item {id} is to be closed: {closed:?}"));
     }
 }

@@ -88,6 +88,8 @@ pub struct Swarm {
     pub refunds: u64,
     /// Administrators send payments back.
     pub clerks: bool,
+    /// They sort out what needs a person, too, and forgers speak of refunds.
+    pub exceptions: bool,
     pub second_admin_above: Fen,
     /// The ways people pay; WeChat's by V3 or V2.
     pub ways: Vec<Channel>,
@@ -177,6 +179,7 @@ impl Swarm {
             calm,
             refunds: rate(100),
             clerks,
+            exceptions: false,
             second_admin_above: Fen::ZERO,
             ways: vec![Channel::WechatJsapi],
             v3: false,

@@ -1,8 +1,12 @@
 //! The proof: the whole application in one process, on one thread, in virtual time, against a WeChat
 //! whose book is the truth; every fault follows from a seed. `docs/proof.md` says what it covers.
 
+mod answers;
 mod clerks;
 mod faults;
+mod forgers;
+mod hand_oracle;
+mod keys;
 mod machine;
 mod network;
 mod oracle;

@@ -282,11 +282,11 @@ pub async fn deliver(world: &Arc<World>, callback: Callback) -> Answer {
         return Err(HttpError::Connect("nobody listens".to_owned()));
     };
     let (sender, answer) = oneshot::channel();
-    let (witness, received_at) = (world.clone(), world.clock.now());
+    let (witness, received_at) = (world.clone(), app.clock.now());
     let task = async move {
         let spoiled = witness.weather.spoiled.load(Ordering::Relaxed);
-        let Callback { door, headers, body } = callback;
-        let evidence = Evidence { body: body.clone(), headers, remote_ip: "127.0.0.1".to_owned() };
+        let Callback { door, headers, body } = callback.clone();
+        let evidence = Evidence { body, headers, remote_ip: "127.0.0.1".to_owned() };
         let incoming = Incoming { protocol: door.protocol, evidence, received_at };
         let received = match door.story {
             Story::Payment => notify::receive(app, incoming).await,
@@ -300,10 +300,7 @@ pub async fn deliver(world: &Arc<World>, callback: Callback) -> Answer {
             Err(_) => (Reply::Error, Response::new(503, Vec::new())),
         };
         let books_failed = witness.weather.spoiled.load(Ordering::Relaxed) != spoiled;
-        match door.story {
-            Story::Payment => witness.oracle.judge_answer(&witness, door, &body, reply, books_failed),
-            Story::Refund => witness.oracle.judge_refund_answer(&witness, reply, books_failed),
-        }
+        witness.oracle.judge_answer(&witness, &callback, received_at, reply, books_failed);
         let _ = sender.send(response);
     };
     world.machine.spawn(Owner::Instance(number), task.boxed());

@@ -1,29 +1,25 @@
-//! What must hold: after every commit, for every answer to a callback, and once the faults have ended.
+//! What must hold: after every commit, and once the faults have ended.
 //! It compares the books with WeChat's own; the shop never sees it.
 
 use super::{
+    answers::evidence,
+    hand_oracle,
     machine::locked,
-    network::Door,
     refund_oracle::every_refund,
     world::{Payment, World},
 };
 use crate::{
     domain::{
-        ids::OutTradeNo,
         ledger::Account,
         order::{Attempt, Order, Provider},
         refund::Refund,
         time::UnixMs,
     },
     flow::notify::can_replay,
-    gateway::{
-        Protocol,
-        wechat_v2::{sign, xml::Fields},
-    },
     simulator::TradeState,
     store::{
-        Db, StoreError, attempts, books, ledger, notices, orders, pending, settlement::REFUNDED_ELSEWHERE,
-        work_items, work_items::WorkItem,
+        Db, StoreError, attempts, books, ledger, orders, pending, settlement::REFUNDED_ELSEWHERE, work_items,
+        work_items::WorkItem,
     },
 };
 use std::{
@@ -31,8 +27,8 @@ use std::{
     sync::{Mutex, atomic::Ordering},
 };
 
-/// More orders and items than any world makes.
-const ALL: i64 = 100_000;
+/// More orders, items and messages than any world makes.
+pub(super) const ALL: i64 = 100_000;
 /// A payment that no callback reports is credited within this, in ms.
 const UNTOLD_MS: i64 = 120_000;
 /// And within this once the payer's page has come back, in ms.
@@ -78,6 +74,7 @@ struct Books {
     orders: Vec<(Order, Vec<Attempt>)>,
     balances: Vec<(i64, i64)>,
     refunds: Vec<Refund>,
+    by_hand: Vec<WorkItem>,
     broken: Vec<String>,
     /// Numbers the sweep will ask about.
     asked_about: BTreeSet<String>,
@@ -126,13 +123,16 @@ impl Oracle {
             self.report(broken);
         }
         let held = Oracle::held(&books.refunds);
+        let by_hand = self.inspect_by_hand(world, &books.by_hand, &books.orders);
         for (user_id, balance) in &books.balances {
             let owned = books.orders.iter().filter(|(order, _)| order.user_id == *user_id);
             let paid: i64 = owned.filter(|(order, _)| order.is_paid()).map(|(o, _)| o.amount.get()).sum();
             let held = held.get(user_id).copied().unwrap_or_default();
-            if paid.saturating_sub(held) != *balance {
-                let what =
-                    format!("user {user_id} has {balance} fen, paid orders of {paid} and refunds of {held}");
+            let by_hand = by_hand.get(user_id).copied().unwrap_or_default();
+            if paid.saturating_add(by_hand).saturating_sub(held) != *balance {
+                let what = format!(
+                    "user {user_id} has {balance} fen, paid orders of {paid}, {by_hand} by hand and refunds of {held}"
+                );
                 self.report(&what);
             }
         }
@@ -204,51 +204,20 @@ impl Oracle {
         }
     }
 
-    /// What was answered to a callback, held against what is true.
-    pub fn judge_answer(&self, world: &World, door: Door, body: &[u8], reply: Reply, books_failed: bool) {
-        world.note(|| format!("a callback is answered {reply:?}"));
-        if reply == Reply::Success {
-            let mut seen = locked(&self.seen);
-            seen.answered_success = seen.answered_success.saturating_add(1);
-        }
-        if reply == Reply::Error {
-            if !books_failed {
-                self.report("a callback could not be recorded although the books work");
-            }
-            return;
-        }
-        if door.protocol != Protocol::WechatV2 {
-            if reply == Reply::Success && !kept(world, body) {
-                self.report("a callback was answered with success and is not in the books");
-            }
-            return;
-        }
-        match truth(world, body) {
-            Truth::Lie if reply == Reply::Success => {
-                self.report("a message nobody can vouch for was answered SUCCESS")
-            }
-            Truth::Lie => {}
-            Truth::NotPaid if reply == Reply::Fail => self.report("a true report of a failure was refused"),
-            Truth::NotPaid => {}
-            Truth::Paid { number, transaction_id } => {
-                if reply == Reply::Fail {
-                    return self.report(&format!("a true callback for {number} was refused"));
-                }
-                if !recorded(world, &number, &transaction_id) {
-                    self.report(&format!("a callback for {number} was answered SUCCESS and is not recorded"));
-                }
-            }
-        }
+    /// A callback about a payment was answered SUCCESS.
+    pub(super) fn count_success(&self) {
+        let mut seen = locked(&self.seen);
+        seen.answered_success = seen.answered_success.saturating_add(1);
     }
 
     /// Once the faults have ended and time enough has passed: nothing is left hanging.
     pub fn judge_end(&self, world: &World, healed_at: UnixMs) {
         self.inspect(world);
         self.judge_refunds(world, healed_at);
+        self.judge_names(world);
         let found = world.store.look(|db| {
             let items = work_items::list(db, None, ALL)?;
-            let told = notices::list(db, false, None, ALL)?;
-            Ok::<_, StoreError>((read(db, world)?, items, told))
+            Ok::<_, StoreError>((read(db, world)?, items, evidence(db)?))
         });
         let Some(Ok((books, items, told))) = found else { return self.report("the books cannot be read") };
         let calls: BTreeSet<String> = world.simulator.calls().into_iter().collect();
@@ -358,58 +327,9 @@ fn read(db: &mut Db, world: &World) -> Result<Books, StoreError> {
         orders: all,
         balances,
         refunds: every_refund(db)?,
+        by_hand: hand_oracle::credited(db)?,
         broken: books::breaches(db)?,
         asked_about: asked_about.iter().map(|number| number.as_str().to_owned()).collect(),
         told: work_items::list(db, None, ALL)?.into_iter().map(|item| item.out_trade_no).collect(),
     })
-}
-
-/// What a callback is, judged without the shop's own reader.
-enum Truth {
-    Lie,
-    NotPaid,
-    Paid { number: String, transaction_id: String },
-}
-
-fn truth(world: &World, body: &[u8]) -> Truth {
-    let Ok(fields) = Fields::parse(body) else { return Truth::Lie };
-    let account = &world.account;
-    let of = |name: &str| fields.get(name).unwrap_or_default();
-    let signed = of("sign") == sign::sign(&fields, &account.key, account.sign_type)
-        && ["", account.sign_type.as_str()].contains(&of("sign_type"));
-    if !signed || of("return_code") != "SUCCESS" {
-        return Truth::Lie;
-    }
-    if of("result_code") != "SUCCESS" {
-        return Truth::NotPaid;
-    }
-    let trade = world.simulator.trade(of("out_trade_no"));
-    let fits = trade.is_some_and(|trade| {
-        trade.transaction_id.as_deref() == fields.get("transaction_id")
-            && trade.total_fee.get().to_string() == of("total_fee")
-            && trade.appid == of("appid")
-    });
-    if !fits || of("mch_id") != account.mch_id || of("fee_type") != "CNY" {
-        return Truth::Lie;
-    }
-    Truth::Paid { number: of("out_trade_no").to_owned(), transaction_id: of("transaction_id").to_owned() }
-}
-
-/// Whether these very bytes are among the messages that are kept.
-fn kept(world: &World, body: &[u8]) -> bool {
-    let found = world.store.look(|db| notices::list(db, false, None, ALL));
-    found.is_some_and(|found| found.is_ok_and(|kept| kept.iter().any(|notice| notice.body == body)))
-}
-
-/// The order is paid by this payment, or somebody was told that it was paid twice.
-fn recorded(world: &World, number: &str, transaction_id: &str) -> bool {
-    let Some(attempt) = OutTradeNo::parse(number) else { return false };
-    let found = world.store.look(|db| {
-        let order = attempts::with_order(db, &attempt)?.map(|(_, order)| order);
-        Ok::<_, StoreError>((order, work_items::list(db, None, ALL)?))
-    });
-    let Some(Ok((Some(order), items))) = found else { return false };
-    let paid_by = order.transaction_id.as_ref().map(|id| id.as_str());
-    paid_by == Some(transaction_id)
-        || paid_by.is_some() && items.iter().any(|item| item.transaction_id == transaction_id)
 }

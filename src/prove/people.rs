@@ -1,8 +1,7 @@
-//! Who lives in a world: users with browsers and two phones, forgers, and somebody who moves clocks.
+//! Who lives in a world: users with browsers and two phones, and somebody who moves clocks.
 
 use super::{
     machine::locked,
-    network::{self, Callback, Door, Story},
     world::{Payment, Person, World},
 };
 use crate::{
@@ -17,14 +16,7 @@ use crate::{
         confirm::{self, PageResult},
         top_up::{self, Pay, TopUpError, Wish},
     },
-    gateway::{
-        Checkout, Headers, Protocol,
-        wechat_v2::{
-            ApiKey,
-            sign::{self, SignType},
-            xml::Fields,
-        },
-    },
+    gateway::{Checkout, Headers},
     simulator::{Asked, TradeState},
     store::{StoreError, orders},
 };
@@ -270,72 +262,6 @@ async fn status(app: Arc<App>, number: OutTradeNo, wait: u64) -> Result<Order, F
     confirm::status(&app, found.ok_or(StoreError::Unreadable("order"))?, wait).await
 }
 
-/// Sends messages WeChat never sent, and some that it should not have.
-pub async fn forger(world: Arc<World>) {
-    let longest = millis(world.swarm.chaos_ms).checked_div(20).unwrap_or_default();
-    loop {
-        world.clock.sleep(world.dice.ms(1_000, longest)).await;
-        if world.healed() {
-            return;
-        }
-        let known = {
-            let memory = locked(&world.memory);
-            memory.numbers.get(world.dice.index(memory.numbers.len())).cloned()
-        };
-        let number = known.unwrap_or_else(|| "0123456789abcdef".to_owned());
-        let (what, body) = forged(&world, &number);
-        world.note(|| format!("a forged callback for {number}: {what}"));
-        // A forger does not care about the answer; the oracle does.
-        let door = Door { protocol: Protocol::WechatV2, story: Story::Payment };
-        let _ = network::deliver(&world, Callback { door, headers: String::new(), body }).await;
-    }
-}
-
-fn forged(world: &World, number: &str) -> (&'static str, Vec<u8>) {
-    let signed = |overrides: &[(&str, &str)]| world.simulator.signed_notify(number, overrides);
-    let changed = |name: &str, value: Option<&str>| {
-        let mut fields = Fields::parse(signed(&[]).as_bytes()).unwrap_or_default();
-        match value {
-            Some(value) => fields.set(name, value),
-            None => fields.remove(name),
-        }
-        fields.to_xml()
-    };
-    let (what, text) = match world.dice.below(13) {
-        0 => ("no sign", changed("sign", None)),
-        1 => ("a sign of another text", changed("nonce_str", Some("another"))),
-        2 => ("MD5, and says so", signed(&[("sign_type", "MD5")])),
-        3 => ("one fen, well signed", signed(&[("total_fee", "1")])),
-        4 => ("another appid, well signed", signed(&[("appid", "wx0000000000000000")])),
-        5 => ("another merchant, well signed", signed(&[("mch_id", "1")])),
-        6 => ("a failure, well signed", signed(&[("result_code", "FAIL")])),
-        7 => ("return_code FAIL", changed("return_code", Some("FAIL"))),
-        8 => ("another currency, well signed", signed(&[("fee_type", "USD")])),
-        9 => {
-            let mut fields = Fields::parse(signed(&[]).as_bytes()).unwrap_or_default();
-            let half: String = fields.get("sign").unwrap_or_default().chars().take(32).collect();
-            fields.set("sign", &half);
-            ("half of the sign", fields.to_xml())
-        }
-        10 => ("an amount twice", signed(&[]).replace("</xml>", "<total_fee>1</total_fee></xml>")),
-        11 => ("another merchant's own", of_another_merchant(&signed(&[]), world.account.sign_type)),
-        _ => ("no document", "<xml><out_trade_no>".to_owned()),
-    };
-    (what, text.into_bytes())
-}
-
-/// What another merchant can sign: with that merchant's number and key, about an order of ours.
-fn of_another_merchant(text: &str, sign_type: SignType) -> String {
-    let mch_id = "1900000109";
-    let mut fields = Fields::parse(text.as_bytes()).unwrap_or_default();
-    fields.set("mch_id", mch_id);
-    if let Some(key) = ApiKey::new(&format!("{mch_id:0>32}")) {
-        let sign = sign::sign(&fields, &key, sign_type);
-        fields.set("sign", &sign);
-    }
-    fields.to_xml()
-}
-
 /// Sets the clock of some machine up to ten minutes wrong, time and again.
 pub async fn clock_mover(world: Arc<World>) {
     let longest = millis(world.swarm.chaos_ms).checked_div(6).unwrap_or_default();
@@ -352,6 +278,6 @@ pub async fn clock_mover(world: Arc<World>) {
     }
 }
 
-fn millis(ms: i64) -> u64 {
+pub(super) fn millis(ms: i64) -> u64 {
     u64::try_from(ms).unwrap_or_default()
 }

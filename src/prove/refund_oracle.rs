@@ -1,9 +1,6 @@
 //! What must hold of refunds: our books against the gateway's own.
 
-use super::{
-    oracle::{Oracle, Reply},
-    world::World,
-};
+use super::{oracle::Oracle, world::World};
 use crate::{
     domain::{
         refund::{Refund, RefundState},
@@ -53,14 +50,6 @@ impl Oracle {
                 let (state, there) = (refund.state.as_str(), there.map(|their| their.status.as_str()));
                 self.report(&format!("refund {number} is {state} here and {there:?} at the gateway"));
             }
-        }
-    }
-
-    /// The answer to a callback about a refund: an error only when the books failed.
-    pub(super) fn judge_refund_answer(&self, world: &World, reply: Reply, books_failed: bool) {
-        world.note(|| format!("a refund callback is answered {reply:?}"));
-        if reply == Reply::Error && !books_failed {
-            self.report("a refund callback could not be recorded although the books work");
         }
     }
 

@@ -1,7 +1,7 @@
 //! One seed from beginning to end: hours of faults, then calm, then the reckoning.
 
 use super::{
-    clerks,
+    clerks, forgers,
     machine::{Owner, Step, locked},
     people,
     world::{NoWorld, START, World},
@@ -61,7 +61,7 @@ pub fn run_on(seed: u64, server: Option<&PostgresUrl>) -> Result<Outcome, NoWorl
         world.spawn(clerks::clerk(world.clone(), clerk.clone()));
     }
     if world.swarm.forged {
-        world.spawn(people::forger(world.clone()));
+        world.spawn(forgers::forger(world.clone()));
     }
     if world.swarm.clock_jumps {
         world.spawn(people::clock_mover(world.clone()));

@@ -3,6 +3,7 @@
 
 use super::{
     faults::{Dice, FaultyDisk, Swarm, Weather},
+    keys::Keys,
     machine::{Machine, Owner, locked},
     network,
     oracle::Oracle,
@@ -53,6 +54,8 @@ pub struct World {
     pub config: Config,
     /// Ours at WeChat.
     pub account: Account,
+    /// In a world whose gateways sign with RSA.
+    pub keys: Option<Keys>,
     pub simulator: Simulator,
     pub oracle: Oracle,
     pub users: Vec<Person>,
@@ -132,7 +135,10 @@ impl World {
         let clock = Clock::simulated(START, seed);
         let dice = Dice(clock.clone());
         // An odd seed has no clerks: the worlds of before refunds existed stay what they were.
-        let swarm = Arc::new(Swarm::draw(&dice, seed.is_multiple_of(2), seed.is_multiple_of(5)));
+        let mut swarm = Swarm::draw(&dice, seed.is_multiple_of(2), seed.is_multiple_of(5));
+        // Half of those that have clerks: the others stay what they were.
+        swarm.exceptions = seed.is_multiple_of(4);
+        let swarm = Arc::new(swarm);
         let weather = Arc::new(Weather::default());
         let disk = FaultyDisk { dice: dice.clone(), swarm: swarm.clone(), weather: weather.clone() };
         let store = match server {
@@ -155,6 +161,7 @@ impl World {
             store,
             config,
             account,
+            keys: Keys::of(&keys),
             oracle: Oracle::default(),
             users,
             clerks,

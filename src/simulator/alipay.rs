@@ -23,6 +23,7 @@ use std::time::Duration;
 pub mod notify;
 pub mod trade;
 
+mod bill;
 mod form;
 mod refund;
 mod rules;
@@ -73,10 +74,11 @@ pub enum Method {
     Close,
     Refund,
     RefundQuery,
+    BillUrl,
 }
 
 impl Method {
-    const ALL: [Method; 7] = [
+    const ALL: [Method; 8] = [
         Method::Precreate,
         Method::PagePay,
         Method::WapPay,
@@ -84,6 +86,7 @@ impl Method {
         Method::Close,
         Method::Refund,
         Method::RefundQuery,
+        Method::BillUrl,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -95,6 +98,7 @@ impl Method {
             Method::Close => "alipay.trade.close",
             Method::Refund => "alipay.trade.refund",
             Method::RefundQuery => "alipay.trade.fastpay.refund.query",
+            Method::BillUrl => "alipay.data.dataservice.bill.downloadurl.query",
         }
     }
 
@@ -107,6 +111,7 @@ impl Method {
     const fn subject(self) -> &'static str {
         match self {
             Method::Refund | Method::RefundQuery => "out_request_no",
+            Method::BillUrl => "bill_date",
             _ => "out_trade_no",
         }
     }
@@ -120,6 +125,7 @@ impl Method {
             Method::Close => [rules::NUMBERS, rules::CLOSE],
             Method::Refund => [rules::NUMBERS, rules::REFUND],
             Method::RefundQuery => [rules::NUMBERS, rules::REFUND_QUERY],
+            Method::BillUrl => [rules::BILL, &[]],
         }
     }
 }
@@ -214,6 +220,7 @@ impl Reply {
 }
 
 pub fn routes(config: &mut web::ServiceConfig) {
+    config.route(bill::FILE_PATH, web::get().to(bill::download));
     config.service(web::resource(PATH).route(web::get().to(over_http)).route(web::post().to(over_http)));
 }
 
@@ -222,7 +229,11 @@ async fn over_http(
     request: HttpRequest,
     body: web::Bytes,
 ) -> Result<HttpResponse, SimulatorError> {
-    let answer = answer(&simulator, request.method().as_str(), request.query_string(), &body)?;
+    let origin = {
+        let connection = request.connection_info();
+        format!("{}://{}", connection.scheme(), connection.host())
+    };
+    let answer = answer(&simulator, request.method().as_str(), request.query_string(), &body, &origin)?;
     if answer.held {
         tokio::time::sleep(HELD).await;
     }
@@ -242,6 +253,7 @@ pub fn answer(
     http_method: &str,
     query: &str,
     body: &[u8],
+    origin: &str,
 ) -> Result<Answer, NoEntropy> {
     let at_door = |failure: Failure| Reply::Json(format!("{{\"error_response\":{}}}", json(&failure.node())));
     let read = read(simulator, query, body).and_then(|read| match read {
@@ -258,7 +270,7 @@ pub fn answer(
     let (verdict, held, number) = match refused(simulator, app, method, public) {
         Err(failure) => (Verdict::Fail(failure), false, None),
         Ok(asked) => {
-            let (verdict, held) = decide(simulator, &asked)?;
+            let (verdict, held) = decide(simulator, &asked, origin)?;
             let number = trade_of(&simulator.book(), &asked);
             (verdict, held, Some((number, asked)))
         }
@@ -270,13 +282,14 @@ pub fn answer(
     Ok(Answer { reply, held })
 }
 
-fn decide(simulator: &Simulator, asked: &Asked<'_>) -> Result<(Verdict, bool), NoEntropy> {
+fn decide(simulator: &Simulator, asked: &Asked<'_>, origin: &str) -> Result<(Verdict, bool), NoEntropy> {
     Ok(match asked.method {
         Method::Precreate | Method::PagePay | Method::WapPay => trade::place(simulator, asked)?,
         Method::Query => (trade::query(simulator, asked), false),
         Method::Close => (trade::close(simulator, asked)?, false),
         Method::Refund => (refund::take_on(simulator, asked)?, false),
         Method::RefundQuery => (refund::query(simulator, asked), false),
+        Method::BillUrl => (bill::place(simulator, asked, origin), false),
     })
 }
 
@@ -385,7 +398,9 @@ fn check_together(simulator: &Simulator, asked: &Asked<'_>) -> Result<(), Failur
             return wrong("参数有误，time_expire 已过");
         }
     }
-    let numberless = asked.biz.get("trade_no").is_none() && asked.biz.get("out_trade_no").is_none();
+    let numberless = asked.method != Method::BillUrl
+        && asked.biz.get("trade_no").is_none()
+        && asked.biz.get("out_trade_no").is_none();
     if numberless {
         return wrong("参数有误，trade_no 与 out_trade_no 不能同时为空");
     }

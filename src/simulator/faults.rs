@@ -33,6 +33,8 @@ pub enum Scenario {
     ClockSkew,
     TradeFinished,
     WaitBuyerPay,
+    BillMissing,
+    BillAmount,
 }
 
 /// What is wrong with the text of a callback.
@@ -78,7 +80,7 @@ const LONG_REFUND_SECS: i64 = 3 * 24 * 3600;
 const DELAY_SECS: i64 = 30;
 
 impl Scenario {
-    pub const ALL: [Scenario; 26] = [
+    pub const ALL: [Scenario; 28] = [
         Scenario::Ok,
         Scenario::NotifyLost,
         Scenario::NotifyDelayed,
@@ -105,6 +107,8 @@ impl Scenario {
         Scenario::ClockSkew,
         Scenario::TradeFinished,
         Scenario::WaitBuyerPay,
+        Scenario::BillMissing,
+        Scenario::BillAmount,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -180,6 +184,8 @@ impl Scenario {
             Scenario::WaitBuyerPay => {
                 ("wait-buyer-pay", "各种状态都通知", "扫码、关单也通知，付款之后还迟到一条 WAIT_BUYER_PAY")
             }
+            Scenario::BillMissing => ("bill-missing", "账单漏一笔", "付款正常，第二天的账单里却没有这一笔"),
+            Scenario::BillAmount => ("bill-amount", "账单少一分", "付款正常，第二天的账单里金额少 1 分"),
         }
     }
 
@@ -213,7 +219,9 @@ impl Scenario {
             | Scenario::CertRotated
             | Scenario::PublicKeyMode
             | Scenario::TradeFinished
-            | Scenario::WaitBuyerPay => vec![first],
+            | Scenario::WaitBuyerPay
+            | Scenario::BillMissing
+            | Scenario::BillAmount => vec![first],
         }
     }
 
@@ -305,6 +313,15 @@ impl Scenario {
     /// Alipay tells of trades that are opened and closed unpaid too.
     pub const fn notifies_every_status(self) -> bool {
         matches!(self, Scenario::WaitBuyerPay)
+    }
+
+    /// What the bill says of a payment of so many fen; `None` when it leaves the payment out.
+    pub const fn billed(self, fen: i64) -> Option<i64> {
+        match self {
+            Scenario::BillMissing => None,
+            Scenario::BillAmount => Some(fen.saturating_sub(1)),
+            _ => Some(fen),
+        }
     }
 
     /// Whether it makes a difference in this protocol.

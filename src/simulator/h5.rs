@@ -33,7 +33,8 @@ async fn open(
     let refused = |reason: &'static str| {
         HttpResponse::BadRequest().content_type("text/plain; charset=utf-8").body(reason)
     };
-    let trade = match simulator.opens_h5(&query.prepay_id, header(USER_AGENT), header(REFERER)) {
+    let from = request.peer_addr().map(|peer| peer.ip());
+    let trade = match simulator.opens_h5(&query.prepay_id, header(USER_AGENT), header(REFERER), from) {
         Ok(trade) => trade,
         Err(reason) => return refused(reason),
     };
@@ -67,6 +68,7 @@ mod tests {
         let app = test::init_service(App::new().configure(routes(simulator))).await;
         let request = test::TestRequest::get()
             .uri(uri)
+            .peer_addr("127.0.0.1:50000".parse().unwrap())
             .insert_header(("user-agent", agent))
             .insert_header(("referer", referer));
         test::call_service(&app, request.to_request()).await
@@ -125,6 +127,14 @@ mod tests {
                 "{uri} {agent} {referer}"
             );
         }
+        let app = test::init_service(App::new().configure(routes(&simulator))).await;
+        let elsewhere = test::TestRequest::get()
+            .uri(&uri)
+            .peer_addr("127.0.0.2:50000".parse().unwrap())
+            .insert_header(("user-agent", "Safari"))
+            .insert_header(("referer", SHOP));
+        let answer = test::call_service(&app, elsewhere.to_request()).await;
+        assert_eq!(answer.status(), 400, "ordered for a browser at another address");
         clock.advance_ms(5 * 60_000 + 1);
         assert_eq!(get(&simulator, &uri, "Safari", SHOP).await.status(), 400);
     }

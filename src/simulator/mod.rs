@@ -24,6 +24,7 @@ pub mod refunds;
 pub mod trades;
 
 mod alipay;
+mod bills;
 mod bridge;
 mod cashier;
 mod deliver;
@@ -238,7 +239,7 @@ impl Simulator {
     pub fn answer(&self, asked: &Asked<'_>) -> Result<Option<Response>, NoEntropy> {
         let (path, query) = asked.target.split_once('?').unwrap_or((asked.target, ""));
         if path == alipay::PATH {
-            let answer = alipay::answer(self, asked.method, query, asked.body)?;
+            let answer = alipay::answer(self, asked.method, query, asked.body, IN_PROCESS)?;
             return Ok(Some(Response { received_at: self.now(), ..answer.reply.response() }));
         }
         if let Some((response, _)) = wechat_v3::answer(self, asked, IN_PROCESS, None)? {

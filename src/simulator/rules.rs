@@ -94,6 +94,11 @@ pub const REFUND_QUERY: &[Rule] = &[
     rule("offset", Need::Never, |v| v.parse::<u8>().is_ok(), "不大于 255 的整数"),
 ];
 
+pub const DOWNLOAD_BILL: &[Rule] = &[
+    rule("bill_date", Need::Always, |v| v.len() == 8 && v.bytes().all(|b| b.is_ascii_digit()), "yyyyMMdd"),
+    rule("bill_type", Need::Never, |v| v == "ALL", "ALL（模拟器没有别的）"),
+];
+
 const REFUND_ACCOUNTS: [&str; 2] = ["REFUND_SOURCE_UNSETTLED_FUNDS", "REFUND_SOURCE_RECHARGE_FUNDS"];
 const TRADE_TYPES: [&str; 4] = ["JSAPI", "NATIVE", "APP", "MWEB"];
 /// From time_start to time_expire; older pages insist on it and it satisfies the newer ones.

@@ -150,7 +150,7 @@ fn our_own_alipay_orders_by_code_closes_is_paid_and_notified() {
     let payments = heard(&simulator, &gateway);
     assert!(matches!(payments.as_slice(), [Notified::Paid(told)] if *told == payment), "{payments:?}");
 
-    let query = gateway.query_payment(payment.transaction_id(), &stamp());
+    let query = gateway.query_payment(payment.transaction_id(), &attempt.account, &stamp());
     assert_eq!(gateway.payment(&answers(query), &attempt.out_trade_no), Ok(Trade::Paid(payment)));
 }
 

@@ -20,6 +20,7 @@ use crate::{
     },
 };
 use aws_lc_rs::constant_time;
+use std::net::IpAddr;
 use url::Url;
 
 /// A signature of the merchant's may be this far ahead of our clock.
@@ -140,11 +141,17 @@ impl Simulator {
         }
     }
 
-    /// The trade an H5 address opens, in a browser that came from this page.
+    /// The trade an H5 address opens, in a browser that came from this page and from this address.
     ///
     /// # Errors
     /// WeChat's own words on its error page.
-    pub(super) fn opens_h5(&self, prepay_id: &str, agent: &str, referer: &str) -> Result<Trade, Refusal> {
+    pub(super) fn opens_h5(
+        &self,
+        prepay_id: &str,
+        agent: &str,
+        referer: &str,
+        from: Option<IpAddr>,
+    ) -> Result<Trade, Refusal> {
         let (trade, _) = find(self, prepay_id).ok_or("支付请求已失效，请重新发起支付")?;
         if trade.trade_type != "MWEB" || self.now().since(trade.prepaid_at) > H5_MS {
             return Err("支付请求已失效，请重新发起支付");
@@ -154,6 +161,11 @@ impl Simulator {
         }
         if self.merchants_own(referer).is_none() {
             return Err("商家参数格式有误，请联系商家解决");
+        }
+        let ordered_from = ["spbill_create_ip", "scene_info.payer_client_ip"];
+        let ordered_from = ordered_from.iter().find_map(|name| trade.parameters.get(name)?.parse().ok());
+        if from.is_some() && from != ordered_from {
+            return Err("网络环境未能通过安全验证，请稍后再试");
         }
         Ok(trade)
     }

@@ -3,7 +3,7 @@
 //! Source: page 4011936530 and its neighbours for queries and closing; texts of unsigned replies as seen.
 
 use super::{
-    Simulator, SimulatorError, ids,
+    Simulator, SimulatorError, bills, ids,
     layout::layout,
     notify, oauth,
     rules::{self, Broken, Rule},
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, NoEntropy},
-    domain::{money::Fen, order::Provider, time::UnixMs},
+    domain::{bill::BillDay, money::Fen, order::Provider, time::UnixMs},
     gateway::{
         Protocol,
         wechat_v2::{
@@ -55,6 +55,8 @@ struct Failure {
 enum Verdict {
     Done(Fields),
     Fail(Failure),
+    /// Goes back as it is: a bill, which nobody signs.
+    Text(String),
 }
 
 impl Verdict {
@@ -89,11 +91,18 @@ pub(super) enum Call {
     CloseOrder,
     Refund,
     RefundQuery,
+    DownloadBill,
 }
 
 impl Call {
-    const ALL: [Call; 5] =
-        [Call::UnifiedOrder, Call::OrderQuery, Call::CloseOrder, Call::Refund, Call::RefundQuery];
+    const ALL: [Call; 6] = [
+        Call::UnifiedOrder,
+        Call::OrderQuery,
+        Call::CloseOrder,
+        Call::Refund,
+        Call::RefundQuery,
+        Call::DownloadBill,
+    ];
 
     pub(super) fn of_path(path: &str) -> Option<Call> {
         Call::ALL.into_iter().find(|call| call.path() == path)
@@ -106,6 +115,7 @@ impl Call {
             Call::CloseOrder => "/pay/closeorder",
             Call::Refund => "/secapi/pay/refund",
             Call::RefundQuery => "/pay/refundquery",
+            Call::DownloadBill => "/pay/downloadbill",
         }
     }
 
@@ -116,6 +126,7 @@ impl Call {
             Call::CloseOrder => "closeorder",
             Call::Refund => "refund",
             Call::RefundQuery => "refundquery",
+            Call::DownloadBill => "downloadbill",
         }
     }
 
@@ -124,6 +135,7 @@ impl Call {
         match self {
             Call::UnifiedOrder | Call::OrderQuery | Call::CloseOrder => "out_trade_no",
             Call::Refund | Call::RefundQuery => "out_refund_no",
+            Call::DownloadBill => "bill_date",
         }
     }
 
@@ -134,6 +146,7 @@ impl Call {
             Call::CloseOrder => rules::CLOSE_ORDER,
             Call::Refund => rules::REFUND,
             Call::RefundQuery => rules::REFUND_QUERY,
+            Call::DownloadBill => rules::DOWNLOAD_BILL,
         }
     }
 }
@@ -150,7 +163,11 @@ pub(super) fn answer(
         Err(reason) => return Ok((comm_fail(reason), false)),
     };
     let (verdict, held) = match (refused(simulator, &asked, call.rules()), call) {
+        (Some(failure), Call::DownloadBill) => {
+            (Verdict::Text(bills::refused(&failure.err_code_des, "20001")), false)
+        }
         (Some(failure), _) => (Verdict::Fail(failure), false),
+        (None, Call::DownloadBill) => (Verdict::Text(bill(simulator, &asked)), false),
         (None, Call::UnifiedOrder) => place(simulator, &asked, origin)?,
         (None, Call::OrderQuery) => (query(simulator, &asked), false),
         (None, Call::CloseOrder) => (close(simulator, &asked), false),
@@ -314,7 +331,9 @@ fn query(simulator: &Simulator, asked: &Asked) -> Verdict {
     let by_transaction_id = asked.fields.get("transaction_id").is_some();
     let trade = number
         .and_then(|number| book.trade_with(Provider::Wechat, &number, simulator.now()))
-        .filter(|trade| trade.is_paid() || !by_transaction_id);
+        .filter(|trade| trade.is_paid() || !by_transaction_id)
+        // No page says what another appid of the same merchant is told: here, nothing.
+        .filter(|trade| trade.appid == asked.get("appid"));
     match trade {
         Some(trade) => Verdict::Done(told(trade)),
         None => Verdict::fail("ORDERNOTEXIST", "订单不存在"),
@@ -336,8 +355,21 @@ fn told(trade: &Trade) -> Fields {
     fields
 }
 
+fn bill(simulator: &Simulator, asked: &Asked) -> String {
+    let at = UnixMs::parse_beijing_compact(&format!("{}000000", asked.get("bill_date")));
+    let Some(day) = at.map(BillDay::of) else { return bills::refused("invalid bill_date", "20003") };
+    if !bills::is_ready(day, simulator.now()) {
+        return bills::refused("Bill Creating", "20001");
+    }
+    match bills::lines(simulator, Provider::Wechat, day).as_slice() {
+        [] => bills::refused("No Bill Exist", "20002"),
+        lines => bills::wechat_text(lines),
+    }
+}
+
 fn signed(simulator: &Simulator, asked: &Asked, verdict: Verdict) -> Result<String, NoEntropy> {
     let mut reply = match verdict {
+        Verdict::Text(text) => return Ok(text),
         Verdict::Done(mut fields) => {
             fields.set("result_code", "SUCCESS");
             fields

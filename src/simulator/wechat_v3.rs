@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 mod authorization;
+mod bill;
 mod certificates;
 pub mod keys;
 pub mod notify;
@@ -103,6 +104,8 @@ enum Call {
     Refund,
     RefundQuery(String),
     Certificates,
+    TradeBill,
+    BillFile,
 }
 
 impl Call {
@@ -121,6 +124,8 @@ impl Call {
             ("POST", ["refund", "domestic", "refunds"]) => Some(Call::Refund),
             ("GET", ["refund", "domestic", "refunds", number]) => Some(Call::RefundQuery(named(number))),
             ("GET", ["certificates"]) => Some(Call::Certificates),
+            ("GET", ["bill", "tradebill"]) => Some(Call::TradeBill),
+            ("GET", ["billdownload", "file"]) => Some(Call::BillFile),
             _ => None,
         }
     }
@@ -139,6 +144,8 @@ impl Call {
             Call::Refund => ("refunds".to_owned(), of("out_refund_no")),
             Call::RefundQuery(number) => ("refunds/query".to_owned(), number.clone()),
             Call::Certificates => ("certificates".to_owned(), String::new()),
+            Call::TradeBill => ("bill/tradebill".to_owned(), String::new()),
+            Call::BillFile => ("billdownload/file".to_owned(), String::new()),
         }
     }
 }
@@ -264,6 +271,8 @@ fn called(
         Call::Refund => refund::take_on(simulator, body)?,
         Call::RefundQuery(number) => refund::query(simulator, number),
         Call::Certificates => certificates::list(simulator)?,
+        Call::TradeBill => bill::place(simulator, query, origin),
+        Call::BillFile => bill::file(simulator, query),
     };
     Ok(done.unwrap_or_else(Verdict::from))
 }
@@ -287,6 +296,11 @@ fn signer<'a>(
 }
 
 fn signed(simulator: &Simulator, by: &Named, verdict: &Verdict) -> Result<Response, NoEntropy> {
+    // A file goes as it is: nobody signs it.
+    if let Some(Value::String(file)) = &verdict.body {
+        let body = file.clone().into_bytes();
+        return Ok(Response { received_at: simulator.now(), ..Response::new(verdict.status, body) });
+    }
     let body = verdict.body.as_ref().map(Value::to_string).unwrap_or_default();
     let (now, nonce) = (simulator.now(), simulator.0.clock.nonce()?);
     let headers = signature_headers(by, &now.secs().to_string(), &nonce, &body);

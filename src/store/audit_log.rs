@@ -1,6 +1,6 @@
-//! Who did what. Rows go in and stay.
+//! Who did what. Rows go in and stay, each linked to the one before (`audit_chain`).
 
-use super::{Db, StoreError, schema::audit_log};
+use super::{Db, StoreError, audit_chain, schema::audit_log};
 use crate::domain::time::UnixMs;
 use diesel::prelude::*;
 
@@ -23,18 +23,7 @@ pub struct Act<'a> {
 /// # Errors
 /// The database.
 pub fn insert(db: &mut Db, act: Act<'_>, now: UnixMs) -> Result<(), StoreError> {
-    diesel::insert_into(audit_log::table)
-        .values((
-            audit_log::at.eq(now.0),
-            audit_log::actor.eq(act.actor),
-            audit_log::action.eq(act.action),
-            audit_log::target.eq(act.target),
-            audit_log::detail.eq(act.detail),
-            audit_log::was.eq(act.was),
-            audit_log::became.eq(act.became),
-        ))
-        .execute(db)?;
-    Ok(())
+    audit_chain::append(db, act, now)
 }
 
 /// One act as it is kept.

@@ -18,6 +18,8 @@ pub enum EventKind {
     Prepay,
     /// None came: refused, or nothing usable was heard.
     NoPrepay,
+    /// Nobody was asked: the payer's browser brings the order to the gateway's page.
+    Handed,
     Returned,
     Query,
     Close,
@@ -26,10 +28,11 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    pub const ALL: [EventKind; 8] = [
+    pub const ALL: [EventKind; 9] = [
         EventKind::Created,
         EventKind::Prepay,
         EventKind::NoPrepay,
+        EventKind::Handed,
         EventKind::Returned,
         EventKind::Query,
         EventKind::Close,
@@ -42,6 +45,7 @@ impl EventKind {
             EventKind::Created => "created",
             EventKind::Prepay => "prepay",
             EventKind::NoPrepay => "no_prepay",
+            EventKind::Handed => "handed",
             EventKind::Returned => "returned",
             EventKind::Query => "query",
             EventKind::Close => "close",

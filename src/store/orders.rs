@@ -232,7 +232,8 @@ pub fn close_later(db: &mut Db, id: i64, after: UnixMs) -> Result<(), StoreError
 /// # Errors
 /// The database.
 pub fn close(db: &mut Db, id: i64, now: UnixMs) -> Result<bool, StoreError> {
-    let payable = attempts::table.filter(attempts::order_id.eq(id)).filter(attempts::closed_at.is_null());
+    let of = if canary::sings(Canary::ClosedOverAttempt) { 0 } else { id };
+    let payable = attempts::table.filter(attempts::order_id.eq(of)).filter(attempts::closed_at.is_null());
     let open = orders::table
         .filter(orders::id.eq(id))
         .filter(orders::status.eq(Status::Created.number()))

@@ -7,6 +7,7 @@ diesel::table! {
         password_hash -> Text,
         role -> Text,
         created_at -> BigInt,
+        disabled_at -> Nullable<BigInt>,
     }
 }
 
@@ -28,6 +29,8 @@ diesel::table! {
         created_at -> BigInt,
         seen_at -> BigInt,
         expires_at -> BigInt,
+        ip -> Text,
+        device -> Text,
     }
 }
 
@@ -239,6 +242,62 @@ diesel::table! {
 }
 
 diesel::table! {
+    bills (id) {
+        id -> BigInt,
+        provider -> Text,
+        account -> Text,
+        environment -> Text,
+        day -> Text,
+        state -> Text,
+        leased_until -> BigInt,
+        next_at -> Nullable<BigInt>,
+        said -> Text,
+        fetched_at -> Nullable<BigInt>,
+        sha256 -> Text,
+        compared_at -> Nullable<BigInt>,
+        payments -> BigInt,
+        payments_fen -> BigInt,
+        refunds -> BigInt,
+        refunds_fen -> BigInt,
+        our_payments -> BigInt,
+        our_payments_fen -> BigInt,
+        our_refunds -> BigInt,
+        our_refunds_fen -> BigInt,
+        credited -> BigInt,
+    }
+}
+
+diesel::table! {
+    bill_rows (bill_id, line) {
+        bill_id -> BigInt,
+        line -> Integer,
+        kind -> Text,
+        transaction_id -> Text,
+        out_trade_no -> Text,
+        out_refund_no -> Text,
+        amount_fen -> BigInt,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
+    bill_differences (id) {
+        id -> BigInt,
+        bill_id -> BigInt,
+        bucket -> Text,
+        kind -> Text,
+        transaction_id -> Text,
+        out_trade_no -> Text,
+        out_refund_no -> Text,
+        theirs_fen -> Nullable<BigInt>,
+        ours_fen -> Nullable<BigInt>,
+        at -> BigInt,
+        work_item_id -> BigInt,
+        seen_at -> BigInt,
+    }
+}
+
+diesel::table! {
     order_events (id) {
         id -> BigInt,
         order_id -> BigInt,
@@ -258,6 +317,56 @@ diesel::table! {
         detail -> Text,
         was -> Text,
         became -> Text,
+        prev -> Text,
+        hash -> Text,
+    }
+}
+
+diesel::table! {
+    audit_seal (id) {
+        id -> BigInt,
+        row_id -> BigInt,
+        hash -> Text,
+        rows -> BigInt,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
+    invitations (token_hash) {
+        token_hash -> Text,
+        role -> Text,
+        for_whom -> Text,
+        invited_by -> Text,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    second_factors (user_id) {
+        user_id -> BigInt,
+        secret -> Text,
+        confirmed_at -> Nullable<BigInt>,
+        last_step -> BigInt,
+        failures -> BigInt,
+        blocked_until -> BigInt,
+    }
+}
+
+diesel::table! {
+    recovery_codes (user_id, code_hash) {
+        user_id -> BigInt,
+        code_hash -> Text,
+        used_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    code_waits (browser_hash) {
+        browser_hash -> Text,
+        user_id -> BigInt,
+        next -> Text,
+        expires_at -> BigInt,
     }
 }
 
@@ -272,8 +381,13 @@ diesel::joinable!(orders -> users (user_id));
 diesel::joinable!(attempts -> orders (order_id));
 diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(openids -> users (user_id));
+diesel::joinable!(code_waits -> users (user_id));
+diesel::joinable!(bill_differences -> bills (bill_id));
+diesel::joinable!(bill_differences -> work_items (work_item_id));
 diesel::allow_tables_to_appear_in_same_query!(
     users,
+    code_waits,
+    second_factors,
     freezes,
     openids,
     sessions,
@@ -284,5 +398,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     refunds,
     corrections,
     work_items,
-    notices
+    notices,
+    bills,
+    bill_rows,
+    bill_differences
 );

@@ -17,6 +17,34 @@ pub struct Session {
     pub seen_at: UnixMs,
 }
 
+/// Where somebody signed in, as far as their browser says. Kept of administrators, empty of payers.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    pub ip: String,
+    pub device: String,
+}
+
+/// A live session in a list.
+#[derive(Clone, Debug, Queryable)]
+pub struct Listed {
+    token_hash: String,
+    pub created_at: i64,
+    pub seen_at: i64,
+    pub ip: String,
+    pub device: String,
+}
+
+impl Listed {
+    /// Enough of its hash to tell an account's sessions apart, and of no other use.
+    pub fn id(&self) -> String {
+        self.token_hash.chars().take(16).collect()
+    }
+
+    pub fn is(&self, token_hash: &str) -> bool {
+        self.token_hash == token_hash
+    }
+}
+
 /// openid, its appid, seen_at.
 type Phone = (Option<String>, Option<String>, i64);
 
@@ -27,6 +55,7 @@ pub fn insert(
     token_hash: &str,
     user_id: i64,
     openid: Option<(&Openid, &str)>,
+    place: &Place,
     now: UnixMs,
     expires_at: UnixMs,
 ) -> Result<(), StoreError> {
@@ -39,6 +68,8 @@ pub fn insert(
             sessions::created_at.eq(now.0),
             sessions::seen_at.eq(now.0),
             sessions::expires_at.eq(expires_at.0),
+            sessions::ip.eq(&place.ip),
+            sessions::device.eq(&place.device),
         ))
         .execute(db)?;
     Ok(())
@@ -53,6 +84,7 @@ pub fn find(db: &mut Db, token_hash: &str, appid: &str, now: UnixMs) -> Result<O
         .inner_join(users::table)
         .filter(sessions::token_hash.eq(token_hash))
         .filter(sessions::expires_at.gt(now.0))
+        .filter(users::disabled_at.is_null())
         .select(((sessions::openid, sessions::appid, sessions::seen_at), users::all_columns))
         .first(db)
         .optional()?;
@@ -99,6 +131,47 @@ pub fn delete(db: &mut Db, token_hash: &str) -> Result<(), StoreError> {
 pub fn delete_of_user(db: &mut Db, user_id: i64) -> Result<(), StoreError> {
     diesel::delete(sessions::table.filter(sessions::user_id.eq(user_id))).execute(db)?;
     Ok(())
+}
+
+/// Signs a user out everywhere but here.
+///
+/// # Errors
+/// The database.
+pub fn delete_others(db: &mut Db, user_id: i64, token_hash: &str) -> Result<(), StoreError> {
+    let others =
+        sessions::table.filter(sessions::user_id.eq(user_id)).filter(sessions::token_hash.ne(token_hash));
+    diesel::delete(others).execute(db)?;
+    Ok(())
+}
+
+/// An account's live sessions, the latest used first.
+///
+/// # Errors
+/// The database.
+pub fn of_user(db: &mut Db, user_id: i64, now: UnixMs) -> Result<Vec<Listed>, StoreError> {
+    Ok(sessions::table
+        .filter(sessions::user_id.eq(user_id))
+        .filter(sessions::expires_at.gt(now.0))
+        .order(sessions::seen_at.desc())
+        .select((
+            sessions::token_hash,
+            sessions::created_at,
+            sessions::seen_at,
+            sessions::ip,
+            sessions::device,
+        ))
+        .load(db)?)
+}
+
+/// Ends the session of an account that is listed under this id. `false` when there is none.
+///
+/// # Errors
+/// The database.
+pub fn delete_listed(db: &mut Db, user_id: i64, id: &str, now: UnixMs) -> Result<bool, StoreError> {
+    match of_user(db, user_id, now)?.into_iter().find(|listed| listed.id() == id) {
+        Some(listed) => delete(db, &listed.token_hash).map(|()| true),
+        None => Ok(false),
+    }
 }
 
 /// # Errors

@@ -1,10 +1,13 @@
 //! Accounts.
 
-use super::{Db, StoreError, schema::users};
+use super::{
+    Db, StoreError,
+    schema::{second_factors, users},
+};
 use crate::domain::{
     ids::Username,
     time::UnixMs,
-    user::{Role, User},
+    user::{Right, Role, User},
 };
 use diesel::{Connection, prelude::*};
 
@@ -15,6 +18,7 @@ pub(super) struct UserRow {
     password_hash: String,
     role: String,
     created_at: i64,
+    _disabled_at: Option<i64>,
 }
 
 impl UserRow {
@@ -71,20 +75,107 @@ pub fn by_id(db: &mut Db, id: i64) -> Result<Option<User>, StoreError> {
     row.map(UserRow::user).transpose()
 }
 
-/// # Errors
-/// The database.
-pub fn any_admin(db: &mut Db) -> Result<bool, StoreError> {
-    let admins = users::table.filter(users::role.eq(Role::Owner.as_str()));
-    Ok(diesel::select(diesel::dsl::exists(admins)).get_result(db)?)
-}
-
-/// Whether somebody besides this one is an administrator.
+/// Whether somebody can decide who the administrators are.
 ///
 /// # Errors
 /// The database.
-pub fn another_admin(db: &mut Db, id: i64) -> Result<bool, StoreError> {
-    let others = users::table.filter(users::role.eq(Role::Owner.as_str())).filter(users::id.ne(id));
+pub fn any_admin(db: &mut Db) -> Result<bool, StoreError> {
+    another_with(db, Right::Accounts, 0)
+}
+
+/// Whether somebody besides this one has a right and can sign in.
+///
+/// # Errors
+/// The database.
+pub fn another_with(db: &mut Db, right: Right, id: i64) -> Result<bool, StoreError> {
+    let holders: Vec<&str> = right.holders().map(Role::as_str).collect();
+    let others = users::table
+        .filter(users::role.eq_any(holders))
+        .filter(users::disabled_at.is_null())
+        .filter(users::id.ne(id));
     Ok(diesel::select(diesel::dsl::exists(others)).get_result(db)?)
+}
+
+/// An administrator's account as its owner sees it.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub user: User,
+    pub created_at: UnixMs,
+    pub disabled_at: Option<UnixMs>,
+    /// A code is asked for after the password.
+    pub has_second_factor: bool,
+}
+
+type AccountRow = (i64, String, String, i64, Option<i64>, Option<i64>);
+
+fn account(
+    (id, username, role, created_at, disabled_at, confirmed_at): AccountRow,
+) -> Result<Account, StoreError> {
+    let role = Role::parse(&role).ok_or(StoreError::Unreadable("role"))?;
+    Ok(Account {
+        user: User { id, username, role },
+        created_at: UnixMs(created_at),
+        disabled_at: disabled_at.map(UnixMs),
+        has_second_factor: confirmed_at.is_some(),
+    })
+}
+
+/// Every administrator, also those whose account is closed, oldest first.
+///
+/// # Errors
+/// The database.
+pub fn admins(db: &mut Db) -> Result<Vec<Account>, StoreError> {
+    let rows: Vec<AccountRow> = users::table
+        .left_join(second_factors::table.on(second_factors::user_id.eq(users::id)))
+        .filter(users::role.ne(Role::User.as_str()))
+        .order(users::id.asc())
+        .select((
+            users::id,
+            users::username,
+            users::role,
+            users::created_at,
+            users::disabled_at,
+            second_factors::confirmed_at.nullable(),
+        ))
+        .load(db)?;
+    rows.into_iter().map(account).collect()
+}
+
+/// # Errors
+/// The database.
+pub fn admin(db: &mut Db, id: i64) -> Result<Option<Account>, StoreError> {
+    Ok(admins(db)?.into_iter().find(|account| account.user.id == id))
+}
+
+/// # Errors
+/// The database.
+pub fn set_role(db: &mut Db, id: i64, role: Role) -> Result<(), StoreError> {
+    diesel::update(users::table.find(id)).set(users::role.eq(role.as_str())).execute(db)?;
+    Ok(())
+}
+
+/// # Errors
+/// The database.
+pub fn set_disabled(db: &mut Db, id: i64, at: Option<UnixMs>) -> Result<(), StoreError> {
+    diesel::update(users::table.find(id)).set(users::disabled_at.eq(at.map(|at| at.0))).execute(db)?;
+    Ok(())
+}
+
+/// Whether nobody signs in to it any more.
+///
+/// # Errors
+/// The database.
+pub fn is_disabled(db: &mut Db, id: i64) -> Result<bool, StoreError> {
+    let closed = users::table.find(id).filter(users::disabled_at.is_not_null());
+    Ok(diesel::select(diesel::dsl::exists(closed)).get_result(db)?)
+}
+
+/// The hash of an account's password.
+///
+/// # Errors
+/// The database.
+pub fn password_hash(db: &mut Db, id: i64) -> Result<Option<String>, StoreError> {
+    Ok(users::table.find(id).select(users::password_hash).first(db).optional()?)
 }
 
 /// Replaces a password. `false` when there is no such account.

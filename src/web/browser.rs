@@ -30,6 +30,17 @@ impl Browser {
         }
     }
 
+    /// In one word, for people.
+    pub const fn name_zh(self) -> &'static str {
+        match self {
+            Browser::WechatPhone => "手机微信",
+            Browser::WechatComputer => "电脑微信",
+            Browser::Alipay => "手机支付宝",
+            Browser::Phone => "手机浏览器",
+            Browser::Computer => "电脑浏览器",
+        }
+    }
+
     /// WeChat, which can say who holds it.
     pub const fn is_wechat(self) -> bool {
         matches!(self, Browser::WechatPhone | Browser::WechatComputer)

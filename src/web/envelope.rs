@@ -5,6 +5,8 @@ use super::{
     Web,
     error::{Problem, SignInAt},
     layout::{Layout, accepts_json},
+    view,
+    words::Lang,
 };
 use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse,
@@ -12,7 +14,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     error::ErrorRequestTimeout,
     http::{
-        StatusCode,
+        Method, StatusCode,
         header::{HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
@@ -43,8 +45,11 @@ struct ErrorPage {
     title: String,
     message: String,
     request_id: String,
-    back: String,
-    back_text: String,
+    /// Whether to offer this very page again.
+    passes: bool,
+    /// Where to go otherwise, and what that is called.
+    back: &'static str,
+    back_text: &'static str,
 }
 
 /// The middleware.
@@ -81,6 +86,10 @@ pub async fn wrap(
     .instrument(span)
     .await?;
     let mut answered = explain(&web, answered, &id);
+    for cookie in view::remembered(answered.request(), web.app.config.public_url.is_https()) {
+        // A cookie of ours is always a header's value.
+        let _ = answered.response_mut().add_cookie(&cookie);
+    }
     secure(&web, answered.headers_mut());
     if let Ok(value) = HeaderValue::from_str(&id) {
         answered.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
@@ -88,9 +97,13 @@ pub async fn wrap(
     Ok(answered)
 }
 
-/// A setup link is a secret: its address is not logged.
+/// A link that makes an administrator is a secret: its address is not logged.
 fn shown(path: &str) -> &str {
-    if path.starts_with("/admin/setup/") { "/admin/setup/***" } else { path }
+    match path {
+        path if path.starts_with("/admin/setup/") => "/admin/setup/***",
+        path if path.starts_with("/admin/invite/") => "/admin/invite/***",
+        path => path,
+    }
 }
 
 fn request_id(request: &ServiceRequest, web: &Web) -> String {
@@ -136,9 +149,9 @@ fn problem_json(problem: &Problem, id: &str) -> HttpResponse {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = serde_json::json!({
         "type": "about:blank",
-        "title": problem.title,
+        "title": (problem.title)(Lang::Zh),
         "status": problem.status,
-        "detail": problem.detail,
+        "detail": problem.detail.read_in(Lang::Zh),
         "code": problem.code,
         "request_id": id,
         "retryable": matches!(problem.status, 429 | 503),
@@ -150,14 +163,23 @@ fn problem_json(problem: &Problem, id: &str) -> HttpResponse {
 
 fn page(web: &Web, request: &HttpRequest, problem: &Problem, id: &str) -> HttpResponse {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let layout = Layout::anonymous(web, request);
+    // Only what is looked at may be looked at again: a form sent twice is for people to decide.
+    let passes = status == StatusCode::SERVICE_UNAVAILABLE && request.method() == Method::GET;
+    // Only an administrator is told what their role lacks.
+    let (back, back_text) = match problem.code {
+        "missing_right" => ("/admin", layout.lang.administration()),
+        _ => ("/", layout.lang.home()),
+    };
     let page = ErrorPage {
-        layout: Layout::anonymous(web, request),
         status: problem.status,
-        title: problem.title.to_owned(),
-        message: problem.detail.clone(),
+        title: (problem.title)(layout.lang).to_owned(),
+        message: problem.detail.read_in(layout.lang).to_owned(),
         request_id: id.to_owned(),
-        back: "/".to_owned(),
-        back_text: "返回首页".to_owned(),
+        passes,
+        back,
+        back_text,
+        layout,
     };
     HttpResponse::build(status)
         .insert_header(("content-type", "text/html; charset=utf-8"))
@@ -166,14 +188,14 @@ fn page(web: &Web, request: &HttpRequest, problem: &Problem, id: &str) -> HttpRe
 
 /// Failures that no handler of ours described.
 fn by_status(status: StatusCode) -> Problem {
-    let (code, title, detail) = match status.as_u16() {
-        404 => ("not_found", "没有找到", "这个地址不存在，或不属于你。"),
-        405 => ("method_not_allowed", "不支持这种请求", "这个地址不接受这种请求方法。"),
-        413 => ("too_large", "内容太大", "发送的内容超过了上限，没有任何改动。"),
-        400..=499 => ("bad_request", "请求无法识别", "没有任何改动，请返回重试。"),
-        _ => ("internal", "系统出了问题", "如果已经付款，款项是安全的，请勿重复支付。请稍后再试。"),
-    };
-    Problem { status: status.as_u16(), title, detail: detail.to_owned(), code }
+    let new = |code, title, detail| Problem::new(status.as_u16(), code, title, detail);
+    match status.as_u16() {
+        404 => new("not_found", Lang::not_found, Lang::not_found_text),
+        405 => new("method_not_allowed", Lang::method, Lang::method_text),
+        413 => new("too_large", Lang::too_big, Lang::too_big_text),
+        400..=499 => new("bad_request", Lang::bad_request, Lang::bad_request_text),
+        _ => new("internal", Lang::internal, Lang::internal_text),
+    }
 }
 
 fn secure(web: &Web, headers: &mut HeaderMap) {

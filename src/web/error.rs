@@ -1,15 +1,27 @@
 //! The one place an error becomes a status and a sentence: what is known, what is safe, what to do next.
 //! `envelope` then makes a page or problem+json of it.
 
-use crate::domain::money::{Fen, yuan_text};
+use super::{
+    register::weak,
+    rights::{holders_zh, right_zh},
+    ways::name,
+    words::{Lang, Sentence},
+};
+use crate::domain::{
+    money::{AmountError, Fen, yuan_text},
+    order::Channel,
+    user::Right,
+};
 use crate::flow::{
     FlowError,
+    accounts::AccountError,
     adjust::AdjustError,
     bind_openid::BindError,
     credit_by_hand::CreditError,
     freeze::FreezeError,
     notify::ReplayError,
     request_refund::{BadReason, Kept, RefundError},
+    second_factor::FactorError,
 };
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use std::fmt;
@@ -20,6 +32,8 @@ pub enum WebError {
     NotFound,
     /// Cross-site, or a form without its token.
     Forbidden,
+    /// An administrator whose role does not have it.
+    MissingRight(Right),
     /// Nobody is signed in.
     SignInFirst {
         /// Where to send a browser.
@@ -28,11 +42,20 @@ pub enum WebError {
     TooMany {
         retry_after_secs: u64,
     },
-    /// A request that no page of ours makes.
+    /// A form that no page of ours has made.
+    FormExpired,
+    /// A form sent before, with something else in it.
+    FormUsed,
+    TooManyOpen,
+    /// What a payer can mend.
+    Wrong(Wrong),
+    /// A request for what cannot be done, with the reason.
+    Impossible(fn(Lang) -> &'static str),
+    /// A request that no page of an administrator's makes.
     BadRequest(&'static str),
-    /// Understood, but not now and not like this.
+    /// Understood, but not now and not like this: to an administrator.
     Conflict(&'static str),
-    /// A value that a person can mend.
+    /// A value that an administrator can mend.
     Unprocessable(String),
     /// The gateway does not answer; the order is kept.
     GatewayBusy,
@@ -45,88 +68,122 @@ pub enum WebError {
     Flow(FlowError),
 }
 
+/// What is wrong with a top-up form, or with a payment's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    Amount(AmountError),
+    AmountOutside { min: Fen, max: Fen },
+    NoSuchWay,
+    NotOffered,
+    NotHere(Channel),
+    Result,
+}
+
+impl Wrong {
+    pub fn say(self, lang: Lang) -> String {
+        match self {
+            Wrong::Amount(AmountError::TooFine) => lang.too_fine().to_owned(),
+            Wrong::Amount(AmountError::TooLarge) => lang.too_large().to_owned(),
+            Wrong::Amount(AmountError::NotDecimal) => lang.not_decimal().to_owned(),
+            Wrong::AmountOutside { min, max } => lang.amount_outside(min.yuan(), max.yuan()),
+            Wrong::NoSuchWay => lang.no_such_way().to_owned(),
+            Wrong::NotOffered => lang.way_not_offered().to_owned(),
+            Wrong::NotHere(channel) => lang.way_not_here(name(channel, lang)),
+            Wrong::Result => lang.bad_result().to_owned(),
+        }
+    }
+}
+
 /// What `envelope` renders.
 #[derive(Clone, Debug)]
 pub struct Problem {
     pub status: u16,
-    pub title: &'static str,
-    pub detail: String,
     pub code: &'static str,
+    pub title: fn(Lang) -> &'static str,
+    pub detail: Sentence,
+}
+
+impl Problem {
+    pub fn new(
+        status: u16,
+        code: &'static str,
+        title: fn(Lang) -> &'static str,
+        detail: fn(Lang) -> &'static str,
+    ) -> Problem {
+        Problem { status, code, title, detail: Sentence::of(detail) }
+    }
+
+    fn with(status: u16, code: &'static str, title: fn(Lang) -> &'static str, detail: Sentence) -> Problem {
+        Problem { status, code, title, detail }
+    }
 }
 
 impl WebError {
     fn problem(&self) -> Problem {
-        let (status, code, title, detail) = match self {
-            WebError::NotFound => (404, "not_found", "没有找到", "这个地址不存在，或不属于你。".to_owned()),
-            WebError::Forbidden => (
-                403,
-                "forbidden",
-                "请求没有被接受",
-                "页面可能已过期。没有任何改动，请返回并刷新后重试。".to_owned(),
-            ),
+        let (new, with) = (Problem::new, Problem::with);
+        match self {
+            WebError::NotFound => new(404, "not_found", Lang::not_found, Lang::not_found_text),
+            WebError::Forbidden => new(403, "forbidden", Lang::forbidden, Lang::forbidden_text),
+            WebError::MissingRight(right) => {
+                let detail = format!(
+                    "这里需要“{}”的权限，有这项权限的是：{}。没有任何改动；需要时请找他们，或请负责人调整你的角色。",
+                    right_zh(*right),
+                    holders_zh(*right)
+                );
+                with(403, "missing_right", Lang::missing_right, Sentence::chinese(&detail))
+            }
             WebError::SignInFirst { .. } => {
-                (401, "sign_in_first", "请先登录", "登录后再继续，没有任何改动。".to_owned())
+                new(401, "sign_in_first", Lang::sign_in_first, Lang::sign_in_first_text)
             }
-            WebError::TooMany { retry_after_secs } => (
-                429,
-                "too_many_requests",
-                "操作太频繁",
-                format!("没有任何改动。请在 {retry_after_secs} 秒后再试。"),
-            ),
-            WebError::BadRequest(detail) => (400, "bad_request", "请求无法识别", (*detail).to_owned()),
-            WebError::Conflict(detail) => (409, "conflict", "无法这样操作", (*detail).to_owned()),
-            WebError::Unprocessable(detail) => (422, "unprocessable", "请检查填写的内容", detail.clone()),
-            WebError::GatewayBusy => (
-                503,
-                "gateway_busy",
-                "支付通道暂时没有回应",
-                "订单已保留。如果已经付过款，请勿重复支付，到账后会自动更新；否则请稍后用同一订单继续支付。"
-                    .to_owned(),
-            ),
-            WebError::GatewayRefuses => (
-                502,
-                "gateway_refuses",
-                "暂时无法支付",
-                "收款设置需要商家检查，请联系客服。如果已经付过款，请勿重复支付，到账后会自动更新。"
-                    .to_owned(),
-            ),
-            WebError::Restart => {
-                (400, "restart", "微信授权已失效", "没有任何改动。请返回重新进入页面。".to_owned())
+            WebError::TooMany { retry_after_secs: secs } => {
+                let detail = Sentence::of(|lang| lang.too_many_text(secs));
+                with(429, "too_many_requests", Lang::too_many, detail)
             }
-            WebError::Unconfirmed(said) => (
-                409,
-                "unconfirmed",
-                "微信没有确认这笔付款",
-                match said {
+            WebError::FormExpired => new(400, "bad_request", Lang::bad_request, Lang::form_expired),
+            WebError::FormUsed => new(409, "conflict", Lang::conflict, Lang::form_used),
+            WebError::TooManyOpen => new(409, "conflict", Lang::conflict, Lang::too_many_open),
+            WebError::Impossible(why) => new(409, "conflict", Lang::conflict, *why),
+            WebError::Wrong(wrong) => {
+                with(422, "unprocessable", Lang::unprocessable, Sentence::of(|lang| wrong.say(lang)))
+            }
+            WebError::BadRequest(detail) => {
+                with(400, "bad_request", Lang::bad_request, Sentence::chinese(detail))
+            }
+            WebError::Conflict(detail) => with(409, "conflict", Lang::conflict, Sentence::chinese(detail)),
+            WebError::Unprocessable(detail) => {
+                with(422, "unprocessable", Lang::unprocessable, Sentence::chinese(detail))
+            }
+            WebError::GatewayBusy => new(503, "gateway_busy", Lang::gateway_busy, Lang::gateway_busy_text),
+            WebError::GatewayRefuses => {
+                new(502, "gateway_refuses", Lang::refused_title, Lang::gateway_refuses_text)
+            }
+            WebError::Restart => new(400, "restart", Lang::restart, Lang::restart_text),
+            WebError::Unconfirmed(said) => {
+                let detail = match said {
                     Some(said) => {
                         format!("微信的答复是 {said}，没有确认这笔付款。没有任何改动；请在商户平台核对。")
                     }
                     None => "微信没有给出可用的回答，不知道这笔付款是否存在。没有任何改动；请稍后再试。"
                         .to_owned(),
-                },
-            ),
-            WebError::RefundUnsure(_) => (
-                503,
-                "unavailable",
-                "系统暂时无法处理",
-                "退款可能已经登记。请先到订单页查看；要重试，请重新提交这一页，不会变成两笔。".to_owned(),
-            ),
-            WebError::Flow(FlowError::HashingBusy) => {
-                (503, "busy", "登录的人太多", "没有任何改动，请几秒后再试。".to_owned())
+                };
+                with(409, "unconfirmed", |_| "微信没有确认这笔付款", Sentence::chinese(&detail))
             }
-            WebError::Flow(_) => (
+            WebError::RefundUnsure(_) => with(
                 503,
                 "unavailable",
-                "系统暂时无法处理",
-                "如果已经付款，款项是安全的，恢复后会自动入账，请勿重复支付。请稍后再试。".to_owned(),
+                Lang::unavailable,
+                Sentence::chinese(
+                    "退款可能已经登记。请先到订单页查看；要重试，请重新提交这一页，不会变成两笔。",
+                ),
             ),
-        };
-        Problem { status, title, detail, code }
+            WebError::Flow(FlowError::HashingBusy) => new(503, "busy", Lang::busy, Lang::busy_for_now),
+            WebError::Flow(_) => new(503, "unavailable", Lang::unavailable, Lang::unavailable_text),
+        }
     }
 
-    /// What is said to people, for a page that has room for it beside a field.
+    /// What is said to an administrator, for a page that has room for it beside a field.
     pub fn sentence(&self) -> String {
-        self.problem().detail
+        self.problem().detail.read_in(Lang::Zh).to_owned()
     }
 }
 
@@ -309,6 +366,46 @@ impl From<CreditError> for WebError {
             ),
             CreditError::NotConfirmed(said) => WebError::Unconfirmed(said),
             CreditError::Flow(error) => WebError::Flow(error),
+        }
+    }
+}
+
+impl From<AccountError> for WebError {
+    fn from(error: AccountError) -> WebError {
+        match error {
+            AccountError::NotFound => WebError::NotFound,
+            AccountError::LastOwner => WebError::Conflict(
+                "这是最后一位负责人，不能停用，也不能换成别的角色。没有任何改动；请先让另一位成为负责人。",
+            ),
+            AccountError::Oneself => {
+                WebError::Conflict("不能停用自己的账号。没有任何改动；需要时请另一位负责人来做。")
+            }
+            AccountError::WrongPassword => {
+                WebError::Unprocessable("现在的密码不正确，没有任何改动。".to_owned())
+            }
+            AccountError::Weak(password) => WebError::Unprocessable(weak(password, Lang::Zh).to_owned()),
+            AccountError::Flow(error) => WebError::Flow(error),
+        }
+    }
+}
+
+impl From<FactorError> for WebError {
+    fn from(error: FactorError) -> WebError {
+        match error {
+            FactorError::WrongPassword => {
+                WebError::Unprocessable("现在的密码不正确，没有任何改动。".to_owned())
+            }
+            FactorError::WrongCode => WebError::Unprocessable(
+                "验证码不正确，或已经用过。请等手机显示下一个再输入；一直不对时，请核对手机的时间。"
+                    .to_owned(),
+            ),
+            FactorError::Blocked(secs) => {
+                WebError::TooMany { retry_after_secs: u64::try_from(secs).unwrap_or_default() }
+            }
+            FactorError::NotNow => {
+                WebError::Conflict("两步验证不在这个状态。没有任何改动；请回到“我的账号”查看。")
+            }
+            FactorError::Flow(error) => WebError::Flow(error),
         }
     }
 }

@@ -1,7 +1,16 @@
 //! What every page shares: who is signed in, addresses of the static files, how states are shown.
 
-use super::{Web, session::Visitor};
-use crate::domain::{order::Order, time::UnixMs};
+use super::{
+    Web,
+    session::Visitor,
+    view::{Links, View},
+    words::Lang,
+};
+use crate::domain::{
+    order::Order,
+    time::UnixMs,
+    user::{Right, Role},
+};
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
 use askama::Template;
 
@@ -11,6 +20,9 @@ pub struct Layout {
     /// For the hidden input `token` of every form.
     pub token: String,
     pub who: Option<Who>,
+    pub lang: Lang,
+    pub care: bool,
+    pub links: Option<Links>,
     pub demo: bool,
     pub css: String,
     pub admin_css: String,
@@ -31,27 +43,70 @@ pub struct Open {
 pub struct Who {
     pub name: String,
     pub is_admin: bool,
+    pub role: Role,
 }
 
 impl Layout {
     pub fn of(web: &Web, visitor: &Visitor) -> Layout {
         Layout {
             token: visitor.form_token(&web.app),
-            who: visitor
-                .user
-                .as_ref()
-                .map(|user| Who { name: user.username.clone(), is_admin: user.role.is_admin() }),
-            ..Layout::bare(web)
+            who: visitor.user.as_ref().map(|user| Who {
+                name: user.username.clone(),
+                is_admin: user.role.is_admin(),
+                role: user.role,
+            }),
+            ..Layout::bare(web, visitor.view.clone())
         }
     }
 
-    /// For error pages: nobody is looked up, so they work when the books do not.
-    pub fn anonymous(web: &Web, _: &HttpRequest) -> Layout {
-        Layout::bare(web)
+    /// Administrators read Chinese, whatever their browser prefers.
+    pub fn for_administrators(self) -> Layout {
+        Layout { lang: Lang::Zh, ..self }
     }
 
-    fn bare(web: &Web) -> Layout {
+    /// Whether to show what takes a right: the handler decides again.
+    fn may(&self, right: Right) -> bool {
+        self.who.as_ref().is_some_and(|who| who.role.may(right))
+    }
+
+    pub fn may_ask(&self) -> bool {
+        self.may(Right::Ask)
+    }
+
+    pub fn may_money(&self) -> bool {
+        self.may(Right::Money)
+    }
+
+    pub fn may_work(&self) -> bool {
+        self.may(Right::Work)
+    }
+
+    pub fn may_export(&self) -> bool {
+        self.may(Right::Export)
+    }
+
+    pub fn may_audit_log(&self) -> bool {
+        self.may(Right::AuditLog)
+    }
+
+    pub fn may_diagnostics(&self) -> bool {
+        self.may(Right::Diagnostics)
+    }
+
+    pub fn may_accounts(&self) -> bool {
+        self.may(Right::Accounts)
+    }
+
+    /// For error pages: nobody is looked up, so they work when the books do not.
+    pub fn anonymous(web: &Web, request: &HttpRequest) -> Layout {
+        Layout::bare(web, View::of(request))
+    }
+
+    fn bare(web: &Web, view: View) -> Layout {
         Layout {
+            lang: view.lang,
+            care: view.care,
+            links: view.links,
             demo: web.bridge.is_some(),
             css: web.assets.css.url.clone(),
             admin_css: web.assets.admin_css.url.clone(),
@@ -71,6 +126,8 @@ pub enum OrderState {
     /// The payer came back and we are still asking.
     Confirming,
     Closed,
+    /// A payment came that does not fit: somebody looks at it.
+    Review,
 }
 
 impl OrderState {
@@ -86,13 +143,14 @@ impl OrderState {
     }
 
     /// The word on its chip.
-    pub const fn zh(self) -> &'static str {
+    pub const fn word(self, lang: Lang) -> &'static str {
         match self {
-            OrderState::Paid => "已入账",
-            OrderState::Late => "晚到账",
-            OrderState::Open => "待支付",
-            OrderState::Confirming => "确认中",
-            OrderState::Closed => "已关闭",
+            OrderState::Paid => lang.state_paid(),
+            OrderState::Late => lang.state_late(),
+            OrderState::Open => lang.state_open(),
+            OrderState::Confirming => lang.state_checking(),
+            OrderState::Closed => lang.state_closed(),
+            OrderState::Review => lang.state_review(),
         }
     }
 }

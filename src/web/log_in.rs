@@ -6,7 +6,10 @@ use super::{
     layout::{Layout, page},
     session::{Visitor, cookie, local_path, see_other},
 };
-use crate::flow::log_in;
+use crate::{
+    flow::log_in::{self, Entered},
+    store::sessions::Place,
+};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::StatusCode,
@@ -22,7 +25,7 @@ struct LoginPage {
     layout: Layout,
     username: String,
     next: String,
-    error: Option<String>,
+    error: Option<&'static str>,
     wechat_login: bool,
 }
 
@@ -82,18 +85,21 @@ pub async fn submit(
     let next = local_path(&form.next);
     match log_in::check(&web.app, &form.username, form.password).await? {
         Some(user) => {
-            let openid = visitor.openid.clone();
-            let secret = log_in::open_session(&web.app, &user, Some(visitor.browser), openid).await?;
+            let place = if user.role.is_admin() { visitor.place() } else { Place::default() };
             let home =
                 if user.role.is_admin() && form.next.is_empty() { "/admin/orders".to_owned() } else { next };
-            Ok(see_other(&home, Some(cookie(&web.app, &secret))))
+            let (browser, openid) = (visitor.browser, visitor.openid);
+            Ok(match log_in::enter(&web.app, &user, browser, openid, place, home.clone()).await? {
+                Entered::In(secret) => see_other(&home, Some(cookie(&web.app, &secret))),
+                Entered::CodeFirst(secret) => see_other("/login/code", Some(cookie(&web.app, &secret))),
+            })
         }
         None => {
             let form = LoginPage {
                 layout: Layout::of(&web, &visitor),
                 username: form.username.chars().take(64).collect(),
                 next,
-                error: Some("用户名或密码不正确。".to_owned()),
+                error: Some(visitor.view.lang.wrong_login()),
                 wechat_login: visitor.can_ask_wechat(&web.app),
             };
             Ok(page(&web, &visitor, StatusCode::UNPROCESSABLE_ENTITY, &form))

@@ -4,8 +4,10 @@ use super::{
     Web,
     error::WebError,
     layout::{Layout, OrderState, page},
+    records::{self, Month, Reading, RefundView, Seen, Step},
     session::SignedIn,
-    ways::name_zh,
+    ways::name,
+    words::Lang,
 };
 use crate::{
     domain::{
@@ -15,7 +17,7 @@ use crate::{
         order::{Channel, Order, Provider},
         refund::{Refund, RefundState},
     },
-    store::{Db, StoreError, attempts, ledger, notices, orders, refunds},
+    store::{Db, StoreError, attempts, ledger, orders, refunds, settlement, statements},
 };
 use actix_web::{
     HttpResponse,
@@ -40,30 +42,6 @@ struct OrdersPage {
     more: Option<String>,
 }
 
-struct Month {
-    title: String,
-    paid: String,
-    rows: Vec<Row>,
-}
-
-struct Row {
-    url: String,
-    amount: String,
-    at: String,
-    state: OrderState,
-    tail: String,
-    refunds: Vec<RefundView>,
-}
-
-/// A refund as its payer sees it.
-struct RefundView {
-    amount: String,
-    state: &'static str,
-    tone: &'static str,
-    at: String,
-    under_way: bool,
-}
-
 #[derive(Template)]
 #[template(path = "order.html")]
 struct OrderPage {
@@ -84,12 +62,8 @@ struct OrderPage {
     can_pay: bool,
     steps: Vec<Step>,
     refunds: Vec<RefundView>,
-}
-
-struct Step {
-    label: String,
-    at: String,
-    done: bool,
+    refunding: Option<String>,
+    refunded: Option<String>,
 }
 
 /// Paging: records older than this one.
@@ -108,7 +82,7 @@ pub async fn list(
     query: Query<Before>,
 ) -> Result<HttpResponse, WebError> {
     let (user_id, before) = (visitor.user.id, query.before);
-    let (mut found, refunds, balance, held) = web
+    let (mut found, refunds, reviewed, balance, held) = web
         .app
         .store
         .read(move |db| {
@@ -117,6 +91,7 @@ pub async fn list(
             Ok((
                 found,
                 refunds::of_orders(db, &ids)?,
+                statements::looked_into(db, &ids)?,
                 ledger::balance(db, &Account::User(user_id))?,
                 refunds::held(db, user_id)?,
             ))
@@ -134,48 +109,21 @@ pub async fn list(
             "before": next,
         })));
     }
-    let now = web.app.clock.now();
+    let spans = records::spans(&found);
+    let sums = web
+        .app
+        .store
+        .read(move |db| spans.into_iter().map(|(from, to)| statements::sums(db, user_id, from, to)).collect())
+        .await?;
+    let reading = Reading { lang: visitor.view.lang, now: web.app.clock.now() };
     let template = OrdersPage {
         layout: Layout::of(&web, &visitor),
         balance: yuan_text(balance),
         frozen: (held > 0).then(|| yuan_text(held)),
-        months: by_month(&found, &refunds, |order| OrderState::of(order, now)),
+        months: reading.months(&found, sums, &refunds, &reviewed),
         more: next.map(|id| format!("/orders?before={id}")),
     };
     Ok(page(&web, &visitor, StatusCode::OK, &template))
-}
-
-fn by_month(orders: &[Order], refunds: &[Refund], state: impl Fn(&Order) -> OrderState) -> Vec<Month> {
-    let mut months: Vec<Month> = Vec::new();
-    let mut sum: i64 = 0;
-    for order in orders {
-        let at = order.created_at.beijing_text();
-        let title = format!("{} 年 {} 月", at.get(..4).unwrap_or_default(), at.get(5..7).unwrap_or_default());
-        if months.last().is_none_or(|month| month.title != title) {
-            months.push(Month { title, paid: String::new(), rows: Vec::new() });
-            sum = 0;
-        }
-        if order.is_paid() {
-            sum = sum.saturating_add(order.amount.get());
-        }
-        if let Some(month) = months.last_mut() {
-            month.paid = yuan_text(sum);
-            month.rows.push(Row {
-                url: format!("/orders/{}", order.out_trade_no),
-                amount: order.amount.yuan(),
-                at: at.get(5..16).unwrap_or_default().to_owned(),
-                state: state(order),
-                tail: tail(order),
-                refunds: views(order, refunds),
-            });
-        }
-    }
-    months
-}
-
-fn tail(order: &Order) -> String {
-    let number = order.out_trade_no.as_str();
-    number.get(number.len().saturating_sub(6)..).unwrap_or(number).to_owned()
 }
 
 /// GET /orders/{out_trade_no}: result and detail of one order.
@@ -195,80 +143,71 @@ pub async fn show(
         own(&web, &visitor, &number).await?
     };
     let (kept, account) = (order.clone(), Account::User(order.user_id));
-    let (refunds, balance, channel) = web
+    let (refunds, reviewed, balance, channel) = web
         .app
         .store
         .read(move |db| {
-            Ok((refunds::of_order(db, kept.id)?, ledger::balance(db, &account)?, channel_of(db, &kept)?))
+            Ok((
+                refunds::of_order(db, kept.id)?,
+                statements::looked_into(db, &[kept.id])?,
+                ledger::balance(db, &account)?,
+                channel_of(db, &kept)?,
+            ))
         })
         .await?;
     if visitor.json {
         return Ok(HttpResponse::Ok().json(as_user_json(&order, &refunds)));
     }
-    let now = web.app.clock.now();
+    let (lang, now) = (visitor.view.lang, web.app.clock.now());
+    let reading = Reading { lang, now };
+    let sum = |seen: Seen| records::sum_of(&refunds, seen);
     let template = OrderPage {
         layout: Layout::of(&web, &visitor),
         out_trade_no: order.out_trade_no.as_str().to_owned(),
         amount: order.amount.yuan(),
-        goods_name: order.goods_name.clone(),
-        state: OrderState::of(&order, now),
+        goods_name: records::goods(&order, lang).to_owned(),
+        state: reading.state(&order, &reviewed),
         balance: order.is_paid().then(|| yuan_text(balance)),
-        channel: channel.map(name_zh),
+        channel: channel.map(|channel| name(channel, lang)),
         transaction_id: order.transaction_id.as_ref().map(|id| id.as_str().to_owned()),
-        transaction_label: transaction_label(channel),
+        transaction_label: number_name(channel, lang),
         created: order.created_at.beijing_text(),
         paid: order.paid_at.map(|at| at.beijing_text()),
-        expires: order.expires_at.beijing_text(),
+        expires: reading.day_and_time(order.expires_at),
         pay_url: format!("/orders/{}/pay", order.out_trade_no),
         can_pay: order.is_payable(now) && order.user_id == visitor.user.id,
-        steps: steps(&order),
-        refunds: views(&order, &refunds),
+        steps: reading.steps(&order, &refunds),
+        refunding: sum(Seen::Processing),
+        refunded: sum(Seen::Success),
+        refunds: reading.refunds(&order, &refunds),
     };
     Ok(page(&web, &visitor, StatusCode::OK, &template))
 }
 
-/// The channel an order was paid by, or the last it was tried by. Of several attempts the one that was paid is named
-/// by the message that credited it; none when that cannot be told.
+/// The channel an order was paid by, or the last it was tried by.
 ///
 /// # Errors
 /// The database.
 pub fn channel_of(db: &mut Db, order: &Order) -> Result<Option<Channel>, StoreError> {
-    let attempts = attempts::of_order(db, order.id)?;
-    let (Some(paid), [_, _, ..]) = (&order.transaction_id, attempts.as_slice()) else {
-        return Ok(attempts.last().map(|attempt| attempt.channel));
+    let attempt = match settlement::paid_attempt(db, order.id)? {
+        Some(paid) => Some(paid),
+        None => attempts::of_order(db, order.id)?.pop(),
     };
-    let numbers: Vec<OutTradeNo> = attempts.iter().map(|attempt| attempt.out_trade_no.clone()).collect();
-    let notices = notices::of_attempts(db, &numbers)?;
-    let number = notices
-        .into_iter()
-        .find(|notice| notice.transaction_id.as_deref() == Some(paid.as_str()))
-        .and_then(|notice| notice.out_trade_no);
-    let paid = attempts.iter().find(|attempt| number.as_deref() == Some(attempt.out_trade_no.as_str()));
-    Ok(paid.map(|attempt| attempt.channel))
+    Ok(attempt.map(|attempt| attempt.channel))
 }
 
 /// What the gateway's own number is called.
-pub fn transaction_label(channel: Option<Channel>) -> &'static str {
+pub fn number_name(channel: Option<Channel>, lang: Lang) -> &'static str {
     match channel.map(Channel::provider) {
-        Some(Provider::Wechat) => "微信单号",
-        Some(Provider::Alipay) => "支付宝交易号",
-        None => "支付单号",
+        Some(Provider::Wechat) => lang.wechat_number(),
+        Some(Provider::Alipay) => lang.alipay_number(),
+        None => lang.payment_number(),
     }
 }
 
-fn steps(order: &Order) -> Vec<Step> {
-    let step = |label: &str, at: Option<crate::domain::time::UnixMs>| Step {
-        label: label.to_owned(),
-        at: at.map(|at| at.beijing_text()).unwrap_or_default(),
-        done: at.is_some(),
-    };
-    let mut steps = vec![step("下单", Some(order.created_at))];
-    if let (Some(closed), None) = (order.closed_at, order.paid_at) {
-        steps.push(step("关闭", Some(closed)));
-    } else {
-        steps.push(step("支付并入账", order.paid_at));
-    }
-    steps
+/// The same for administrators.
+pub fn transaction_label(channel: Option<Channel>) -> &'static str {
+    number_name(channel, Lang::Zh)
 }
 
 /// The order, if this user owns it. Somebody else's is as unknown as none at all.
@@ -318,40 +257,10 @@ fn as_user_json(order: &Order, refunds: &[Refund]) -> Value {
     let shown = own.map(|refund| {
         json!({
             "amount_fen": refund.amount.get(),
-            "state": seen_as(refund.state),
+            "state": Seen::of(refund.state).as_str(),
             "requested_at_ms": refund.requested_at.0,
             "finished_at_ms": refund.finished_at.map(|at| at.0),
         })
     });
     with_refunds(order, refunds, shown.collect())
-}
-
-/// Three states are enough for a payer.
-const fn seen_as(state: RefundState) -> &'static str {
-    match state {
-        RefundState::Success => "success",
-        RefundState::Closed | RefundState::Failed | RefundState::Rejected => "failed",
-        RefundState::Waiting | RefundState::Asking | RefundState::Processing | RefundState::Abnormal => {
-            "processing"
-        }
-    }
-}
-
-fn views(order: &Order, refunds: &[Refund]) -> Vec<RefundView> {
-    let own = refunds.iter().filter(|refund| refund.order_id == Some(order.id));
-    own.map(|refund| {
-        let (state, tone) = match seen_as(refund.state) {
-            "success" => ("已退款", "ok"),
-            "failed" => ("退款未成功，金额已恢复", "mute"),
-            _ => ("退款处理中", "info"),
-        };
-        RefundView {
-            amount: refund.amount.yuan(),
-            state,
-            tone,
-            at: refund.finished_at.unwrap_or(refund.requested_at).beijing_text(),
-            under_way: !refund.state.is_final(),
-        }
-    })
-    .collect()
 }

@@ -2,11 +2,13 @@
 
 use super::{
     Web, csrf,
-    error::WebError,
+    error::{WebError, Wrong},
     layout::{Layout, page},
     orders::own,
+    records,
     session::{SignedIn, see_other},
-    ways::{Ways, name_zh},
+    ways::{Ways, app, name},
+    words::Lang,
 };
 use crate::{
     domain::{
@@ -18,7 +20,7 @@ use crate::{
         top_up::{self, Pay},
     },
     gateway::Checkout,
-    store::attempts,
+    store::{attempts, statements},
 };
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -63,7 +65,6 @@ struct PayPage {
     elsewhere: &'static str,
     /// Demo: where somebody pays for the phone that nobody has.
     wallet_url: Option<String>,
-    wechat_login: String,
 }
 
 /// A link to pay by something else.
@@ -83,7 +84,6 @@ enum PayKind {
     /// For an app or a mini program: nothing to be done in a browser.
     InApp,
     Elsewhere,
-    NeedOpenid,
     Busy,
     Refused,
     UsedUp,
@@ -143,6 +143,18 @@ pub async fn show(
     }
     let ways = Ways::of(&web, &visitor);
     let begun = open_attempt(&web, &order).await?;
+    // Money has come that does not fit: no more of it before somebody has looked.
+    let id = order.id;
+    if !web.app.store.read(move |db| statements::looked_into(db, &[id])).await?.is_empty() {
+        return Ok(see_other(&order_page, None));
+    }
+    if let Some(attempt) =
+        begun.as_ref().filter(|attempt| attempt.channel.in_app() && query.channel.is_empty())
+    {
+        // Somebody pays it there: no visit of a browser puts that aside, only the choice of another way.
+        let shown = Shown::plain(PayKind::InApp);
+        return draw(&web, &visitor, &order, &ways, Some(attempt.channel), shown).await;
+    }
     let Some(channel) = chosen(&web, &request, &ways, &query.channel, begun.as_ref())? else {
         return draw(&web, &visitor, &order, &ways, None, Shown::plain(PayKind::Elsewhere)).await;
     };
@@ -150,15 +162,12 @@ pub async fn show(
         let shown = Shown { code: address(&web, &order), ..Shown::plain(PayKind::OpenInWechat) };
         return draw(&web, &visitor, &order, &ways, Some(channel), shown).await;
     }
-    if channel.names_payer() && visitor.openid.is_none() {
-        return Ok(see_other(&wechat_login(&order), None));
-    }
     let ip = visitor.ip.to_string();
     let pay = top_up::checkout(&web.app, order.id, channel, visitor.openid.as_ref(), &ip).await?;
     let shown = match pay {
         Pay::Paid | Pay::Closed => return Ok(see_other(&order_page, None)),
         Pay::Ready(checkout) => Shown::of(checkout),
-        Pay::NeedOpenid => Shown::plain(PayKind::NeedOpenid),
+        Pay::NeedOpenid => return Ok(see_other(&wechat_login(&order), None)),
         Pay::Busy => Shown::plain(PayKind::Busy),
         Pay::Refused | Pay::NotOffered => Shown::plain(PayKind::Refused),
         Pay::UsedUp => Shown::plain(PayKind::UsedUp),
@@ -180,7 +189,7 @@ fn chosen(
         let begun = begun.map(|attempt| attempt.channel).filter(|channel| ways.has(*channel));
         return Ok(begun.or(ways.default()));
     }
-    let channel = ways.named(named, false).map_err(WebError::Unprocessable)?;
+    let channel = ways.named(named, false).map_err(WebError::Wrong)?;
     let switches = begun.is_some_and(|attempt| attempt.channel != channel);
     if switches && !csrf::from_us(request, &web.app) {
         return Err(WebError::Forbidden);
@@ -220,7 +229,7 @@ async fn draw(
         layout: Layout::of(web, visitor),
         out_trade_no: order.out_trade_no.as_str().to_owned(),
         amount: order.amount.yuan(),
-        goods_name: order.goods_name.clone(),
+        goods_name: records::goods(order, visitor.view.lang).to_owned(),
         qr_svg: if shown.code.is_empty() { String::new() } else { qr_svg(&shown.code) },
         kind: shown.kind,
         params: shown.params,
@@ -230,7 +239,7 @@ async fn draw(
         watch_js: web.assets.watch_js.url.clone(),
         expires: expires_at.beijing_text().chars().skip(11).take(5).collect(),
         life_ms: expires_at.since(web.app.clock.now()).max(0),
-        app: if provider == Provider::Alipay { "支付宝" } else { "微信" },
+        app: app(provider, visitor.view.lang),
         is_alipay: provider == Provider::Alipay,
         page_url: address(web, order),
         here: channel.map_or_else(|| path.clone(), |channel| format!("{path}?channel={}", channel.as_str())),
@@ -238,10 +247,9 @@ async fn draw(
             || format!("/orders/{}", order.out_trade_no),
             |attempt| format!("/return/{}", attempt.out_trade_no),
         ),
-        others: others(ways, channel, &path),
-        elsewhere: ways.elsewhere(),
+        others: others(ways, channel, &path, visitor.view.lang),
+        elsewhere: ways.elsewhere(visitor.view.lang),
         wallet_url: web.bridge.as_ref().map(|origin| format!("{origin}/")),
-        wechat_login: wechat_login(order),
     };
     Ok(page(web, visitor, StatusCode::OK, &template))
 }
@@ -256,11 +264,11 @@ async fn fresh_until(web: &Web, order: &Order) -> Result<(UnixMs, Option<Attempt
     Ok((until.map_or(order.expires_at, |until| until.min(order.expires_at)), attempt))
 }
 
-fn others(ways: &Ways, channel: Option<Channel>, path: &str) -> Vec<OtherWay> {
+fn others(ways: &Ways, channel: Option<Channel>, path: &str, lang: Lang) -> Vec<OtherWay> {
     let other = |other: &Channel| OtherWay {
         url: format!("{path}?channel={}", other.as_str()),
-        name: name_zh(*other),
-        hint: ways.hint(*other),
+        name: name(*other, lang),
+        hint: ways.hint(*other, lang),
     };
     ways.here().iter().filter(|other| Some(**other) != channel).map(other).collect()
 }
@@ -318,12 +326,12 @@ pub async fn returned(
 ) -> Result<HttpResponse, WebError> {
     csrf::check(&request, &web.app, &visitor, &form.token)?;
     let order = own(&web, &visitor, &number).await?;
-    let result = PageResult::parse(&form.result)
-        .ok_or_else(|| WebError::Unprocessable("result 只能是 ok、cancel 或 fail。".to_owned()))?;
+    let result = PageResult::parse(&form.result).ok_or(WebError::Wrong(Wrong::Result))?;
     confirm::returned(&web.app, &order, result).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn qr_svg(text: &str) -> String {
+/// Drawn here, so that no script and no other server is needed.
+pub fn qr_svg(text: &str) -> String {
     QRBuilder::new(text).build().map(|qr| SvgBuilder::default().margin(2).to_str(&qr)).unwrap_or_default()
 }

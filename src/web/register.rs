@@ -6,6 +6,7 @@ use super::{
     layout::{Layout, page},
     log_in::NextQuery,
     session::{Visitor, cookie, local_path, see_other},
+    words::Lang,
 };
 use crate::{
     domain::user::{Role, User},
@@ -30,8 +31,8 @@ struct RegisterPage {
     layout: Layout,
     username: String,
     next: String,
-    username_error: Option<String>,
-    password_error: Option<String>,
+    username_error: Option<&'static str>,
+    password_error: Option<&'static str>,
 }
 
 /// Only these fields exist; anything else a form sends has no effect.
@@ -80,7 +81,7 @@ pub async fn submit(
         Ok(id) => id,
         Err(RegisterError::Flow(error)) => return Err(error.into()),
         Err(mendable) => {
-            let (username_error, password_error) = sentences(&mendable);
+            let (username_error, password_error) = sentences(&mendable, visitor.view.lang);
             let form = RegisterPage {
                 layout: Layout::of(&web, &visitor),
                 username: form.username.chars().take(64).collect(),
@@ -97,17 +98,20 @@ pub async fn submit(
 }
 
 /// The sentence for the name and the sentence for the password.
-pub fn sentences(error: &RegisterError) -> (Option<String>, Option<String>) {
+pub const fn sentences(error: &RegisterError, lang: Lang) -> (Option<&'static str>, Option<&'static str>) {
     match error {
-        RegisterError::BadName => {
-            (Some("用户名需为 2 至 32 个字母、数字、汉字或 _ . - @。".to_owned()), None)
-        }
-        RegisterError::NameTaken => (Some("这个用户名已被使用，请换一个。".to_owned()), None),
-        RegisterError::Weak(WeakPassword::TooShort) => (None, Some("密码至少需要 8 个字符。".to_owned())),
-        RegisterError::Weak(WeakPassword::TooLong) => (None, Some("密码太长了，请缩短一些。".to_owned())),
-        RegisterError::Weak(WeakPassword::Common) => {
-            (None, Some("这个密码太常见，很容易被猜到，请换一个。".to_owned()))
-        }
+        RegisterError::BadName => (Some(lang.bad_name()), None),
+        RegisterError::NameTaken => (Some(lang.name_taken()), None),
+        RegisterError::Weak(password) => (None, Some(weak(*password, lang))),
         RegisterError::Flow(_) => (None, None),
+    }
+}
+
+/// Why a password is not accepted.
+pub const fn weak(password: WeakPassword, lang: Lang) -> &'static str {
+    match password {
+        WeakPassword::TooShort => lang.password_too_short(),
+        WeakPassword::TooLong => lang.password_too_long(),
+        WeakPassword::Common => lang.password_too_common(),
     }
 }

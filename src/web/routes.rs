@@ -1,7 +1,8 @@
 //! Every URL on one screen.
 
 use super::{
-    admin, assets, health, home, log_in, notify, orders, pay, register, return_page, top_up, wechat,
+    admin, assets, health, home, log_in, log_in_code, notify, orders, pay, register, return_page, top_up,
+    wechat,
 };
 use actix_web::web::{self, ServiceConfig, get, post};
 
@@ -15,6 +16,11 @@ pub fn routes(cfg: &mut ServiceConfig) {
             web::resource("/register").route(get().to(register::show)).route(post().to(register::submit)),
         )
         .service(web::resource("/login").route(get().to(log_in::show)).route(post().to(log_in::submit)))
+        .service(
+            web::resource("/login/code")
+                .route(get().to(log_in_code::show))
+                .route(post().to(log_in_code::submit)),
+        )
         .service(web::resource("/logout").route(post().to(log_in::out)))
         .service(web::resource("/wechat/login").route(get().to(wechat::start)))
         .service(web::resource("/wechat/callback").route(get().to(wechat::callback)))
@@ -36,6 +42,7 @@ pub fn routes(cfg: &mut ServiceConfig) {
                 .route(get().to(admin::set_up::show))
                 .route(post().to(admin::set_up::submit)),
         )
+        .configure(accounts)
         .service(web::resource("/admin").route(get().to(admin::dashboard::show)))
         .service(web::resource("/admin/orders").route(get().to(admin::orders::list)))
         .service(web::resource("/admin/orders.csv").route(get().to(admin::export::csv)))
@@ -72,6 +79,9 @@ pub fn routes(cfg: &mut ServiceConfig) {
         .service(
             web::resource("/admin/refunds/{out_refund_no}/query").route(post().to(admin::refunds::query)),
         )
+        .service(web::resource("/admin/bills").route(get().to(admin::bills::list)))
+        .service(web::resource("/admin/bills/{id}").route(get().to(admin::bills::show)))
+        .service(web::resource("/admin/bills/{id}/reconcile").route(post().to(admin::bills::again)))
         .service(web::resource("/admin/notices").route(get().to(admin::notices::list)))
         .service(web::resource("/admin/notices/{notice}").route(get().to(admin::notice::show)))
         .service(web::resource("/admin/notices/{notice}/replay").route(post().to(admin::notice::replay)))
@@ -89,4 +99,39 @@ pub fn routes(cfg: &mut ServiceConfig) {
         .service(web::resource("/readyz").route(get().to(health::ready)))
         .service(web::resource("/metrics").route(get().to(health::metrics)))
         .service(web::resource("/static/{hash}/{name}").route(get().to(assets::serve)));
+}
+
+/// Administrators' accounts.
+fn accounts(cfg: &mut ServiceConfig) {
+    cfg.service(
+        web::resource("/admin/invite/{link}")
+            .route(get().to(admin::invite::show))
+            .route(post().to(admin::invite::submit)),
+    )
+    .service(web::resource("/admin/accounts").route(get().to(admin::accounts::list)))
+    .service(web::resource("/admin/accounts/invite").route(post().to(admin::accounts::invite)))
+    .service(
+        web::resource("/admin/accounts/invitations/{id}/withdraw")
+            .route(post().to(admin::accounts::withdraw)),
+    )
+    .service(web::resource("/admin/accounts/{id}").route(get().to(admin::account::show)))
+    .service(web::resource("/admin/accounts/{id}/role").route(post().to(admin::account::role)))
+    .service(web::resource("/admin/accounts/{id}/disable").route(post().to(admin::account::disable)))
+    .service(web::resource("/admin/accounts/{id}/enable").route(post().to(admin::account::enable)))
+    .service(web::resource("/admin/accounts/{id}/sign-out").route(post().to(admin::account::sign_out)))
+    .service(
+        web::resource("/admin/accounts/{id}/second-factor")
+            .route(post().to(admin::account::remove_second_factor)),
+    )
+    .service(web::resource("/admin/me").route(get().to(admin::me::show)))
+    .service(web::resource("/admin/me/password").route(post().to(admin::me::password)))
+    .service(web::resource("/admin/me/sign-out").route(post().to(admin::me::sign_out)))
+    .service(
+        web::resource("/admin/me/second-factor")
+            .route(get().to(admin::second_factor::show))
+            .route(post().to(admin::second_factor::confirm)),
+    )
+    .service(web::resource("/admin/me/second-factor/begin").route(post().to(admin::second_factor::begin)))
+    .service(web::resource("/admin/me/second-factor/off").route(post().to(admin::second_factor::turn_off)))
+    .service(web::resource("/admin/me/recovery-codes").route(post().to(admin::second_factor::renew_codes)));
 }

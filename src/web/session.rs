@@ -1,10 +1,11 @@
 //! Who is asking: the browser's cookie, the session behind it, the address it comes from.
 
-use super::{Web, browser::Browser, error::WebError, layout::accepts_json};
+use super::{Web, browser::Browser, error::WebError, layout::accepts_json, view::View};
 use crate::{
     app::App,
     domain::{ids::Openid, user::User},
     flow::log_in,
+    store::sessions::Place,
     token,
 };
 use actix_web::{
@@ -33,6 +34,7 @@ pub struct Visitor {
     /// In demo the simulator's bridge makes a WeChat of every browser.
     pub bridged: bool,
     pub json: bool,
+    pub view: View,
 }
 
 /// A browser whose user is signed in; anybody else is sent to sign in.
@@ -69,6 +71,11 @@ impl Visitor {
     /// Whether WeChat can be asked who holds this browser.
     pub fn can_ask_wechat(&self, app: &App) -> bool {
         (self.kind.is_wechat() || self.bridged) && app.config.wechat_login.is_some()
+    }
+
+    /// Where this browser is, for an administrator's list of sessions.
+    pub fn place(&self) -> Place {
+        Place { ip: self.ip.to_string(), device: self.kind.name_zh().to_owned() }
     }
 
     /// The token this browser's forms carry.
@@ -148,6 +155,7 @@ async fn visitor(request: &HttpRequest) -> Result<Visitor, WebError> {
         kind: kind(request),
         bridged: web.bridge.is_some(),
         json: accepts_json(request),
+        view: View::of(request),
     })
 }
 

@@ -2,16 +2,17 @@
 
 use super::{
     Web, csrf,
-    error::WebError,
+    error::{WebError, Wrong},
     layout::{Layout, page},
     session::{SignedIn, see_other},
-    ways::{Way, Ways, wallet_zh},
+    ways::{Way, Ways, wallet},
+    words::Lang,
 };
 use crate::{
     domain::{
         ids::Openid,
         ledger::Account,
-        money::{AmountError, Fen, yuan_text},
+        money::{Fen, yuan_text},
         order::{Channel, Order},
     },
     flow::{
@@ -123,8 +124,8 @@ pub async fn submit(
     let (order, channel) = match made {
         Ok(made) => made,
         Err(Refused::Other(error)) => return Err(error),
-        Err(Refused::Amount(sentence) | Refused::Channel(sentence)) if visitor.json => {
-            return Err(WebError::Unprocessable(sentence));
+        Err(Refused::Amount(wrong) | Refused::Channel(wrong)) if visitor.json => {
+            return Err(WebError::Wrong(wrong));
         }
         Err(mendable) => return again(&web, &visitor, typed, &posted.channel, mendable).await,
     };
@@ -159,10 +160,10 @@ async fn payer(web: &Web, visitor: &SignedIn, channel: Channel) -> Result<Option
 }
 
 enum Refused {
-    /// With the sentence for beside the field.
-    Amount(String),
-    /// Likewise, for beside the ways to pay.
-    Channel(String),
+    /// Said beside the field.
+    Amount(Wrong),
+    /// Said beside the ways to pay.
+    Channel(Wrong),
     Other(WebError),
 }
 
@@ -177,8 +178,8 @@ async fn again(
     let mut filled =
         Filled { typed: typed.to_owned(), channel: Channel::parse(channel), ..Filled::default() };
     match refused {
-        Refused::Amount(sentence) => filled.error = Some(sentence),
-        Refused::Channel(sentence) => filled.channel_error = Some(sentence),
+        Refused::Amount(wrong) => filled.error = Some(wrong.say(visitor.view.lang)),
+        Refused::Channel(wrong) => filled.channel_error = Some(wrong.say(visitor.view.lang)),
         Refused::Other(error) => return Err(error),
     }
     form(web, visitor, StatusCode::UNPROCESSABLE_ENTITY, filled).await
@@ -196,12 +197,8 @@ fn wish(posted: &TopUpForm, typed: &str, ways: &Ways, visitor: &SignedIn) -> Res
     Ok(Wish { user_id: visitor.user.id, amount, channel, intent: posted.intent.clone() })
 }
 
-fn amount(typed: &str) -> Result<Fen, String> {
-    let amount = Fen::parse_yuan(typed).map_err(|error| match error {
-        AmountError::TooFine => "金额最多两位小数。".to_owned(),
-        AmountError::TooLarge => "金额太大了。".to_owned(),
-        AmountError::NotDecimal => "请输入数字金额，例如 50 或 9.90。".to_owned(),
-    })?;
+fn amount(typed: &str) -> Result<Fen, Wrong> {
+    let amount = Fen::parse_yuan(typed).map_err(Wrong::Amount)?;
     #[cfg(feature = "canaries")]
     let amount = wrong::rounded(amount, typed);
     Ok(amount)
@@ -221,26 +218,16 @@ mod wrong {
     }
 }
 
-/// To a user whose payments an administrator has stopped.
-const FROZEN: &str =
-    "你的账户暂停充值，没有下单，也没有扣款。余额不受影响；已经付出的款项仍会正常入账。请联系客服了解原因。";
-
 fn refusal(web: &Web, error: TopUpError) -> Refused {
     let limits = &web.app.config.top_up;
     match error {
         TopUpError::AmountOutside => {
-            Refused::Amount(format!("单笔充值金额为 {} 至 {} 元。", limits.min.yuan(), limits.max.yuan()))
+            Refused::Amount(Wrong::AmountOutside { min: limits.min, max: limits.max })
         }
-        TopUpError::BadIntent => {
-            Refused::Other(WebError::BadRequest("表单已失效，没有下单。请返回充值页重试。"))
-        }
-        TopUpError::IntentReused => {
-            Refused::Other(WebError::Conflict("这张表单已经用过，原订单仍然有效。请返回充值页重新选择金额。"))
-        }
-        TopUpError::TooManyOpen => {
-            Refused::Other(WebError::Conflict("未支付的订单太多了。请先支付或等待它们过期，再下新单。"))
-        }
-        TopUpError::Frozen => Refused::Other(WebError::Conflict(FROZEN)),
+        TopUpError::Frozen => Refused::Other(WebError::Impossible(Lang::frozen)),
+        TopUpError::BadIntent => Refused::Other(WebError::FormExpired),
+        TopUpError::IntentReused => Refused::Other(WebError::FormUsed),
+        TopUpError::TooManyOpen => Refused::Other(WebError::TooManyOpen),
         TopUpError::Flow(error) => Refused::Other(error.into()),
     }
 }
@@ -251,7 +238,7 @@ async fn form(
     status: StatusCode,
     filled: Filled,
 ) -> Result<HttpResponse, WebError> {
-    let typed = filled.typed.as_str();
+    let (typed, lang) = (filled.typed.as_str(), visitor.view.lang);
     let ways = Ways::of(web, visitor);
     let user_id = visitor.user.id;
     let (balance, held) = web
@@ -284,14 +271,14 @@ async fn form(
         max: limits.max.yuan(),
         intent: web.app.clock.nonce()?,
         ways: if ways.here().len() > 1 {
-            ways.choices(filled.channel.filter(|channel| ways.has(*channel)).or(ways.default()))
+            ways.choices(filled.channel.filter(|channel| ways.has(*channel)).or(ways.default()), lang)
         } else {
             Vec::new()
         },
         channel_error: filled.channel_error,
-        hint: hint(&ways),
+        hint: hint(&ways, lang),
         wallet: match ways.here() {
-            [only] => Some(wallet_zh(only.provider())),
+            [only] => Some(wallet(only.provider(), lang)),
             _ => None,
         },
         top_up_js: web.assets.top_up_js.url.clone(),
@@ -300,12 +287,12 @@ async fn form(
 }
 
 /// With several ways each says for itself what it does; inside WeChat the sheet needs no announcement.
-fn hint(ways: &Ways) -> Option<&'static str> {
+fn hint(ways: &Ways, lang: Lang) -> Option<&'static str> {
     match ways.here() {
-        [] => Some(ways.elsewhere()),
-        [only] if ways.carries(*only) => Some("下单后会显示二维码，请用手机微信扫码付款。"),
-        [Channel::WechatNative] => Some("下单后会显示二维码，请用手机微信扫码付款。"),
-        [Channel::AlipayQr] => Some("下单后会显示二维码，请用手机支付宝扫码付款。"),
+        [] => Some(ways.elsewhere(lang)),
+        [only] if ways.carries(*only) => Some(lang.scan_wechat_after()),
+        [Channel::WechatNative] => Some(lang.scan_wechat_after()),
+        [Channel::AlipayQr] => Some(lang.scan_alipay_after()),
         _ => None,
     }
 }
@@ -316,24 +303,14 @@ fn created(web: &Web, order: &Order, channel: Channel, pay: Pay) -> Result<HttpR
     let pay: Value = match pay {
         Pay::Ready(checkout) => serde_json::to_value(checkout).unwrap_or_default(),
         Pay::NeedOpenid if channel != Channel::WechatJsapi => {
-            return Err(WebError::Conflict(
-                "还不知道付款人在小程序里是谁。请先把 wx.login 的 code 发给 /wechat/mini/login，再用同一个 intent 下单。",
-            ));
+            return Err(WebError::Impossible(Lang::who_pays));
         }
         // Without an openid only the WeChat browser itself can go on.
         Pay::NeedOpenid => json!({ "kind": "redirect", "url": pay_page }),
         Pay::Paid => Value::Null,
-        Pay::Closed => {
-            return Err(WebError::Conflict(
-                "订单已过期或关闭。如果已经付款，到账后会自动更新，请勿重复支付；否则请重新下单。",
-            ));
-        }
-        Pay::UsedUp => {
-            return Err(WebError::Conflict(
-                "这个订单尝试的次数太多，不能再付。如果已经付款，到账后会自动更新，请勿重复支付；否则请重新下单。",
-            ));
-        }
-        Pay::Frozen => return Err(WebError::Conflict(FROZEN)),
+        Pay::Closed => return Err(WebError::Impossible(Lang::order_over)),
+        Pay::UsedUp => return Err(WebError::Impossible(Lang::order_used_up)),
+        Pay::Frozen => return Err(WebError::Impossible(Lang::frozen)),
         Pay::Busy => return Err(WebError::GatewayBusy),
         Pay::Refused | Pay::NotOffered => return Err(WebError::GatewayRefuses),
     };

@@ -1,7 +1,7 @@
 //! Which ways of paying are offered where: by the browser, and by what the merchant has. One table for the form,
 //! for the payment page and for programs.
 
-use super::{Web, browser::Browser, session::Visitor};
+use super::{Web, browser::Browser, error::Wrong, session::Visitor, words::Lang};
 use crate::domain::order::{Channel, Provider};
 
 /// The ways offered to one visitor, the default first.
@@ -56,14 +56,14 @@ impl Ways {
     /// The channel somebody named. A program may name any that is offered: it knows where its payer is.
     ///
     /// # Errors
-    /// The sentence to show: unknown, not offered, or not possible in this browser.
-    pub fn named(&self, name: &str, by_program: bool) -> Result<Channel, String> {
-        let channel = Channel::parse(name).ok_or("没有这种支付方式，没有下单。")?;
+    /// Unknown, not offered, or not possible in this browser.
+    pub fn named(&self, name: &str, by_program: bool) -> Result<Channel, Wrong> {
+        let channel = Channel::parse(name).ok_or(Wrong::NoSuchWay)?;
         if !self.offered.contains(&channel) {
-            return Err("现在不支持这种支付方式，没有下单。请换一种。".to_owned());
+            return Err(Wrong::NotOffered);
         }
         if !by_program && !self.has(channel) {
-            return Err(format!("这里不能用“{}”。请换一种支付方式。", name_zh(channel)));
+            return Err(Wrong::NotHere(channel));
         }
         Ok(channel)
     }
@@ -74,22 +74,18 @@ impl Ways {
     }
 
     /// Where it can be paid when nothing is possible here.
-    pub fn elsewhere(&self) -> &'static str {
+    pub fn elsewhere(&self, lang: Lang) -> &'static str {
         let has = |channels: &[Channel]| channels.iter().any(|channel| self.offered.contains(channel));
         let on_computer = matches!(self.browser, Browser::Computer | Browser::WechatComputer);
         match () {
-            () if has(&[Channel::WechatH5, Channel::AlipayWap]) && on_computer => {
-                "请用手机浏览器打开本页付款。"
-            }
-            () if has(&[Channel::WechatH5, Channel::AlipayWap]) => {
-                "这里不能付款。请复制链接，在手机浏览器里打开。"
-            }
+            () if has(&[Channel::WechatH5, Channel::AlipayWap]) && on_computer => lang.open_on_phone(),
+            () if has(&[Channel::WechatH5, Channel::AlipayWap]) => lang.copy_to_phone_browser(),
             () if has(&[Channel::WechatNative, Channel::AlipayQr, Channel::AlipayPage]) => {
-                "这里不能付款。请复制链接，在电脑的浏览器里打开。"
+                lang.copy_to_computer()
             }
-            () if has(&[Channel::WechatMini]) => "请在商家的小程序里付款。",
-            () if has(&[Channel::WechatApp]) => "请在商家的 App 里付款。",
-            () => "暂时没有可用的支付方式，请联系客服。",
+            () if has(&[Channel::WechatMini]) => lang.pay_in_mini(),
+            () if has(&[Channel::WechatApp]) => lang.pay_in_app(),
+            () => lang.no_way_at_all(),
         }
     }
 }
@@ -107,24 +103,37 @@ const fn possible(browser: Browser) -> &'static [Channel] {
 }
 
 /// A channel as people read it.
-pub const fn name_zh(channel: Channel) -> &'static str {
+pub const fn name(channel: Channel, lang: Lang) -> &'static str {
     match channel {
-        Channel::WechatJsapi => "微信支付",
-        Channel::WechatMini => "微信支付 · 小程序",
-        Channel::WechatNative => "微信支付 · 扫码",
-        Channel::WechatH5 => "微信支付 · 手机网页",
-        Channel::WechatApp => "微信支付 · App",
-        Channel::AlipayQr => "支付宝 · 扫码",
-        Channel::AlipayPage => "支付宝 · 网页",
-        Channel::AlipayWap => "支付宝 · 手机网页",
+        Channel::WechatJsapi => lang.wechat_pay(),
+        Channel::WechatMini => lang.wechat_mini(),
+        Channel::WechatNative => lang.wechat_native(),
+        Channel::WechatH5 => lang.wechat_h5(),
+        Channel::WechatApp => lang.wechat_app(),
+        Channel::AlipayQr => lang.alipay_qr(),
+        Channel::AlipayPage => lang.alipay_page(),
+        Channel::AlipayWap => lang.alipay_wap(),
     }
 }
 
+/// A channel as administrators read it.
+pub const fn name_zh(channel: Channel) -> &'static str {
+    name(channel, Lang::Zh)
+}
+
 /// Whose wallet it is.
-pub const fn wallet_zh(provider: Provider) -> &'static str {
+pub const fn wallet(provider: Provider, lang: Lang) -> &'static str {
     match provider {
-        Provider::Wechat => "微信支付",
-        Provider::Alipay => "支付宝",
+        Provider::Wechat => lang.wechat_pay(),
+        Provider::Alipay => lang.alipay(),
+    }
+}
+
+/// The app that scans and pays.
+pub const fn app(provider: Provider, lang: Lang) -> &'static str {
+    match provider {
+        Provider::Wechat => lang.wechat(),
+        Provider::Alipay => lang.alipay(),
     }
 }
 
@@ -139,28 +148,28 @@ pub struct Way {
 }
 
 impl Ways {
-    pub fn choices(&self, chosen: Option<Channel>) -> Vec<Way> {
+    pub fn choices(&self, chosen: Option<Channel>, lang: Lang) -> Vec<Way> {
         let way = |channel: &Channel| Way {
             name: channel.as_str(),
-            wallet: wallet_zh(channel.provider()),
-            hint: self.hint(*channel),
+            wallet: wallet(channel.provider(), lang),
+            hint: self.hint(*channel, lang),
             is_alipay: channel.provider() == Provider::Alipay,
             checked: chosen == Some(*channel),
         };
         self.here.iter().map(way).collect()
     }
 
-    pub fn hint(&self, channel: Channel) -> &'static str {
+    pub fn hint(&self, channel: Channel, lang: Lang) -> &'static str {
         match channel {
-            Channel::WechatJsapi if self.carries(channel) => "到手机微信里打开付款",
-            Channel::WechatJsapi => "在微信里直接付款",
-            Channel::WechatNative => "用手机微信扫码付款",
-            Channel::WechatH5 => "打开微信付款",
-            Channel::AlipayQr => "用手机支付宝扫码付款",
-            Channel::AlipayPage => "登录支付宝网页付款",
-            Channel::AlipayWap => "打开支付宝付款",
-            Channel::WechatMini => "在小程序里付款",
-            Channel::WechatApp => "在 App 里付款",
+            Channel::WechatJsapi if self.carries(channel) => lang.hint_carried(),
+            Channel::WechatJsapi => lang.hint_jsapi(),
+            Channel::WechatNative => lang.hint_native(),
+            Channel::WechatH5 => lang.hint_h5(),
+            Channel::AlipayQr => lang.hint_alipay_qr(),
+            Channel::AlipayPage => lang.hint_alipay_page(),
+            Channel::AlipayWap => lang.hint_alipay_wap(),
+            Channel::WechatMini => lang.hint_mini(),
+            Channel::WechatApp => lang.hint_app(),
         }
     }
 }
@@ -204,16 +213,16 @@ mod tests {
         assert_eq!(here(Browser::Computer, &alipay), [AlipayQr, AlipayPage]);
         let ways = Ways::new(Browser::WechatPhone, false, alipay.to_vec());
         assert_eq!(
-            (ways.default(), ways.elsewhere()),
+            (ways.default(), ways.elsewhere(Lang::Zh)),
             (None, "这里不能付款。请复制链接，在手机浏览器里打开。")
         );
         let ways = Ways::new(Browser::Phone, false, vec![AlipayPage]);
         assert_eq!(
-            (ways.default(), ways.elsewhere()),
+            (ways.default(), ways.elsewhere(Lang::Zh)),
             (None, "这里不能付款。请复制链接，在电脑的浏览器里打开。")
         );
         let ways = Ways::new(Browser::Computer, false, vec![WechatMini, WechatApp]);
-        assert_eq!((ways.default(), ways.elsewhere()), (None, "请在商家的小程序里付款。"));
+        assert_eq!((ways.default(), ways.elsewhere(Lang::Zh)), (None, "请在商家的小程序里付款。"));
         assert_eq!(ways.default_of_programs(), Some(WechatMini));
     }
 

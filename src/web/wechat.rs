@@ -5,6 +5,7 @@ use super::{
     error::WebError,
     log_in::NextQuery,
     session::{SignedIn, Visitor, cookie, local_path, see_other},
+    words::Lang,
 };
 use crate::flow::{bind_openid, log_in};
 use actix_web::{
@@ -114,9 +115,9 @@ pub async fn mini_login(
     if bind_openid::bind_mini(&web.app, &visitor.user, &sent.code).await? {
         return Ok(HttpResponse::Ok().json(json!({ "bound": true })));
     }
-    Err(WebError::Conflict(if visitor.user.role.is_admin() {
-        "管理员账号不绑定微信。没有任何改动；请用普通账号付款。"
+    Err(WebError::Impossible(if visitor.user.role.is_admin() {
+        Lang::admins_bind_nothing
     } else {
-        "这个微信已经属于另一个账号，或者这个账号已经绑定了另一个微信。没有任何改动。"
+        Lang::wechat_bound
     }))
 }

@@ -2,7 +2,7 @@
 
 use crate::harness::{Answer, Browser, PASSWORD, Shop};
 use reqwest::Method;
-use shouyin::{config::PublicUrl, flow::set_up};
+use shouyin::{config::PublicUrl, domain::user::Role, flow::set_up};
 
 const EVIL: &str = "https://evil.example";
 
@@ -59,7 +59,10 @@ async fn nobody_gets_a_name_under_which_the_books_themselves_act() {
             "{name}: {}",
             answer.body
         );
-        assert!(set_up::admin_by_command(&shop.app, name, PASSWORD.to_owned()).await.is_err(), "{name}");
+        assert!(
+            set_up::admin_by_command(&shop.app, name, PASSWORD.to_owned(), Role::Owner).await.is_err(),
+            "{name}"
+        );
     }
 }
 

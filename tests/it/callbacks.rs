@@ -184,7 +184,7 @@ async fn bare_attempt(shop: &Shop, environment: Environment) -> String {
         out_trade_no: number.clone(),
         order_id: 0,
         channel: Channel::WechatJsapi,
-        account: shop.app.config.wechat_v2.as_ref().unwrap().name(),
+        account: shop.app.gateway_for(Channel::WechatJsapi).unwrap().1,
         environment,
         amount: new.amount,
         goods_name: new.goods_name.clone(),

@@ -2,6 +2,7 @@
 //! The pictures: `cargo test --test it desk_pages`, then look into `target/screenshots`.
 
 use crate::{
+    axe::Axe,
     harness::{Browser, PASSWORD, Shop, WECHAT},
     pay_page::sign_in,
     refund_pages::{press, refund, second_admin},
@@ -26,6 +27,7 @@ async fn every_page_of_the_desk_fits_a_phone_and_a_computer() {
     else {
         return;
     };
+    let axe = Axe::at_hand();
     let shop = Shop::open_with(|config| config.refund_second_admin_above = Fen::new(10_000).unwrap()).await;
     let admin = shop.admin().await;
     let colleague = second_admin(&shop).await;
@@ -78,7 +80,7 @@ async fn every_page_of_the_desk_fits_a_phone_and_a_computer() {
         ("/admin/diagnostics".to_owned(), "desk-diagnostics"),
     ] {
         window.goto(&format!("{}{path}", shop.url)).await;
-        shoot(&window, name).await;
+        shoot(&window, &axe, name).await;
     }
 
     window.resize(1280, 900).await;

@@ -27,7 +27,8 @@ use shouyin::{
     jobs,
     simulator::{self, Asked, Options, Simulator},
     store::{
-        Store, attempts, books, notices, notices::Notice, orders, refunds, work_items, work_items::WorkItem,
+        Store, attempts, audit_chain, audit_chain::Looked, books, notices, notices::Notice, orders, refunds,
+        work_items, work_items::WorkItem,
     },
     web::{Web, server},
 };
@@ -174,6 +175,15 @@ impl Shop {
         let made =
             browser.post(&path, &[("token", &token), ("username", "boss"), ("password", PASSWORD)]).await;
         assert_eq!(made.status, 303, "{}", made.body);
+        browser
+    }
+
+    /// A signed-in administrator of this role, made at the machine and named like it.
+    pub async fn admin_as(&self, role: Role) -> Browser {
+        let (name, password) = (role.as_str(), PASSWORD.to_owned());
+        set_up::admin_by_command(&self.app, name, password, role).await.unwrap();
+        let browser = self.browser();
+        assert_eq!(browser.log_in(name, PASSWORD).await.status, 303);
         browser
     }
 
@@ -383,7 +393,10 @@ impl Drop for Shop {
             (self.app.store.clone(), self.folder.clone(), self.app.config.database.clone());
         let checked = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let breaches = runtime.block_on(store.read(books::breaches)).unwrap();
+            let mut breaches = runtime.block_on(store.read(books::breaches)).unwrap();
+            if let Looked::Broken(row) = runtime.block_on(store.read(audit_chain::look_at_all)).unwrap() {
+                breaches.push(row.to_string());
+            }
             database::forget(&books);
             breaches
         })

@@ -1,8 +1,12 @@
 //! One integration binary: the real server over HTTP, the simulator as its gateway, a manual clock.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
 
+mod account_pages;
 mod accounts;
+mod admin_accounts;
 mod attacks;
+mod audit_log;
+mod axe;
 mod books;
 mod callbacks;
 mod certificate;
@@ -21,18 +25,28 @@ mod hammer;
 mod hardening;
 mod harness;
 mod instances;
+mod looks;
+mod matrix;
+mod mended;
 mod oauth;
+mod pages;
 mod pay_page;
 mod protocols;
 mod prove;
+mod reconcile;
+mod reconcile_command;
 mod refund_ends;
 mod refund_pages;
 mod refunds;
 mod scenarios;
 mod screenshots;
+mod second_factor;
 mod seed_defects;
+mod stories;
+mod style;
 mod top_up;
 mod vectors;
 mod vectors_alipay;
+mod vectors_bill;
 mod vectors_v3;
 mod webdriver;

@@ -8,7 +8,7 @@ use crate::{
 use reqwest::Method;
 use shouyin::{
     config::Config,
-    domain::{money::Fen, refund::Refund},
+    domain::{money::Fen, refund::Refund, user::Role},
     flow::set_up,
     jobs,
     simulator::faults::Scenario,
@@ -32,7 +32,7 @@ async fn paid_with(change: impl FnOnce(&mut Config)) -> (Shop, Browser, Browser,
 
 /// Another administrator, made at the machine.
 pub async fn second_admin(shop: &Shop) -> Browser {
-    set_up::admin_by_command(&shop.app, "second", PASSWORD.to_owned()).await.unwrap();
+    set_up::admin_by_command(&shop.app, "second", PASSWORD.to_owned(), Role::Owner).await.unwrap();
     let browser = shop.browser();
     assert_eq!(browser.log_in("second", PASSWORD).await.status, 303);
     browser

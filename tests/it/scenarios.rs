@@ -158,7 +158,7 @@ async fn wrong_amount_credits_nothing_until_the_query_tells_the_truth() {
     assert_eq!(accepted(&shop, &number), [false]);
     let books = shop.books(&number).await;
     assert_eq!((books.balance, books.order.is_paid(), books.work.len()), (0, false, 1));
-    says(&user, &number, "待支付").await;
+    says(&user, &number, "订单需人工核对").await;
     assert_eq!(user.status(&number).await["paid"], true);
     credited_once(&shop, &user, &number, Source::Query).await;
     // WeChat comes again with the same wrong words, and they stay refused.

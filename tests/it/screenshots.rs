@@ -1,22 +1,21 @@
-//! Every page on a phone and on a computer, in light and dark: no page scrolls sideways, not even
-//! with letters of twice the size. The pictures are for people to look at, in `target/screenshots`:
+//! Every page of administrators on a phone and on a computer, in light and dark: no page scrolls sideways, not even
+//! with letters of twice the size. The pictures are for people to look at, in `target/screenshots`; end users' pages
+//! are in `looks`:
 //! `cargo test --test it screenshots -- --nocapture`
 
 use crate::{
-    channels::PHONE,
+    axe::Axe,
     exceptions::{like_the_order, pay_at_wechat},
-    harness::{Shop, WECHAT},
-    pay_page::{BRIDGE, EARLY, sign_in},
+    harness::Shop,
+    pay_page::sign_in,
     refund_pages::{refund, second_admin},
     webdriver::{self, Window, Wish},
 };
-use serde_json::json;
 use shouyin::{domain::money::Fen, simulator::faults::Scenario};
 use std::path::{Path, PathBuf};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const SIZES: [(u32, u32); 2] = [(390, 844), (1280, 900)];
-const COMPUTER: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/150.0 Safari/537.36";
 
 fn folder() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("screenshots");
@@ -25,7 +24,7 @@ fn folder() -> PathBuf {
 }
 
 /// Takes the open page in every size and theme.
-pub async fn shoot(window: &Window, name: &str) {
+pub async fn shoot(window: &Window, axe: &Axe, name: &str) {
     for (width, height) in SIZES {
         window.resize(width, height).await;
         for scheme in ["light", "dark"] {
@@ -35,6 +34,7 @@ pub async fn shoot(window: &Window, name: &str) {
             window.eval("void scrollTo(0, 0)").await;
             window.screenshot(&folder().join(format!("{name}-{width}-{scheme}.png"))).await;
             window.resize(width, height).await;
+            axe.finds_nothing_serious(window, name).await;
         }
         fits(window, name, width).await;
         window.prefer("light").await;
@@ -54,34 +54,17 @@ async fn fits(window: &Window, name: &str, width: u32) {
     assert!(wide <= u64::from(width), "{name}: {wide} px wide in {width}");
 }
 
-async fn pretend(window: &Window, user_agent: &str) {
-    window.cdp("Emulation.setUserAgentOverride", json!({ "userAgent": user_agent })).await;
-}
-
 #[actix_web::test]
-async fn every_page_fits_a_phone_and_a_computer() {
-    let Some(window) = webdriver::open(Wish { user_agent: Some(WECHAT), size: Some((390, 844)) }).await
-    else {
+async fn every_page_of_administrators_fits_a_phone_and_a_computer() {
+    let Some(window) = webdriver::open(Wish { size: Some((390, 844)), ..Wish::default() }).await else {
         return;
     };
-    window.add_script_before_page(&format!("(() => {{ {BRIDGE} {EARLY} }})();")).await;
     let shop = Shop::open_with(|config| config.refund_second_admin_above = Fen::new(10_000).unwrap()).await;
     let at = |path: &str| format!("{}{path}", shop.url);
-
-    window.goto(&at("/login")).await;
-    shoot(&window, "login").await;
-    window.goto(&at("/register")).await;
-    shoot(&window, "register").await;
-    window.goto(&at("/nowhere")).await;
-    window.complaints().await;
-    shoot(&window, "error").await;
+    let axe = Axe::at_hand();
 
     let user = shop.user("王小明").await;
     let other = shop.user("li.hua").await;
-    sign_in(&window, &shop, &user.cookie().unwrap()).await;
-    window.goto(&at("/orders")).await;
-    shoot(&window, "records-empty").await;
-
     // Twelve days of business: paid by callback, by query, late, twice, closed, open.
     for (browser, yuan) in [(&user, "50"), (&user, "200"), (&other, "30")] {
         let number = browser.top_up(yuan).await;
@@ -108,63 +91,10 @@ async fn every_page_fits_a_phone_and_a_computer() {
     user.top_up("100").await;
     shop.clock.advance_ms(3_600_000);
 
-    window.goto(&at("/top-up")).await;
-    shoot(&window, "top-up").await;
-    window.click("label[for='amount-other']").await;
-    window.fill("#other", "0.005").await;
-    window.click("[data-top-up] [type=submit]").await;
-    window.wait_until("document.querySelector('#amount-error')").await;
-    window.complaints().await;
-    shoot(&window, "top-up-error").await;
-
     let number = user.top_up("50").await;
-    let pay_page = at(&format!("/orders/{number}/pay"));
-    window.goto(&pay_page).await;
-    shoot(&window, "pay").await;
-    window.click("[data-show='ready'] [data-go]").await;
-    shoot(&window, "opening").await;
-    let state = |name: &str| format!("void (document.querySelector('[data-pay]').dataset.state = '{name}')");
-    for name in ["no-bridge", "confirming", "unknown", "not-paid"] {
-        window.eval(&state(name)).await;
-        shoot(&window, name).await;
-    }
-    let by_others = user.top_up("50").await;
-    let ways = |channel: &str| at(&format!("/orders/{by_others}/pay?channel={channel}"));
-    pretend(&window, COMPUTER).await;
-    window.goto(&ways("wechat_native")).await;
-    shoot(&window, "scan").await;
-    window.goto(&at("/top-up")).await;
-    shoot(&window, "top-up-computer").await;
-    window.goto(&ways("alipay_qr")).await;
-    shoot(&window, "scan-alipay").await;
-    window.eval("void (document.querySelector('[data-watch]').dataset.state = 'stale')").await;
-    shoot(&window, "scan-stale").await;
-    window.goto(&ways("alipay_page")).await;
-    shoot(&window, "away-alipay").await;
-    pretend(&window, PHONE).await;
-    window.goto(&ways("wechat_h5")).await;
-    shoot(&window, "away-wechat").await;
-    let attempts = shop.attempts(&by_others).await;
-    let attempt = &attempts.iter().find(|attempt| attempt.closed_at.is_none()).unwrap().out_trade_no;
-    window.goto(&at(&format!("/return/{attempt}"))).await;
-    shoot(&window, "return").await;
-    window.goto(&at("/top-up")).await;
-    shoot(&window, "top-up-phone").await;
-    pretend(&window, WECHAT).await;
-    window.goto(&at(&format!("/orders/{number}"))).await;
-    shoot(&window, "order-open").await;
     shop.simulator.pay(&number).unwrap();
     shop.clock.advance_ms(1_200);
     shop.deliver().await;
-    window.goto(&at(&format!("/orders/{number}"))).await;
-    shoot(&window, "success").await;
-    window.goto(&at(&format!("/orders/{late}"))).await;
-    shoot(&window, "order-late").await;
-    window.goto(&at("/orders")).await;
-    shoot(&window, "records").await;
-    sign_in(&window, &shop, &other.cookie().unwrap()).await;
-    window.goto(&at(&format!("/orders/{closed}"))).await;
-    shoot(&window, "order-closed").await;
 
     // Refunds: under way, paid out, waiting for a second administrator.
     let admin = shop.admin().await;
@@ -180,15 +110,6 @@ async fn every_page_fits_a_phone_and_a_computer() {
     shouyin::jobs::refunds::run_once(shop.app.clone()).await.unwrap();
     shop.simulator.set_scenario(&number, Scenario::RefundProcessing);
     assert_eq!(refund(&admin, &home, "screenshot-3", "10").await.status, 201);
-    sign_in(&window, &shop, &user.cookie().unwrap()).await;
-    for (path, name) in [
-        (format!("/orders/{number}"), "order-refunds"),
-        ("/orders".to_owned(), "records-refunds"),
-        ("/top-up".to_owned(), "top-up-frozen"),
-    ] {
-        window.goto(&at(&path)).await;
-        shoot(&window, name).await;
-    }
     let stranger = like_the_order(&shop, &number, "of-an-old-backup", 7700).await;
     pay_at_wechat(&shop, &stranger);
     shop.deliver().await;
@@ -216,10 +137,10 @@ async fn every_page_fits_a_phone_and_a_computer() {
         ("/admin/work-items".to_owned(), "admin-work-items"),
     ] {
         window.goto(&at(&path)).await;
-        shoot(&window, name).await;
+        shoot(&window, &axe, name).await;
     }
     window.goto(&at(&waiting_step)).await;
     window.complaints().await;
-    shoot(&window, "admin-refund-error").await;
+    shoot(&window, &axe, "admin-refund-error").await;
     println!("pictures in {}", folder().display());
 }

@@ -780,7 +780,7 @@ impl StoredRefund {
 fn hinted(gateway: &WechatV2, body: &[u8], refund: &Refund) -> Outcome {
     let refused = |verdict| Outcome { decision: "reject", verdict, ack: Ack::Refused(verdict) };
     let hint = match gateway.refund_notified(Notify { body, ..Notify::default() }) {
-        RefundNotified::Rejected(rejection) => return refused(rejection.verdict()),
+        RefundNotified::Rejected { rejection, .. } => return refused(rejection.verdict()),
         RefundNotified::Hint(hint) if !refund.is_named_by(&hint) => return refused("mismatch"),
         RefundNotified::Hint(hint) => hint,
     };

@@ -193,7 +193,7 @@ fn our_own_calls_are_the_published_ones_to_the_letter() {
     let payment = TransactionId::parse("4200000290201904150837155038").unwrap();
     for (case, request) in [
         ("006", gateway.query(&attempt, &stamp)),
-        ("007", gateway.query_payment(&payment, &stamp)),
+        ("007", gateway.query_payment(&payment, &attempt.account, &stamp)),
         ("008", gateway.close(&attempt, &stamp)),
     ] {
         let case = set.cases.iter().find(|known| known.id.ends_with(case)).unwrap();

@@ -63,6 +63,7 @@ pub async fn open(wish: Wish) -> Option<Window> {
         "--hide-scrollbars",
         "--force-device-scale-factor=1",
         "--lang=zh-CN",
+        "--accept-lang=zh-CN",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -173,6 +174,18 @@ impl Window {
         let script = format!("return ({expression});");
         let value = self.post("execute/sync", json!({ "script": script, "args": [] })).await;
         value.unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    /// The value of a promise.
+    pub async fn eval_later(&self, promise: &str) -> Value {
+        let script = format!("const done = arguments[0]; ({promise}).then(done, (e) => done(`${{e}}`));");
+        let value = self.post("execute/async", json!({ "script": script, "args": [] })).await;
+        value.unwrap_or_else(|error| panic!("{promise}: {error}"))
+    }
+
+    /// Runs a script that the page itself would not be allowed to load.
+    pub async fn run(&self, script: &str) {
+        self.post("execute/sync", json!({ "script": script, "args": [] })).await.unwrap();
     }
 
     pub async fn path(&self) -> String {

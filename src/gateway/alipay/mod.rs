@@ -4,10 +4,12 @@
 //! with Alipay's key for that app, which is another one.
 
 use super::{
-    Ack, AckReply, Base, Checkout, Closing, Gateway, Notified, Notify, Prepaid, Protocol, RefundAsked,
-    RefundNews, RefundNotified, Rejection, Request, Response, Stamp, Trade, Untrusted, rsa,
+    Ack, AckReply, Base, Bill, BillFile, Billed, Checkout, Closing, Gateway, Notified, Notify, Prepaid,
+    Protocol, RefundAsked, RefundNews, RefundNotified, Rejection, Request, Response, Stamp, Trade, Untrusted,
+    rsa,
 };
 use crate::domain::{
+    bill::BillDay,
     ids::{OutTradeNo, TransactionId},
     order::{Attempt, Channel, Environment, Provider},
     refund::Refund,
@@ -16,6 +18,7 @@ use crate::domain::{
 use serde_json::Value;
 use sign::Params;
 
+pub mod bill;
 pub mod cert_sn;
 pub mod form;
 pub mod notify;
@@ -127,7 +130,7 @@ impl Gateway for Alipay {
         trade_query::read(&self.account, answer, &attempt.out_trade_no)
     }
 
-    fn query_payment(&self, payment: &TransactionId, stamp: &Stamp) -> Request {
+    fn query_payment(&self, payment: &TransactionId, _account: &str, stamp: &Stamp) -> Request {
         trade_query::request_by_payment(&self.account, payment, stamp)
     }
 
@@ -159,13 +162,38 @@ impl Gateway for Alipay {
         refund_query::read(&self.account, answer, refund)
     }
 
+    fn bill_account(&self) -> String {
+        self.account.seller_id.clone()
+    }
+
+    /// All apps of one seller share its bills.
+    fn is_billed(&self, account: &str) -> bool {
+        account.split_once(':').is_some_and(|(_, seller_id)| seller_id == self.account.seller_id)
+    }
+
+    fn bill(&self, day: BillDay, stamp: &Stamp) -> Request {
+        bill::request(&self.account, day, stamp)
+    }
+
+    fn billed(&self, answer: &Response, day: BillDay) -> Result<Billed, Untrusted> {
+        bill::read(&self.account, answer, day)
+    }
+
+    fn bill_file(&self, file: &BillFile, _stamp: &Stamp) -> Request {
+        bill::file_request(file)
+    }
+
+    fn bill_fetched(&self, answer: &Response, file: &BillFile) -> Result<Bill, Untrusted> {
+        bill::read_file(&self.account, answer, file)
+    }
+
     fn notified(&self, notify: Notify<'_>) -> Notified {
         notify::read(&self.account, notify.body)
     }
 
     /// Alipay calls one address with payments and refunds alike, so nothing that comes here is its.
     fn refund_notified(&self, _notify: Notify<'_>) -> RefundNotified {
-        RefundNotified::Rejected(Rejection::Malformed)
+        RefundNotified::Rejected { rejection: Rejection::Malformed, out_trade_no: None }
     }
 
     fn ack(&self, ack: Ack) -> AckReply {

@@ -1,13 +1,8 @@
 //! The object a reply is, with each member's text exactly as it arrived: Alipay signs a part of the document, so
 //! that part is never written anew. Names that come twice are refused, because two readers could choose differently.
 
-use crate::domain::money::Fen;
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, MapAccess, Visitor},
-};
-use serde_json::value::RawValue;
-use std::{collections::BTreeMap, fmt};
+use crate::{domain::money::Fen, gateway::members};
+use std::collections::BTreeMap;
 
 /// Members by name, their values as raw text without the blanks around them.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +12,8 @@ impl<'a> Object<'a> {
     /// # Errors
     /// Not one whole JSON object, or a name twice. Objects inside are only checked to be JSON.
     pub fn parse(text: &'a str) -> Result<Object<'a>, serde_json::Error> {
-        serde_json::from_str(text)
+        let members = members::of(text)?.into_iter();
+        Ok(Object(members.map(|(name, value)| (name, value.get())).collect()))
     }
 
     /// A member's text as it arrived.
@@ -40,32 +36,6 @@ impl<'a> Object<'a> {
     pub fn yuan(&self, name: &str) -> Option<Fen> {
         let text = self.text(name).or_else(|| self.raw(name).map(str::to_owned))?;
         Fen::parse_yuan(&text).ok()
-    }
-}
-
-impl<'de> Deserialize<'de> for Object<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<'de>, D::Error> {
-        deserializer.deserialize_map(Members)
-    }
-}
-
-struct Members;
-
-impl<'de> Visitor<'de> for Members {
-    type Value = Object<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-        let mut members = BTreeMap::new();
-        while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
-            if members.insert(name, value.get()).is_some() {
-                return Err(A::Error::custom("a name twice"));
-            }
-        }
-        Ok(Object(members))
     }
 }
 

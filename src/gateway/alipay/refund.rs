@@ -5,7 +5,6 @@
 use super::{
     Account,
     reply::{self, Reply},
-    sub_code::RefundMeaning,
 };
 use crate::{
     domain::{money::Fen, refund::Refund},
@@ -37,13 +36,7 @@ pub fn read(account: &Account, answer: &Response, refund: &Refund) -> Result<Ref
     let fields = match reply::read(account, METHOD, answer)? {
         Reply::Done(fields) => fields,
         Reply::Failed(failure) => {
-            let code = failure.text();
-            return Ok(match failure.refund_meaning() {
-                RefundMeaning::NotEnough => RefundAsked::NotEnough,
-                RefundMeaning::Throttled => RefundAsked::Throttled { code },
-                RefundMeaning::UnknownOutcome => RefundAsked::Unknown { code },
-                RefundMeaning::Refused => RefundAsked::Refused { code },
-            });
+            return Ok(failure.refund_meaning().asked(failure.text()));
         }
     };
     reply::must_be(&fields, "trade_no", refund.transaction_id.as_str())?;

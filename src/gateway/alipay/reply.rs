@@ -6,9 +6,9 @@
 use super::{
     Account,
     raw_json::Object,
-    sub_code::{self, Meaning, RefundMeaning},
+    sub_code::{self, Meaning},
 };
-use crate::gateway::{Response, Untrusted, words};
+use crate::gateway::{RefundMeaning, Response, Untrusted, words};
 
 /// The node when the gateway itself refuses a call, whatever it was.
 const ERROR_NODE: &str = "error_response";
@@ -45,7 +45,7 @@ impl Failure {
 
     /// The same with its text.
     pub fn text(&self) -> String {
-        format!("{} {}", self.word(), words::sentence(&self.sub_msg)).trim_end().to_owned()
+        words::with_text(&self.word(), &self.sub_msg)
     }
 }
 

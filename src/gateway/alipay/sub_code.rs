@@ -3,6 +3,8 @@
 //! Source: the page of common error codes and the tables of alipay.trade.precreate, query, close and refund
 //! (opendocs, read 2026-11). Codes nobody has documented are an unknown outcome: ask before deciding.
 
+use crate::gateway::RefundMeaning;
+
 /// What to do about a call that was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
@@ -42,19 +44,6 @@ pub fn meaning(code: &str, sub_code: &str) -> Meaning {
         (_, sub_code) if sub_code.starts_with("isv.") => Meaning::Refused,
         _ => Meaning::UnknownOutcome,
     }
-}
-
-/// What to do about a refund request that was not carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefundMeaning {
-    /// The seller's balance does not suffice: the same number again, later.
-    NotEnough,
-    /// Perhaps done, or not now: query, then the same number again.
-    UnknownOutcome,
-    /// Not now: the same number again, after a minute at least.
-    Throttled,
-    /// Not done; the same again cannot help. It ends a refund only once a query knows none.
-    Refused,
 }
 
 /// What the refund page lists and no repetition can help against. Not among them: DISCORDANT_REPEAT_REQUEST, which says

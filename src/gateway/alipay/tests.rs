@@ -432,5 +432,5 @@ fn only_its_own_channels_accounts_and_environment_are_alipay_s() {
     let minutes = |channel| gateway.prepaid_life_ms(channel) / MINUTE_MS;
     assert_eq!((minutes(Channel::AlipayQr), minutes(Channel::AlipayPage)), (110, 1440));
     let refused = gateway.refund_notified(Notify { body: b"a=1", ..Notify::default() });
-    assert_eq!(refused, RefundNotified::Rejected(Rejection::Malformed));
+    assert_eq!(refused, RefundNotified::Rejected { rejection: Rejection::Malformed, out_trade_no: None });
 }

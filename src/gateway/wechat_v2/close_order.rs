@@ -1,14 +1,13 @@
 //! closeorder: asks that an order can no longer be paid. Closing twice is as good as once.
 
 use super::{
-    Account,
-    error_code::{self, Meaning},
+    Account, error_code,
     reply::{self, Reply},
     xml::Fields,
 };
 use crate::{
     domain::{ids::OutTradeNo, order::Attempt},
-    gateway::{Closing, Request, Response, Stamp, Untrusted},
+    gateway::{Closing, Request, Response, Stamp, Untrusted, wechat::Meaning},
 };
 
 pub fn request(account: &Account, attempt: &Attempt, stamp: &Stamp) -> Request {

@@ -2,23 +2,7 @@
 //!
 //! Source: the error tables of pages 4011936530 (unified order) and its neighbours, read 2026-11.
 
-/// What to do about an `err_code`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meaning {
-    /// Perhaps done: repeat with the same number and parameters, then query.
-    UnknownOutcome,
-    /// Not now: back off, then the same again.
-    Throttled,
-    Paid,
-    Closed,
-    /// Used with other parameters: query that number, never switch silently.
-    NumberUsed,
-    NotFound,
-    /// The merchant's account or our settings; no retry helps.
-    Configuration,
-    /// We sent something wrong; no retry helps.
-    OurDefect,
-}
+use crate::gateway::{RefundMeaning, wechat::Meaning};
 
 /// Codes nobody has documented are treated as an unknown outcome: query before deciding.
 pub fn meaning(err_code: &str, err_code_des: &str) -> Meaning {
@@ -44,19 +28,6 @@ pub fn meaning(err_code: &str, err_code_des: &str) -> Meaning {
         | "NOT_UTF8" => Meaning::OurDefect,
         _ => Meaning::UnknownOutcome,
     }
-}
-
-/// What to do about an `err_code` of a refund request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefundMeaning {
-    /// The merchant's funds do not suffice: the same number again, later.
-    NotEnough,
-    /// Perhaps done, or not now: query, then the same number again.
-    UnknownOutcome,
-    /// Not now: the same number again, after a minute at least.
-    Throttled,
-    /// Not done; the same again cannot help.
-    Refused,
 }
 
 /// Codes of page 4011984092 (read 2026-11). Codes nobody has documented are an unknown outcome, and so is `ERROR`,

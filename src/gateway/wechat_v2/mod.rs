@@ -1,11 +1,12 @@
 //! WeChat Pay API V2: XML signed with MD5 or HMAC-SHA256 under one shared key.
 
 use super::{
-    Ack, AckReply, Checkout, Closing, Gateway, Notified, Notify, Prepaid, Protocol, RefundAsked, RefundNews,
-    RefundNotified, Request, Response, Stamp, Trade, Untrusted,
+    Ack, AckReply, Bill, BillFile, Billed, Checkout, Closing, Gateway, Notified, Notify, Prepaid, Protocol,
+    RefundAsked, RefundNews, RefundNotified, Request, Response, Stamp, Trade, Untrusted,
     wechat::{self, Appids},
 };
 use crate::domain::{
+    bill::BillDay,
     ids::{OutTradeNo, TransactionId},
     order::{Attempt, Channel, Environment},
     refund::Refund,
@@ -14,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sign::SignType;
 
 pub mod app;
+pub mod bill;
 pub mod close_order;
 pub mod error_code;
 pub mod jsapi;
@@ -64,11 +66,6 @@ pub struct WechatV2 {
 }
 
 impl Account {
-    /// Merchant and the service account's appid, as attempts keep them.
-    pub fn name(&self) -> String {
-        wechat::account_name(&self.mch_id, &self.appids.web)
-    }
-
     /// The appid that calls about an attempt name: the one of its channel.
     fn appid_of(&self, channel: Channel) -> &str {
         self.appids.of(channel).unwrap_or(&self.appids.web)
@@ -90,10 +87,8 @@ impl Gateway for WechatV2 {
     }
 
     fn is_ours(&self, account: &str, environment: Environment) -> bool {
-        let (mch_id, appid) = account.split_once(':').unwrap_or_default();
-        environment == self.account.environment
-            && mch_id == self.account.mch_id
-            && self.account.appids.include(appid)
+        let Account { mch_id, appids, .. } = &self.account;
+        environment == self.account.environment && wechat::is_account_of(mch_id, appids, account)
     }
 
     fn prepay(&self, attempt: &Attempt, stamp: &Stamp) -> Option<Request> {
@@ -105,7 +100,7 @@ impl Gateway for WechatV2 {
     }
 
     fn prepaid_life_ms(&self, channel: Channel) -> i64 {
-        unified_order::life_ms(channel)
+        wechat::prepaid_life_ms(channel)
     }
 
     fn checkout(&self, attempt: &Attempt, prepay_id: &str, stamp: &Stamp) -> Checkout {
@@ -132,8 +127,8 @@ impl Gateway for WechatV2 {
         order_query::read(&self.account, answer, &attempt.out_trade_no)
     }
 
-    fn query_payment(&self, payment: &TransactionId, stamp: &Stamp) -> Request {
-        order_query::request_by_payment(&self.account, payment, stamp)
+    fn query_payment(&self, payment: &TransactionId, account: &str, stamp: &Stamp) -> Request {
+        order_query::request_by_payment(&self.account, payment, account, stamp)
     }
 
     fn payment(&self, answer: &Response, out_trade_no: &OutTradeNo) -> Result<Trade, Untrusted> {
@@ -166,6 +161,34 @@ impl Gateway for WechatV2 {
 
     fn refund_news(&self, answer: &Response, refund: &Refund) -> Result<RefundNews, Untrusted> {
         refund_query::read(&self.account, answer, refund)
+    }
+
+    fn bill_account(&self) -> String {
+        self.account.mch_id.clone()
+    }
+
+    fn is_billed(&self, account: &str) -> bool {
+        account.split_once(':').is_some_and(|(mch_id, _)| mch_id == self.account.mch_id)
+    }
+
+    fn bill(&self, day: BillDay, stamp: &Stamp) -> Request {
+        bill::request(&self.account, day, stamp)
+    }
+
+    fn billed(&self, answer: &Response, day: BillDay) -> Result<Billed, Untrusted> {
+        bill::answered(&self.account, answer, day)
+    }
+
+    /// Never asked for: V2 answers with the bill itself.
+    fn bill_file(&self, file: &BillFile, stamp: &Stamp) -> Request {
+        bill::request(&self.account, file.day, stamp)
+    }
+
+    fn bill_fetched(&self, answer: &Response, file: &BillFile) -> Result<Bill, Untrusted> {
+        match bill::answered(&self.account, answer, file.day)? {
+            Billed::Here(bill) => Ok(bill),
+            _ => Err(Untrusted::Malformed("no bill".to_owned())),
+        }
     }
 
     fn notified(&self, notify: Notify<'_>) -> Notified {
@@ -204,11 +227,6 @@ mod wrong {
         fields.set("transaction_id", fields.get("transaction_id").unwrap_or("4200").to_owned().as_str());
         Some(notify::payment(account, &fields).map(Trade::Paid).map_err(Untrusted::Incomplete))
     }
-}
-
-/// The appid of the payment that is to go back.
-fn appid_of_refund<'a>(account: &'a Account, refund: &'a Refund) -> &'a str {
-    refund.account.split_once(':').map_or(&account.appids.web, |(_, appid)| appid)
 }
 
 /// A signed call: the caller's fields, our identity, nonce, algorithm and signature.

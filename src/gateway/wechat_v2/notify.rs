@@ -10,7 +10,7 @@ use crate::{
         money::Fen,
         time::UnixMs,
     },
-    gateway::{Ack, AckReply, Notified, Protocol, Rejection, VerifiedPayment, wechat},
+    gateway::{Ack, AckReply, Notified, Protocol, Rejection, VerifiedPayment, wechat, words::word},
 };
 
 /// Shape, `return_code`, signature, `result_code`, identity, fields. The order itself is `settle`'s to compare.
@@ -95,7 +95,7 @@ pub(super) fn payment(account: &Account, fields: &Fields) -> Result<VerifiedPaym
             .ok_or("transaction_id")?,
         amount: amount.ok_or("total_fee")?,
         currency: fields.get("fee_type").unwrap_or("CNY").to_owned(),
-        trade_type: fields.get("trade_type").unwrap_or_default().to_owned(),
+        trade_type: word(fields.get("trade_type").unwrap_or_default()),
         payer: fields.get("openid").and_then(Openid::parse),
         paid_at: fields.get("time_end").and_then(UnixMs::parse_beijing_compact),
     })

@@ -1,9 +1,7 @@
 //! orderquery: asks what became of an order. `trade_state` alone decides.
 
 use super::{
-    Account,
-    error_code::{self, Meaning},
-    notify,
+    Account, error_code, notify,
     reply::{self, Reply},
     xml::Fields,
 };
@@ -12,7 +10,11 @@ use crate::{
         ids::{OutTradeNo, TransactionId},
         order::Attempt,
     },
-    gateway::{RefundedPayment, Request, Response, Stamp, Trade, Untrusted},
+    gateway::{
+        RefundedPayment, Request, Response, Stamp, Trade, Untrusted,
+        wechat::{self, Meaning},
+        words::word,
+    },
 };
 
 pub fn request(account: &Account, attempt: &Attempt, stamp: &Stamp) -> Request {
@@ -21,10 +23,17 @@ pub fn request(account: &Account, attempt: &Attempt, stamp: &Stamp) -> Request {
     super::signed_request(account, appid, "orderquery", "/pay/orderquery", fields, stamp)
 }
 
-/// By WeChat's own number, which orderquery prefers: also for orders we do not know.
-pub fn request_by_payment(account: &Account, payment: &TransactionId, stamp: &Stamp) -> Request {
+/// By WeChat's own number, which orderquery prefers: also for orders we do not know. `made_to` is the account the payment
+/// was made to, and names its appid.
+pub fn request_by_payment(
+    account: &Account,
+    payment: &TransactionId,
+    made_to: &str,
+    stamp: &Stamp,
+) -> Request {
     let fields: Fields = [("transaction_id", payment.as_str())].into_iter().collect();
-    super::signed_request(account, &account.appids.web, "orderquery", "/pay/orderquery", fields, stamp)
+    let appid = wechat::appid_of_account(made_to);
+    super::signed_request(account, appid, "orderquery", "/pay/orderquery", fields, stamp)
 }
 
 /// A state this program has never heard of is `Pending`: not paid, not failed.
@@ -50,6 +59,6 @@ pub fn read(account: &Account, answer: &Response, asked: &OutTradeNo) -> Result<
         }
         "CLOSED" | "REVOKED" => Ok(Trade::Closed { state: state.to_owned() }),
         // PAYERROR ends one try of the payer; the order can still be paid until it is closed.
-        _ => Ok(Trade::Pending { state: state.to_owned() }),
+        _ => Ok(Trade::Pending { state: word(state) }),
     }
 }

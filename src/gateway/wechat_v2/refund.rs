@@ -3,14 +3,13 @@
 //! Source: page 4011984092 (partner pages, read 2026-11). The call wants the merchant's client certificate.
 
 use super::{
-    Account,
-    error_code::{self, RefundMeaning},
+    Account, error_code,
     reply::{self, Reply},
     xml::Fields,
 };
 use crate::{
     domain::refund::Refund,
-    gateway::{RefundAsked, Request, Response, Stamp, Untrusted, wechat::with_text},
+    gateway::{RefundAsked, Request, Response, Stamp, Untrusted, wechat, words::with_text},
 };
 
 /// Every parameter comes from the stored refund, so a repeated call is the same refund to WeChat.
@@ -30,7 +29,7 @@ pub fn request(account: &Account, refund: &Refund, stamp: &Stamp) -> Request {
     .collect();
     super::signed_request(
         account,
-        super::appid_of_refund(account, refund),
+        wechat::appid_of_account(&refund.account),
         "refund",
         "/secapi/pay/refund",
         fields,
@@ -44,13 +43,7 @@ pub fn read(account: &Account, answer: &Response, refund: &Refund) -> Result<Ref
     let fields = match reply::read(account, answer, &refund.out_trade_no)? {
         Reply::Done(fields) => fields,
         Reply::Failed { err_code, err_code_des } => {
-            let code = with_text(&err_code, &err_code_des);
-            return Ok(match error_code::refund_meaning(&err_code) {
-                RefundMeaning::NotEnough => RefundAsked::NotEnough,
-                RefundMeaning::Throttled => RefundAsked::Throttled { code },
-                RefundMeaning::UnknownOutcome => RefundAsked::Unknown { code },
-                RefundMeaning::Refused => RefundAsked::Refused { code },
-            });
+            return Ok(error_code::refund_meaning(&err_code).asked(with_text(&err_code, &err_code_des)));
         }
     };
     let says = |name, ours: &str| fields.get(name).is_none_or(|theirs| theirs == ours);

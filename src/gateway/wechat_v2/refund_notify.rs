@@ -21,7 +21,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 pub(super) fn read(account: &Account, body: &[u8]) -> RefundNotified {
     match hint(account, body) {
         Ok(hint) => RefundNotified::Hint(hint),
-        Err(rejection) => RefundNotified::Rejected(rejection),
+        // What is under no signature names nothing that is worth a question.
+        Err(rejection) => RefundNotified::Rejected { rejection, out_trade_no: None },
     }
 }
 

@@ -11,7 +11,8 @@ use crate::{
     canary::{self, Canary},
     domain::{money::Fen, refund::Refund},
     gateway::{
-        RefundNews, RefundStanding, Request, Response, Stamp, Untrusted, VerifiedRefund, wechat::with_text,
+        RefundNews, RefundStanding, Request, Response, Stamp, Untrusted, VerifiedRefund, wechat,
+        words::{with_text, word},
     },
 };
 
@@ -22,7 +23,7 @@ pub fn request(account: &Account, refund: &Refund, stamp: &Stamp) -> Request {
     let fields: Fields = [("out_refund_no", refund.out_refund_no.as_str())].into_iter().collect();
     super::signed_request(
         account,
-        super::appid_of_refund(account, refund),
+        wechat::appid_of_account(&refund.account),
         "refundquery",
         "/pay/refundquery",
         fields,
@@ -70,12 +71,12 @@ pub fn read(account: &Account, answer: &Response, refund: &Refund) -> Result<Ref
         "PROCESSING" => RefundStanding::Processing,
         "CHANGE" => RefundStanding::Abnormal,
         "REFUNDCLOSE" => RefundStanding::Closed,
-        unknown => return Ok(RefundNews::Unknown { code: unknown.to_owned() }),
+        unknown => return Ok(RefundNews::Unknown { code: word(unknown) }),
     };
     Ok(RefundNews::Found(VerifiedRefund {
         out_refund_no: refund.out_refund_no.clone(),
         standing,
         refund_id: refund_id.to_owned(),
-        received_by: of_group("refund_recv_accout").unwrap_or_default().to_owned(),
+        received_by: word(of_group("refund_recv_accout").unwrap_or_default()),
     }))
 }

@@ -5,7 +5,7 @@ use super::{Account, sign, sign::SignType, xml::Fields};
 use crate::{
     canary::{self, Canary},
     domain::ids::OutTradeNo,
-    gateway::{Response, Untrusted},
+    gateway::{Response, Untrusted, words},
 };
 
 /// An authentic reply to a call of ours.
@@ -13,7 +13,7 @@ use crate::{
 pub enum Reply {
     /// `result_code` SUCCESS.
     Done(Fields),
-    /// `result_code` not SUCCESS: WeChat's `err_code`, and its text for the log.
+    /// `result_code` not SUCCESS: WeChat's `err_code` as it may be kept, and its text as it came.
     Failed { err_code: String, err_code_des: String },
 }
 
@@ -27,7 +27,9 @@ pub fn read(account: &Account, answer: &Response, out_trade_no: &OutTradeNo) -> 
     }
     let fields = Fields::parse(&answer.body).map_err(|fault| Untrusted::Malformed(fault.to_string()))?;
     if fields.get("return_code") != Some("SUCCESS") {
-        return Err(Untrusted::CommFail(fields.get("return_msg").unwrap_or("no return_msg").to_owned()));
+        return Err(Untrusted::CommFail(words::sentence(
+            fields.get("return_msg").unwrap_or("no return_msg"),
+        )));
     }
     let accept: Vec<SignType> = account.accept.iter().copied().chain([account.sign_type]).collect();
     sign::verify(&fields, &account.key, &accept).map_err(|fault| Untrusted::BadSign(fault.to_string()))?;
@@ -36,7 +38,7 @@ pub fn read(account: &Account, answer: &Response, out_trade_no: &OutTradeNo) -> 
         return Ok(Reply::Done(fields));
     }
     Ok(Reply::Failed {
-        err_code: fields.get("err_code").unwrap_or("UNKNOWN").to_owned(),
+        err_code: words::word(fields.get("err_code").unwrap_or("UNKNOWN")),
         err_code_des: fields.get("err_code_des").unwrap_or_default().to_owned(),
     })
 }
@@ -54,4 +56,54 @@ fn check_identity(account: &Account, fields: &Fields, out_trade_no: &OutTradeNo)
         return Err(Untrusted::Identity("out_trade_no"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::order::Environment,
+        gateway::{
+            wechat::Appids,
+            wechat_v2::{ApiKey, order_query},
+        },
+    };
+
+    fn account() -> Account {
+        Account {
+            appids: Appids { web: "wxweb".to_owned(), mini: None, app: None },
+            mch_id: "10000100".to_owned(),
+            key: ApiKey::new("192006250b4c09247ec02edce69f6a2d").unwrap(),
+            sign_type: SignType::HmacSha256,
+            accept: Vec::new(),
+            public_url: String::new(),
+            environment: Environment::Live,
+        }
+    }
+
+    fn asked(fields: Fields) -> Result<crate::gateway::Trade, Untrusted> {
+        let answer = Response::new(200, fields.to_xml().into_bytes());
+        order_query::read(&account(), &answer, &OutTradeNo::parse("a1").unwrap())
+    }
+
+    fn signed(more: [(&str, &str); 2]) -> Fields {
+        let account = account();
+        let mut fields: Fields = [("return_code", "SUCCESS"), ("appid", "wxweb"), ("mch_id", "10000100")]
+            .into_iter()
+            .chain(more)
+            .collect();
+        fields.set("sign", &sign::sign(&fields, &account.key, account.sign_type));
+        fields
+    }
+
+    #[test]
+    fn what_wechat_says_is_kept_short_and_printable_signed_or_not() {
+        let long = format!("\u{202e}{}", "x".repeat(8_000));
+        let unsigned = [("return_code", "FAIL"), ("return_msg", long.as_str())].into_iter().collect();
+        let sentence = format!("\u{fffd}{}", "x".repeat(119));
+        assert_eq!(asked(unsigned), Err(Untrusted::CommFail(sentence)));
+        let word = || crate::gateway::Trade::Pending { state: format!("\u{fffd}{}", "x".repeat(63)) };
+        assert_eq!(asked(signed([("result_code", "FAIL"), ("err_code", &long)])), Ok(word()));
+        assert_eq!(asked(signed([("result_code", "SUCCESS"), ("trade_state", &long)])), Ok(word()));
+    }
 }

@@ -3,15 +3,17 @@
 //! Source: page 4011936530 (updated 2025-12-04).
 
 use super::{
-    Account,
-    error_code::{self, Meaning},
+    Account, error_code,
     reply::{self, Reply},
     xml::Fields,
 };
 use crate::{
     canary::{self, Canary},
     domain::order::{Attempt, Channel},
-    gateway::{Prepaid, Request, Response, Stamp, Untrusted, wechat},
+    gateway::{
+        Prepaid, Request, Response, Stamp, Untrusted,
+        wechat::{self, Meaning},
+    },
 };
 use serde_json::json;
 
@@ -22,14 +24,6 @@ const fn trade_type(channel: Channel) -> &'static str {
         Channel::WechatH5 => "MWEB",
         Channel::WechatApp => "APP",
         _ => "JSAPI",
-    }
-}
-
-/// How long its answer may be used: two hours, and five minutes for `mweb_url`; ours end a little earlier.
-pub const fn life_ms(channel: Channel) -> i64 {
-    match channel {
-        Channel::WechatH5 => wechat::H5_LIFE_MS,
-        _ => wechat::PREPAY_LIFE_MS,
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::ids::OutTradeNo,
-    gateway::{Closing, Request, Response, Stamp, Untrusted, wechat_v2::error_code::Meaning},
+    gateway::{Closing, Request, Response, Stamp, Untrusted, wechat::Meaning},
 };
 use serde::Serialize;
 

@@ -2,7 +2,7 @@
 //!
 //! Source: the error tables of the V3 pages of each call.
 
-use crate::gateway::wechat_v2::error_code::{Meaning, RefundMeaning};
+use crate::gateway::{RefundMeaning, wechat::Meaning};
 
 /// A code as it is compared: `ORDER_PAID` and `ORDERPAID` are one.
 fn plain(code: &str) -> String {

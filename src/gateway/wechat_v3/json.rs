@@ -1,13 +1,9 @@
 //! The one reader of V3's JSON. Two readers of the same bytes must not see different messages, so a name that stands
 //! twice in an object is refused wherever it stands, and a number is kept as it was written.
 
-use crate::domain::money::Fen;
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, MapAccess, Visitor},
-};
+use crate::{domain::money::Fen, gateway::members};
 use serde_json::value::RawValue;
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 /// Objects and lists inside each other: WeChat's own messages have four.
 const DEEPEST: usize = 16;
@@ -86,7 +82,7 @@ fn read(text: &str, levels: usize) -> Option<Value> {
     Some(match text.bytes().next()? {
         b'{' => {
             let levels = levels.checked_sub(1)?;
-            let Members(members) = serde_json::from_str(text).ok()?;
+            let members = members::of(text).ok()?;
             let value = |(name, raw): (String, &RawValue)| Some((name, read(raw.get(), levels)?));
             Value::Object(Object(members.into_iter().map(value).collect::<Option<_>>()?))
         }
@@ -100,33 +96,6 @@ fn read(text: &str, levels: usize) -> Option<Value> {
         b'n' => serde_json::from_str::<()>(text).ok().map(|()| Value::Word)?,
         _ => Value::Number(serde_json::from_str::<&RawValue>(text).ok()?.get().to_owned()),
     })
-}
-
-/// Names with their values still unread, each once.
-struct Members<'a>(BTreeMap<String, &'a RawValue>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members<'de>, D::Error> {
-        struct Once;
-        impl<'de> Visitor<'de> for Once {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with unique names")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = BTreeMap::new();
-                while let Some((name, raw)) = map.next_entry::<String, &'de RawValue>()? {
-                    if members.insert(name, raw).is_some() {
-                        return Err(A::Error::custom("a name stands twice"));
-                    }
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Once)
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! WeChat Pay API V3: JSON signed with RSA both ways, its secrets sealed with AES-256-GCM.
 
 use super::{
-    Ack, AckReply, Checkout, Closing, Gateway, Notified, Notify, Prepaid, Protocol, RefundAsked, RefundNews,
-    RefundNotified, Request, Response, Stamp, Trade, Untrusted, rsa,
+    Ack, AckReply, Bill, BillFile, Billed, Checkout, Closing, Gateway, Notified, Notify, Prepaid, Protocol,
+    RefundAsked, RefundNews, RefundNotified, Request, Response, Stamp, Trade, Untrusted, rsa,
     wechat::{self, Appids},
 };
 use crate::domain::{
+    bill::BillDay,
     ids::{OutTradeNo, TransactionId},
     order::{Attempt, Channel, Environment},
     refund::Refund,
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 pub mod aead;
 pub mod app;
+mod bill;
 mod certificates;
 mod close_order;
 pub mod error_code;
@@ -99,10 +101,8 @@ impl Gateway for WechatV3 {
     }
 
     fn is_ours(&self, account: &str, environment: Environment) -> bool {
-        let (mch_id, appid) = account.split_once(':').unwrap_or_default();
-        environment == self.account.environment
-            && mch_id == self.account.mch_id
-            && self.account.appids.include(appid)
+        let Account { mch_id, appids, .. } = &self.account;
+        environment == self.account.environment && wechat::is_account_of(mch_id, appids, account)
     }
 
     fn prepay(&self, attempt: &Attempt, stamp: &Stamp) -> Option<Request> {
@@ -114,7 +114,7 @@ impl Gateway for WechatV3 {
     }
 
     fn prepaid_life_ms(&self, channel: Channel) -> i64 {
-        if channel == Channel::WechatH5 { wechat::H5_LIFE_MS } else { wechat::PREPAY_LIFE_MS }
+        wechat::prepaid_life_ms(channel)
     }
 
     fn checkout(&self, attempt: &Attempt, prepay_id: &str, stamp: &Stamp) -> Checkout {
@@ -129,7 +129,7 @@ impl Gateway for WechatV3 {
         order_query::read(self, answer, &attempt.out_trade_no)
     }
 
-    fn query_payment(&self, payment: &TransactionId, stamp: &Stamp) -> Request {
+    fn query_payment(&self, payment: &TransactionId, _account: &str, stamp: &Stamp) -> Request {
         order_query::request_by_payment(&self.account, payment, stamp)
     }
 
@@ -159,6 +159,30 @@ impl Gateway for WechatV3 {
 
     fn refund_news(&self, answer: &Response, refund: &Refund) -> Result<RefundNews, Untrusted> {
         refund_query::read(self, answer, refund)
+    }
+
+    fn bill_account(&self) -> String {
+        self.account.mch_id.clone()
+    }
+
+    fn is_billed(&self, account: &str) -> bool {
+        account.split_once(':').is_some_and(|(mch_id, _)| mch_id == self.account.mch_id)
+    }
+
+    fn bill(&self, day: BillDay, stamp: &Stamp) -> Request {
+        bill::request(&self.account, day, stamp)
+    }
+
+    fn billed(&self, answer: &Response, day: BillDay) -> Result<Billed, Untrusted> {
+        bill::read(self, answer, day)
+    }
+
+    fn bill_file(&self, file: &BillFile, stamp: &Stamp) -> Request {
+        bill::file_request(&self.account, file, stamp)
+    }
+
+    fn bill_fetched(&self, answer: &Response, file: &BillFile) -> Result<Bill, Untrusted> {
+        bill::read_file(&self.account, answer, file)
     }
 
     fn notified(&self, notify: Notify<'_>) -> Notified {

@@ -23,7 +23,7 @@ pub(super) fn read(gateway: &WechatV3, notify: Notify<'_>) -> Notified {
             return Notified::Rejected { rejection, out_trade_no: named(gateway, notify.body) };
         }
     };
-    let out_trade_no = opened.contents.text("out_trade_no").and_then(OutTradeNo::parse);
+    let out_trade_no = number_in(&opened.contents);
     let read = match opened.event_type.as_str() {
         "TRANSACTION.SUCCESS" => match payment(gateway, &opened.contents) {
             Ok(Some(payment)) => Ok(Notified::Paid(payment)),
@@ -56,10 +56,14 @@ pub(super) fn open(gateway: &WechatV3, notify: Notify<'_>) -> Result<Opened, Rej
 }
 
 /// The order a message names that is not believed. WeChat sealed it once, so it is worth a query; nothing else of it is read.
-fn named(gateway: &WechatV3, body: &[u8]) -> Option<OutTradeNo> {
+pub(super) fn named(gateway: &WechatV3, body: &[u8]) -> Option<OutTradeNo> {
     let envelope = Object::parse(body)?;
     let plain = aead::open(&gateway.account.api_v3_key, envelope.object("resource")?)?;
-    OutTradeNo::parse(Object::parse(&plain)?.text("out_trade_no")?)
+    number_in(&Object::parse(&plain)?)
+}
+
+pub(super) fn number_in(contents: &Object) -> Option<OutTradeNo> {
+    contents.text("out_trade_no").and_then(OutTradeNo::parse)
 }
 
 /// `None` when the transaction is not SUCCESS.

@@ -9,10 +9,7 @@ use super::{
 };
 use crate::{
     domain::ids::{OutTradeNo, TransactionId},
-    gateway::{
-        RefundedPayment, Request, Response, Stamp, Trade, Untrusted, wechat::kept,
-        wechat_v2::error_code::Meaning,
-    },
+    gateway::{RefundedPayment, Request, Response, Stamp, Trade, Untrusted, wechat::Meaning, words::word},
 };
 
 pub(super) fn request(account: &Account, out_trade_no: &OutTradeNo, stamp: &Stamp) -> Request {
@@ -58,6 +55,6 @@ pub(super) fn read(gateway: &WechatV3, answer: &Response, asked: &OutTradeNo) ->
         "REFUND" => Ok(Trade::Refunded { payment: payment().ok().map(RefundedPayment) }),
         "CLOSED" | "REVOKED" => Ok(Trade::Closed { state: state.to_owned() }),
         // PAYERROR ends one try of the payer; the order can still be paid until it is closed.
-        _ => Ok(Trade::Pending { state: kept(state) }),
+        _ => Ok(Trade::Pending { state: word(state) }),
     }
 }

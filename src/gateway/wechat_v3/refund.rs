@@ -10,10 +10,7 @@ use super::{
 };
 use crate::{
     domain::refund::Refund,
-    gateway::{
-        RefundAsked, Request, Response, Stamp, Untrusted, wechat::with_text,
-        wechat_v2::error_code::RefundMeaning,
-    },
+    gateway::{RefundAsked, Request, Response, Stamp, Untrusted, words::with_text},
 };
 use serde::Serialize;
 
@@ -58,13 +55,8 @@ pub(super) fn read(gateway: &WechatV3, answer: &Response, refund: &Refund) -> Re
         Reply::Told(told) => told,
         Reply::NoContent => return Err(Untrusted::Status(answer.status)),
         Reply::Failed(failure) => {
-            let code = with_text(&failure.code, &failure.message);
-            return Ok(match error_code::refund_meaning(failure.status, &failure.code) {
-                RefundMeaning::NotEnough => RefundAsked::NotEnough,
-                RefundMeaning::Throttled => RefundAsked::Throttled { code },
-                RefundMeaning::UnknownOutcome => RefundAsked::Unknown { code },
-                RefundMeaning::Refused => RefundAsked::Refused { code },
-            });
+            let meaning = error_code::refund_meaning(failure.status, &failure.code);
+            return Ok(meaning.asked(with_text(&failure.code, &failure.message)));
         }
     };
     check_identity(&told, refund)?;

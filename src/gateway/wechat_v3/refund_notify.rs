@@ -17,10 +17,16 @@ use crate::{
 };
 
 pub(super) fn read(gateway: &WechatV3, notify: Notify<'_>) -> RefundNotified {
-    match notify::open(gateway, notify).and_then(|opened| hint(gateway, &opened)) {
-        Ok(hint) => RefundNotified::Hint(hint),
-        Err(rejection) => RefundNotified::Rejected(rejection),
-    }
+    let opened = match notify::open(gateway, notify) {
+        Ok(opened) => opened,
+        Err(rejection) => {
+            let out_trade_no = notify::named(gateway, notify.body);
+            return RefundNotified::Rejected { rejection, out_trade_no };
+        }
+    };
+    let out_trade_no = notify::number_in(&opened.contents);
+    hint(gateway, &opened)
+        .map_or_else(|rejection| RefundNotified::Rejected { rejection, out_trade_no }, RefundNotified::Hint)
 }
 
 /// # Errors

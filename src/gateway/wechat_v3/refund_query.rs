@@ -12,7 +12,7 @@ use crate::{
     domain::refund::Refund,
     gateway::{
         RefundNews, RefundStanding, Request, Response, Stamp, Untrusted, VerifiedRefund,
-        wechat::{kept, with_text},
+        words::{with_text, word},
     },
 };
 
@@ -47,12 +47,12 @@ pub(super) fn read(gateway: &WechatV3, answer: &Response, refund: &Refund) -> Re
         "PROCESSING" => RefundStanding::Processing,
         "ABNORMAL" => RefundStanding::Abnormal,
         "CLOSED" => RefundStanding::Closed,
-        unknown => return Ok(RefundNews::Unknown { code: kept(unknown) }),
+        unknown => return Ok(RefundNews::Unknown { code: word(unknown) }),
     };
     Ok(RefundNews::Found(VerifiedRefund {
         out_refund_no: refund.out_refund_no.clone(),
         standing,
         refund_id: refund_id.to_owned(),
-        received_by: kept(told.text("user_received_account").unwrap_or_default()),
+        received_by: word(told.text("user_received_account").unwrap_or_default()),
     }))
 }

@@ -3,7 +3,7 @@
 use super::{Account, WechatV3, json::Object, sign::SignFault};
 use crate::{
     domain::ids::OutTradeNo,
-    gateway::{Headers, Response, Untrusted, wechat::kept},
+    gateway::{Headers, Response, Untrusted, words::word},
 };
 
 /// An authentic reply to a call of ours.
@@ -36,7 +36,7 @@ pub(super) fn read(gateway: &WechatV3, answer: &Response) -> Result<Reply, Untru
     let body =
         || Object::parse(&answer.body).ok_or_else(|| Untrusted::Malformed("not strict JSON".to_owned()));
     let failed = |code: &str, message: &str| {
-        Reply::Failed(Failure { status: answer.status, code: kept(code), message: message.to_owned() })
+        Reply::Failed(Failure { status: answer.status, code: word(code), message: message.to_owned() })
     };
     match answer.status {
         200 => body().map(Reply::Told),

@@ -66,7 +66,7 @@ fn what_is_signed_is_the_path_as_it_is_sent_with_every_unusual_character_escaped
     let (attempt, refund) = (attempt(Channel::WechatJsapi), refund());
     let query = gateway.query(&attempt, &stamp());
     assert_eq!(query.path, "/v3/pay/transactions/out-trade-no/P1%7C%2A_-?mchid=10000100");
-    let by_payment = gateway.query_payment(&refund.transaction_id, &stamp());
+    let by_payment = gateway.query_payment(&refund.transaction_id, &refund.account, &stamp());
     assert_eq!(by_payment.path, "/v3/pay/transactions/id/4200000290201904150837155038?mchid=10000100");
     let close = gateway.close(&attempt, &stamp());
     assert_eq!(close.path, "/v3/pay/transactions/out-trade-no/P1%7C%2A_-/close");

@@ -9,14 +9,16 @@ use super::{
     sign,
 };
 use crate::{
+    canary::{self, Canary},
     domain::{
         ids::{Openid, OutTradeNo, TransactionId},
         order::{Attempt, Channel},
         time::UnixMs,
     },
     gateway::{
-        Checkout, Prepaid, Protocol, Request, Response, Stamp, Untrusted, VerifiedPayment, wechat,
-        wechat_v2::error_code::Meaning,
+        Checkout, Prepaid, Protocol, Request, Response, Stamp, Untrusted, VerifiedPayment,
+        wechat::{self, Meaning},
+        words::word,
     },
 };
 use serde::Serialize;
@@ -89,7 +91,7 @@ pub(super) fn request(account: &Account, attempt: &Attempt, stamp: &Stamp) -> Op
 
 /// The appid an attempt was made under.
 fn appid(attempt: &Attempt) -> &str {
-    attempt.account.split_once(':').map_or("", |(_, appid)| appid)
+    wechat::appid_of_account(&attempt.account)
 }
 
 /// # Errors
@@ -151,15 +153,16 @@ pub(super) fn payment(account: &Account, told: &Object) -> Result<VerifiedPaymen
         Some(_) => amount.text("currency").ok_or("currency")?,
     };
     let appid = told.text("appid").ok_or("appid")?;
+    let total = if canary::sings(Canary::V3PayerTotal) { "payer_total" } else { "total" };
     Ok(VerifiedPayment {
         protocol: Protocol::WechatV3,
         account: wechat::account_name(&account.mch_id, appid),
         environment: account.environment,
         out_trade_no: told.text("out_trade_no").and_then(OutTradeNo::parse).ok_or("out_trade_no")?,
         transaction_id: told.text("transaction_id").and_then(TransactionId::parse).ok_or("transaction_id")?,
-        amount: amount.fen("total").filter(|fen| fen.get() > 0).ok_or("amount.total")?,
+        amount: amount.fen(total).filter(|fen| fen.get() > 0).ok_or("amount.total")?,
         currency: currency.to_owned(),
-        trade_type: wechat::kept(told.text("trade_type").unwrap_or_default()),
+        trade_type: word(told.text("trade_type").unwrap_or_default()),
         payer: told.object("payer").and_then(|payer| payer.text("openid")).and_then(Openid::parse),
         paid_at: told.text("success_time").and_then(UnixMs::parse_rfc3339),
     })

@@ -83,6 +83,9 @@ pub const WAP_PAY: &[Rule] = &[
     may("quit_url", |v| v.len() <= 400 && is_url(v), "不超过 400 字节的 http 或 https 地址"),
 ];
 
+pub const BILL: &[Rule] =
+    &[needs("bill_type", |v| v == "trade", "trade"), needs("bill_date", |v| v.len() == 10, "yyyy-MM-dd")];
+
 /// Which trade: one of the two must be there, and trade_no goes first.
 pub const NUMBERS: &[Rule] = &[
     may("trade_no", |v| v.len() <= 64 && v.bytes().all(|b| b.is_ascii_digit()), "不超过 64 位数字"),

@@ -53,7 +53,7 @@ fn signed(mut fields: Fields) -> Fields {
 }
 
 fn posted(simulator: &Simulator, fields: &Fields) -> Reply {
-    answer(simulator, "POST", "", form::write(fields).as_bytes()).unwrap().reply
+    answer(simulator, "POST", "", form::write(fields).as_bytes(), "").unwrap().reply
 }
 
 /// Signs, posts, and verifies the reply over the raw text of its node.
@@ -150,7 +150,7 @@ fn a_call_that_is_not_signed_by_the_app_changes_nothing_and_gets_an_unsigned_err
         assert_eq!(reply.get("sign"), None);
     }
     for body in ["a=1&a=1", "a=%zz"] {
-        let Reply::Json(text) = answer(&simulator, "POST", "", body.as_bytes()).unwrap().reply else {
+        let Reply::Json(text) = answer(&simulator, "POST", "", body.as_bytes(), "").unwrap().reply else {
             panic!()
         };
         assert!(text.contains("isv.invalid-parameter"), "{text}");
@@ -335,7 +335,7 @@ fn the_first_precreate_calls_fail_as_the_scenario_says() {
     let (simulator, clock) = alipay_simulator();
     simulator.set_default_scenario(Scenario::TimeoutAfterAccept);
     let fields = signed(public("alipay.trade.precreate", &order(), clock.now()));
-    let held = |body: &str| answer(&simulator, "POST", "", body.as_bytes()).unwrap().held;
+    let held = |body: &str| answer(&simulator, "POST", "", body.as_bytes(), "").unwrap().held;
     let body = form::write(&fields);
     assert!(held(&body) && !held(&body));
 }
@@ -401,7 +401,7 @@ async fn the_browser_comes_with_a_signed_address_pays_and_goes_back() {
 fn a_browser_with_a_forged_or_old_address_sees_no_cashier_and_an_api_call_is_a_post() {
     let (simulator, clock) = alipay_simulator();
     let query = page_url("alipay.trade.page.pay", "FAST_INSTANT_TRADE_PAY", clock.now());
-    let reply = |query: &str| match answer(&simulator, "GET", query, b"").unwrap().reply {
+    let reply = |query: &str| match answer(&simulator, "GET", query, b"", "").unwrap().reply {
         Reply::Json(text) | Reply::Page(text) => text,
         Reply::Redirect(to) => to,
     };

@@ -209,7 +209,7 @@ fn our_own_v3_gateway_refunds_and_learns_how_it_ended() {
             Notify { headers: Headers(&lines), body: callback.body.as_bytes(), received_at: clock.now() };
         match gateway.refund_notified(notify) {
             RefundNotified::Hint(hint) => assert_eq!(hint.out_refund_no.as_str(), "r1@x"),
-            other @ RefundNotified::Rejected(_) => panic!("{other:?}"),
+            other @ RefundNotified::Rejected { .. } => panic!("{other:?}"),
         }
     }
 }

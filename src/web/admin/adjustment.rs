@@ -5,7 +5,12 @@ use crate::{
     domain::money::yuan_text,
     flow::adjust,
     store::adjustments::{Adjustment, AdjustmentState},
-    web::{Web, csrf, error::WebError, session::Admin},
+    web::{
+        Web, csrf,
+        error::WebError,
+        rights::{May, Money},
+        session::Admin,
+    },
 };
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -71,7 +76,7 @@ pub struct NoteForm {
 pub async fn approve(
     web: Data<Arc<Web>>,
     request: HttpRequest,
-    admin: Admin,
+    admin: May<Money>,
     id: Path<i64>,
     form: Form<NoteForm>,
 ) -> Result<HttpResponse, WebError> {
@@ -85,7 +90,7 @@ pub async fn approve(
 pub async fn reject(
     web: Data<Arc<Web>>,
     request: HttpRequest,
-    admin: Admin,
+    admin: May<Money>,
     id: Path<i64>,
     form: Form<NoteForm>,
 ) -> Result<HttpResponse, WebError> {

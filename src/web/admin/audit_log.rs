@@ -8,7 +8,7 @@ use crate::{
         Web,
         error::WebError,
         layout::{Layout, page},
-        session::Admin,
+        rights::{AuditLog, May},
     },
 };
 use actix_web::{
@@ -77,7 +77,11 @@ impl Shown {
 ///
 /// # Errors
 /// The books.
-pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Shown>) -> Result<HttpResponse, WebError> {
+pub async fn list(
+    web: Data<Arc<Web>>,
+    admin: May<AuditLog>,
+    query: Query<Shown>,
+) -> Result<HttpResponse, WebError> {
     let shown = query.into_inner();
     let word = |text: &str| {
         let text: String = text.trim().chars().filter(|c| *c != '\0').take(128).collect();

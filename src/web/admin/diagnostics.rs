@@ -18,7 +18,7 @@ use crate::{
         Web,
         error::WebError,
         layout::{Layout, page},
-        session::Admin,
+        rights::{Diagnostics, May},
     },
 };
 use actix_web::{HttpResponse, http::StatusCode, web::Data};
@@ -60,7 +60,7 @@ fn fact(name: impl Into<String>, value: impl Into<String>, tone: &'static str) -
 ///
 /// # Errors
 /// The books.
-pub async fn show(web: Data<Arc<Web>>, admin: Admin) -> Result<HttpResponse, WebError> {
+pub async fn show(web: Data<Arc<Web>>, admin: May<Diagnostics>) -> Result<HttpResponse, WebError> {
     let now = web.app.clock.now();
     let doors = last_at_doors(&web).await?;
     let read = web.app.store.read(move |db| {

@@ -17,7 +17,15 @@ use crate::{
         Store, StoreError,
         order_lists::{self, Filter as Wanted},
     },
-    web::{Web, error::WebError, layout::OrderState, session::Admin, ways::name_zh},
+    web::{
+        Web,
+        error::WebError,
+        layout::OrderState,
+        rights::{self, May},
+        session::Admin,
+        ways::name_zh,
+        words::Lang,
+    },
 };
 use actix_web::{
     HttpResponse,
@@ -68,7 +76,7 @@ pub trait Sheet {
 /// 422 for a filter that cannot be read; the books.
 pub async fn csv(
     web: Data<Arc<Web>>,
-    admin: Admin,
+    admin: May<rights::Export>,
     query: Query<OrderFilter>,
 ) -> Result<HttpResponse, WebError> {
     start(&web, &admin, query.into_inner(), Csv::default(), "csv", "text/csv; charset=utf-8").await
@@ -80,7 +88,7 @@ pub async fn csv(
 /// As `csv`, and 422 for more rows than a worksheet has.
 pub async fn xlsx(
     web: Data<Arc<Web>>,
-    admin: Admin,
+    admin: May<rights::Export>,
     query: Query<OrderFilter>,
 ) -> Result<HttpResponse, WebError> {
     let kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
@@ -268,7 +276,7 @@ fn cells(order: &Order, user: &str, attempt: Option<&Attempt>, now: UnixMs) -> [
         Cell::Number(attempt.map(|attempt| attempt.account.clone()).unwrap_or_default()),
         Cell::Fen(order.amount.get()),
         Cell::Fen(order.reserved.get()),
-        text(OrderState::of(order, now).zh()),
+        text(OrderState::of(order, now).word(Lang::Zh)),
         text(order.settled_by.map(via_zh).unwrap_or_default()),
         Cell::At(order.created_at),
         at(order.told_paid_at),

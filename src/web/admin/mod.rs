@@ -1,12 +1,17 @@
 //! The administrator's pages.
 
+pub mod account;
+pub mod accounts;
 pub mod adjustment;
 pub mod audit_log;
+pub mod bills;
 pub mod csv;
 pub mod dashboard;
 pub mod diagnostics;
 pub mod export;
+pub mod invite;
 pub mod ledger;
+pub mod me;
 pub mod notice;
 pub mod notices;
 pub mod order;
@@ -14,6 +19,7 @@ pub mod order_filter;
 pub mod orders;
 pub mod refund;
 pub mod refunds;
+pub mod second_factor;
 pub mod set_up;
 pub mod user;
 pub mod users;
@@ -41,7 +47,7 @@ pub async fn frame(web: &Web, admin: &Admin) -> Result<Layout, WebError> {
         let (refunds, work) = (refunds_table::count_open(db)?, work_items_table::count_open(db)?);
         Ok::<_, crate::store::StoreError>(Open { refunds, work })
     });
-    Ok(Layout { open: open.await?, ..Layout::of(web, admin) })
+    Ok(Layout { open: open.await?, ..Layout::of(web, admin) }.for_administrators())
 }
 
 const MINUTE_MS: i64 = 60_000;
@@ -65,6 +71,7 @@ pub fn via_zh(source: Source) -> &'static str {
         Source::Query => "查单",
         Source::Sweep => "巡查",
         Source::Admin => "后台查单",
+        Source::Bill => "对账查单",
     }
 }
 
@@ -105,6 +112,9 @@ pub fn verdict_zh(verdict: &str) -> (&'static str, &'static str) {
         "refund_abnormal" => ("退款异常，用户账户收不了", "bad"),
         "refund_failed" => ("退款没有成功", "bad"),
         "refund_contradicted" => ("已放弃的退款，微信说付出去了", "bad"),
+        "bill_extra" => ("对账：账单有，我方没有", "bad"),
+        "bill_missing" => ("对账：我方有，账单没有", "bad"),
+        "bill_amount" => ("对账：金额不符", "bad"),
         _ => ("其他", "info"),
     }
 }

@@ -14,6 +14,7 @@ use crate::{
         error::WebError,
         layout::{Layout, page},
         log_in::TokenForm,
+        rights::{Ask, May},
         session::{Admin, see_other},
     },
 };
@@ -104,7 +105,7 @@ pub async fn show(
 pub async fn replay(
     web: Data<Arc<Web>>,
     request: HttpRequest,
-    admin: Admin,
+    admin: May<Ask>,
     id: Path<String>,
     form: Form<TokenForm>,
 ) -> Result<HttpResponse, WebError> {

@@ -29,6 +29,7 @@ use crate::{
         layout::{Layout, OrderState, page, precise_time},
         log_in::TokenForm,
         orders::{channel_of, transaction_label, with_refunds},
+        rights::{Ask, May},
         session::{Admin, see_other},
         ways::name_zh,
     },
@@ -145,6 +146,7 @@ fn step(step: &timeline::Step) -> TimelineStep {
         What::Event(EventKind::Created) => ("创建订单".to_owned(), "info"),
         What::Event(EventKind::Prepay) => ("预下单成功".to_owned(), "ok"),
         What::Event(EventKind::NoPrepay) => ("预下单没有结果".to_owned(), "warn"),
+        What::Event(EventKind::Handed) => ("给出付款页地址".to_owned(), "info"),
         What::Event(EventKind::Returned) => ("付款页返回".to_owned(), "info"),
         What::Event(EventKind::Query) => ("查单".to_owned(), "info"),
         What::Event(EventKind::Close) => ("关闭".to_owned(), "mute"),
@@ -201,7 +203,7 @@ fn refund_step(detail: &str) -> (String, &'static str, String) {
 pub async fn query(
     web: Data<Arc<Web>>,
     request: HttpRequest,
-    admin: Admin,
+    admin: May<Ask>,
     number: Path<String>,
     form: Form<TokenForm>,
 ) -> Result<HttpResponse, WebError> {
@@ -216,17 +218,18 @@ fn outcome(answers: &[Asked]) -> &'static str {
     if answers.is_empty() {
         return "never_sent";
     }
-    if answers.iter().any(|asked| matches!(asked, Asked::Paid(settled) if settled.credited())) {
-        return "credited";
-    }
-    match answers.last() {
-        Some(Asked::Paid(_)) => "paid_before",
-        Some(Asked::Pending(_)) => "not_paid",
-        Some(Asked::Closed) => "closed",
-        Some(Asked::NotFound) => "not_found",
-        Some(Asked::Refunded(_)) => "refunded",
-        Some(Asked::Foreign) => "foreign",
-        Some(Asked::Unknown(_)) | None => "no_answer",
+    let any = |is: fn(&Asked) -> bool| answers.iter().any(is);
+    // What matters most of all attempts is said: one that was paid before one that was not, and of what nobody answered
+    // nothing that would deny it.
+    match () {
+        () if any(|asked| matches!(asked, Asked::Paid(settled) if settled.credited())) => "credited",
+        () if any(|asked| matches!(asked, Asked::Paid(_))) => "paid_before",
+        () if any(|asked| matches!(asked, Asked::Refunded(_))) => "refunded",
+        () if any(|asked| matches!(asked, Asked::Unknown(_))) => "no_answer",
+        () if any(|asked| matches!(asked, Asked::Foreign)) => "foreign",
+        () if any(|asked| matches!(asked, Asked::Pending(_))) => "not_paid",
+        () if any(|asked| matches!(asked, Asked::Closed)) => "closed",
+        () => "not_found",
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
         Web, csrf,
         error::WebError,
         layout::{Layout, page},
+        rights::{May, Money},
         session::{Admin, see_other},
     },
 };
@@ -121,7 +122,7 @@ pub struct RefundForm {
 /// 404; 422 with the sentence beside the field; the books.
 pub async fn of_order(
     web: Data<Arc<Web>>,
-    admin: Admin,
+    admin: May<Money>,
     number: Path<String>,
     asked: Query<Asked>,
 ) -> Result<HttpResponse, WebError> {
@@ -134,7 +135,7 @@ pub async fn of_order(
 /// As `of_order`.
 pub async fn of_work_item(
     web: Data<Arc<Web>>,
-    admin: Admin,
+    admin: May<Money>,
     id: Path<i64>,
     asked: Query<Asked>,
 ) -> Result<HttpResponse, WebError> {
@@ -148,7 +149,7 @@ pub async fn of_work_item(
 pub async fn submit_of_order(
     web: Data<Arc<Web>>,
     request: HttpRequest,
-    admin: Admin,
+    admin: May<Money>,
     number: Path<String>,
     form: Form<RefundForm>,
 ) -> Result<HttpResponse, WebError> {
@@ -163,7 +164,7 @@ pub async fn submit_of_order(
 pub async fn submit_of_work_item(
     web: Data<Arc<Web>>,
     request: HttpRequest,
-    admin: Admin,
+    admin: May<Money>,
     id: Path<i64>,
     form: Form<RefundForm>,
 ) -> Result<HttpResponse, WebError> {

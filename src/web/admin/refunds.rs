@@ -6,6 +6,7 @@ use crate::{
         ids::OutRefundNo,
         refund::{Refund, RefundState},
         time::UnixMs,
+        user::{Right, User},
     },
     flow::decide_refund,
     store::{
@@ -18,6 +19,7 @@ use crate::{
         error::WebError,
         layout::{Layout, page},
         log_in::TokenForm,
+        rights::{May, Money},
         session::{Admin, see_other},
     },
 };
@@ -129,7 +131,7 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Before>) -> Re
 pub async fn approve(
     web: Data<Arc<Web>>,
     request: HttpRequest,
-    admin: Admin,
+    admin: May<Money>,
     number: Path<String>,
     form: Form<NoteForm>,
 ) -> Result<HttpResponse, WebError> {
@@ -147,7 +149,7 @@ pub async fn approve(
 pub async fn reject(
     web: Data<Arc<Web>>,
     request: HttpRequest,
-    admin: Admin,
+    admin: May<Money>,
     number: Path<String>,
     form: Form<NoteForm>,
 ) -> Result<HttpResponse, WebError> {
@@ -165,7 +167,7 @@ pub async fn reject(
 pub async fn give_up(
     web: Data<Arc<Web>>,
     request: HttpRequest,
-    admin: Admin,
+    admin: May<Money>,
     number: Path<String>,
     form: Form<NoteForm>,
 ) -> Result<HttpResponse, WebError> {
@@ -183,7 +185,7 @@ pub async fn give_up(
 pub async fn query(
     web: Data<Arc<Web>>,
     request: HttpRequest,
-    admin: Admin,
+    admin: May<Money>,
     number: Path<String>,
     form: Form<TokenForm>,
 ) -> Result<HttpResponse, WebError> {
@@ -301,7 +303,7 @@ pub async fn rows(web: &Web, admin: &Admin, refunds: &[Refund]) -> Result<Vec<Re
         audit_log::of_targets(db, &numbers, &decide_refund::ACTS)
     });
     let (acts, now) = (acts.await?, web.app.clock.now());
-    let row = |refund| row(refund, &acts, &admin.user.username, now);
+    let row = |refund| row(refund, &acts, &admin.user, now);
     Ok(refunds.iter().map(row).collect())
 }
 
@@ -315,12 +317,15 @@ fn decided_zh(done: &Done) -> String {
     format!("{} {what}：{}", done.actor, done.detail)
 }
 
-fn row(refund: &Refund, acts: &[Done], admin: &str, now: UnixMs) -> RefundRow {
+fn row(refund: &Refund, acts: &[Done], admin: &User, now: UnixMs) -> RefundRow {
     let (state, tone) = match refund {
         refund if refund.is_withdrawn() => ("已撤回", "mute"),
         refund if refund.is_given_up() => ("已放弃", "mute"),
         refund => state_zh(refund.state),
     };
+    // Buttons only for whom they would do something.
+    let may = admin.role.may(Right::Money);
+    let is_own = refund.requested_by == admin.username;
     let is_waiting = refund.state == RefundState::Waiting;
     RefundRow {
         number: refund.out_refund_no.as_str().to_owned(),
@@ -340,10 +345,10 @@ fn row(refund: &Refund, acts: &[Done], admin: &str, now: UnixMs) -> RefundRow {
         answer: answer_zh(refund.last_answer.as_deref()),
         next: refund.next_at.map(UnixMs::beijing_text),
         finished: refund.finished_at.map(UnixMs::beijing_text),
-        is_waiting,
-        may_decide: is_waiting && refund.requested_by != admin,
-        may_query: may_query(refund),
-        may_give_up: refund.state == RefundState::Asking && refund.is_quiet(now),
+        is_waiting: may && is_waiting,
+        may_decide: may && is_waiting && !is_own,
+        may_query: may && may_query(refund),
+        may_give_up: may && refund.state == RefundState::Asking && refund.is_quiet(now),
         action: format!("/admin/refunds/{}", refund.out_refund_no),
     }
 }

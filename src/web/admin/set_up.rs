@@ -26,8 +26,8 @@ struct SetUpPage {
     layout: Layout,
     action: String,
     username: String,
-    username_error: Option<String>,
-    password_error: Option<String>,
+    username_error: Option<&'static str>,
+    password_error: Option<&'static str>,
 }
 
 #[derive(Deserialize)]
@@ -73,7 +73,8 @@ pub async fn submit(
     match set_up::first_admin(&web.app, &link, &posted.username, posted.password).await {
         Ok(Some(id)) => {
             let user = User { id, username: String::new(), role: Role::Owner };
-            let secret = log_in::open_session(&web.app, &user, Some(visitor.browser), None).await?;
+            let place = visitor.place();
+            let secret = log_in::open_session_at(&web.app, &user, Some(visitor.browser), None, place).await?;
             Ok(see_other("/admin/orders", Some(cookie(&web.app, &secret))))
         }
         Ok(None) => Err(WebError::NotFound),
@@ -81,7 +82,7 @@ pub async fn submit(
         Err(mendable) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             let username: String = posted.username.chars().take(64).collect();
-            Ok(form(&web, &visitor, status, &link, &username, sentences(&mendable)))
+            Ok(form(&web, &visitor, status, &link, &username, sentences(&mendable, visitor.view.lang)))
         }
     }
 }
@@ -92,7 +93,7 @@ fn form(
     status: StatusCode,
     link: &str,
     username: &str,
-    errors: (Option<String>, Option<String>),
+    errors: (Option<&'static str>, Option<&'static str>),
 ) -> HttpResponse {
     let template = SetUpPage {
         layout: Layout::of(web, visitor),

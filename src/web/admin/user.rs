@@ -32,6 +32,7 @@ use crate::{
         Web, csrf,
         error::WebError,
         layout::{Layout, OrderState, page},
+        rights::{May, Money, Work},
         session::{Admin, see_other},
     },
 };
@@ -223,7 +224,7 @@ fn flash_zh(did: &str) -> Option<&'static str> {
 pub async fn freeze(
     web: Data<Arc<Web>>,
     request: HttpRequest,
-    admin: Admin,
+    admin: May<Work>,
     id: Path<i64>,
     form: Form<FreezeForm>,
 ) -> Result<HttpResponse, WebError> {
@@ -237,7 +238,7 @@ pub async fn freeze(
 pub async fn unfreeze(
     web: Data<Arc<Web>>,
     request: HttpRequest,
-    admin: Admin,
+    admin: May<Work>,
     id: Path<i64>,
     form: Form<FreezeForm>,
 ) -> Result<HttpResponse, WebError> {
@@ -269,7 +270,7 @@ async fn set_frozen(
 pub async fn adjust(
     web: Data<Arc<Web>>,
     request: HttpRequest,
-    admin: Admin,
+    admin: May<Money>,
     id: Path<i64>,
     form: Form<AdjustForm>,
 ) -> Result<HttpResponse, WebError> {

@@ -23,6 +23,7 @@ use crate::{
         Web, csrf,
         error::WebError,
         layout::{Layout, page},
+        rights::{May, Money, Work},
         session::{Admin, see_other},
     },
 };
@@ -191,7 +192,7 @@ fn gather(db: &mut Db, id: i64) -> Result<Option<Evidence>, StoreError> {
 pub async fn note(
     web: Data<Arc<Web>>,
     request: HttpRequest,
-    admin: Admin,
+    admin: May<Work>,
     id: Path<i64>,
     form: Form<NoteForm>,
 ) -> Result<HttpResponse, WebError> {
@@ -212,7 +213,7 @@ pub async fn note(
 pub async fn close(
     web: Data<Arc<Web>>,
     request: HttpRequest,
-    admin: Admin,
+    admin: May<Work>,
     id: Path<i64>,
     form: Form<NoteForm>,
 ) -> Result<HttpResponse, WebError> {
@@ -234,7 +235,7 @@ pub async fn close(
 pub async fn credit(
     web: Data<Arc<Web>>,
     request: HttpRequest,
-    admin: Admin,
+    admin: May<Money>,
     id: Path<i64>,
     form: Form<CreditForm>,
 ) -> Result<HttpResponse, WebError> {

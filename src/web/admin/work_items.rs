@@ -183,7 +183,8 @@ fn unknown_rows(unknown: &Unknown) -> Vec<UnknownRow> {
 }
 
 fn row(item: WorkItem) -> WorkRow {
-    let known = item.kind != "unknown_order" && !item.out_trade_no.is_empty();
+    let known =
+        !["unknown_order", "bill_extra"].contains(&item.kind.as_str()) && !item.out_trade_no.is_empty();
     WorkRow {
         id: item.id,
         url: format!("/admin/work-items/{}", item.id),
@@ -237,6 +238,13 @@ pub fn advice(kind: &str) -> &'static str {
         "refunded_elsewhere" => {
             "微信的答复或通知说这笔付款有一笔退款不是经我方退的。请在商户平台核对退了多少；若我方已入账，余额需要相应处理。"
         }
+        "bill_extra" => {
+            "支付平台的账单里有这一笔，我方没有。已向平台查过，平台没有确认它是一笔付给我方订单的款。没有入账。请在商户平台按单号核对：可能是别的系统收的款，或在平台上直接做的退款。"
+        }
+        "bill_missing" => {
+            "我方有这一笔（入账时有支付平台的签名答复），当天和之前的账单里都没有。用户余额没有动。请在商户平台按单号核对，再到对账页重新对账。"
+        }
+        "bill_amount" => "账单里的金额与我方不同。没有改动任何余额。请以商户平台的实付金额为准核对两边。",
         _ => "收到签名正确但与订单不符的消息。没有入账。请在商户平台核对。",
     }
 }

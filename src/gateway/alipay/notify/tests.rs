@@ -200,8 +200,13 @@ fn a_refund_never_pays_whatever_the_status_says() {
         let body = signed(&with(&[&refund[..], &[("trade_status", status)]].concat()));
         assert_eq!(read_form(&body), Notified::Refund(hint.clone()), "{status}");
     }
-    assert_eq!(read_form(&signed(&with(&refund[..1]))), Notified::Refund(hint));
-    for alone in [refund[1], refund[2], ("out_biz_no", "R Q"), ("refund_fee", "-0.00"), ("refund_fee", "x")] {
+    assert_eq!(read_form(&signed(&with(&refund[..1]))), Notified::Refund(hint.clone()));
+    // A refund without a number of its own has the trade's.
+    let unnamed = RefundHint { out_refund_no: OutRefundNo::parse("a1").unwrap(), ..hint };
+    for unnumbered in [&refund[1..2], &refund[1..]] {
+        assert_eq!(read_form(&signed(&with(unnumbered))), Notified::Refund(unnamed.clone()));
+    }
+    for alone in [refund[2], ("out_biz_no", "R Q"), ("refund_fee", "-0.00"), ("refund_fee", "x")] {
         assert_eq!(rejected(&signed(&with(&[alone]))), Some(Rejection::Incomplete), "{alone:?}");
     }
     let with_zero = signed(&with(&[("refund_fee", "0.00"), refund[2]]));

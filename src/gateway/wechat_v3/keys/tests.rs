@@ -232,3 +232,18 @@ fn a_merchant_in_public_key_mode_never_asks() {
     assert!(!believes(&gateway, &STRANGER, "77"));
     assert!(!asks(&gateway, 0));
 }
+
+#[test]
+fn beside_a_public_key_certificates_that_have_all_ended_are_no_reason_to_hurry() {
+    let account = crate::gateway::wechat_v3::Account {
+        certificates: vec![certificate(&NEXT, SECOND.0, 2024)],
+        ..account()
+    };
+    let gateway = crate::gateway::wechat_v3::WechatV3::new(account);
+    assert!(asks(&gateway, 0), "one may have taken their place");
+    for secs in [60, 120, 600] {
+        assert!(!believes(&gateway, &STRANGER, "77"));
+        assert!(!asks(&gateway, secs), "{secs}");
+    }
+    assert!(asks(&gateway, 12 * 3600));
+}

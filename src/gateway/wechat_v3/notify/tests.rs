@@ -115,7 +115,8 @@ fn an_authentic_callback_that_opens_and_holds_no_strict_json_is_kept_for_a_perso
         let body = callback("REFUND.SUCCESS", contents);
         let headers = headers(&WECHAT, PUBLIC_KEY_ID, body.as_bytes(), NOW);
         let read = gateway().refund_notified(testing::notify(&headers, &body));
-        assert_eq!(read, RefundNotified::Rejected(Rejection::Incomplete), "{contents}");
+        let unreadable = RefundNotified::Rejected { rejection: Rejection::Incomplete, out_trade_no: None };
+        assert_eq!(read, unreadable, "{contents}");
     }
 }
 
@@ -216,7 +217,7 @@ fn a_refund_callback_is_a_hint_in_the_words_the_books_know_at_either_door() {
 fn a_refund_callback_that_is_not_believed_is_no_hint() {
     let refused = |body: &str, headers: &str| match gateway().refund_notified(testing::notify(headers, body))
     {
-        RefundNotified::Rejected(rejection) => rejection,
+        RefundNotified::Rejected { rejection, .. } => rejection,
         RefundNotified::Hint(hint) => panic!("{hint:?}"),
     };
     let signed = |body: &str| refused(body, &headers(&WECHAT, PUBLIC_KEY_ID, body.as_bytes(), NOW));

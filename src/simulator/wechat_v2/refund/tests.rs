@@ -322,7 +322,7 @@ async fn a_lost_callback_is_never_sent_and_tests_can_have_any_made() {
     let heard =
         |body: String| match gateway.refund_notified(Notify { body: body.as_bytes(), ..Notify::default() }) {
             RefundNotified::Hint(hint) => format!("{} {}", hint.out_refund_no, hint.amount.unwrap().get()),
-            RefundNotified::Rejected(rejection) => rejection.verdict().to_owned(),
+            RefundNotified::Rejected { rejection, .. } => rejection.verdict().to_owned(),
         };
     assert_eq!(heard(simulator.refund_notify("r-1", &[], &[])), "r-1 400");
     assert_eq!(heard(simulator.refund_notify("r-1", &[], &[("refund_fee", "401")])), "r-1 401");
