@@ -3,7 +3,12 @@
 use super::FlowError;
 use crate::{
     app::App,
-    domain::{ledger::Account, money::Fen, time::UnixMs, user::User},
+    domain::{
+        ledger::Account,
+        money::{Fen, yuan_text},
+        time::UnixMs,
+        user::User,
+    },
     store::{
         Db, StoreError,
         adjustments::{self, Adjustment, AdjustmentState, Made, NewAdjustment},
@@ -155,7 +160,7 @@ fn make(
 }
 
 fn described(asked: &Adjustment) -> String {
-    format!("{:+} fen of user {}: {}", asked.fen, asked.user_id, asked.reason)
+    format!("¥{} of user {}: {}", yuan_text(asked.fen), asked.user_id, asked.reason)
 }
 
 /// A second administrator agrees, and the balance is adjusted; or says no. Who asked may take it back.

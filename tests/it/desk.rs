@@ -3,11 +3,11 @@
 
 use crate::{
     channels::COMPUTER,
-    harness::{Answer, Browser, Shop},
+    harness::{Answer, Browser, PASSWORD, START, Shop},
     refund_pages::refund,
 };
 use serde_json::Value;
-use shouyin::simulator::faults::Scenario;
+use shouyin::{app::Round, gateway::alipay::Certificates, simulator::faults::Scenario};
 
 const DAY_MS: i64 = 24 * 3_600_000;
 
@@ -54,6 +54,8 @@ async fn every_figure_of_the_dashboard_comes_from_the_orders_behind_it() {
     let shop = Shop::open().await;
     let admin = shop.admin().await;
     let shown = two_days(&shop).await;
+    // Nobody stays signed in over a day of doing nothing.
+    assert_eq!(admin.log_in("boss", PASSWORD).await.status, 303);
     let asked = refund(&admin, &format!("/admin/orders/{}", shown.today), "desk-refund", "5").await;
     assert_eq!(asked.status, 201, "{}", asked.body);
     shop.notify(shop.simulator.signed_notify(&shown.open, &[("total_fee", "1")])).await;
@@ -91,6 +93,8 @@ async fn every_number_of_the_dashboard_links_to_a_list_that_says_the_same() {
     let shop = Shop::open().await;
     let admin = shop.admin().await;
     let shown = two_days(&shop).await;
+    // Nobody stays signed in over a day of doing nothing.
+    assert_eq!(admin.log_in("boss", PASSWORD).await.status, 303);
     let page = admin.get("/admin").await.body;
     let links: Vec<String> = page
         .split("href=\"")
@@ -133,6 +137,8 @@ async fn each_filter_finds_its_orders_and_its_totals_are_the_sums_of_its_list() 
     let shop = Shop::open().await;
     let admin = shop.admin().await;
     let shown = two_days(&shop).await;
+    // Nobody stays signed in over a day of doing nothing.
+    assert_eq!(admin.log_in("boss", PASSWORD).await.status, 303);
     let bob = Browser::new(shop.url.clone(), COMPUTER);
     bob.register("bob").await;
     let form = bob.get("/top-up").await;
@@ -208,7 +214,7 @@ async fn any_number_a_person_can_read_leads_straight_to_its_page() {
     // Tried on another phone, so that the order has a number of its own and one of its second attempt.
     let number = ann.top_up("50").await;
     let other = shop.browser();
-    other.log_in("ann", crate::harness::PASSWORD).await;
+    other.log_in("ann", PASSWORD).await;
     other.get(&format!("/orders/{number}/pay?channel=wechat_native")).await;
     let attempts = shop.attempts(&number).await;
     assert_eq!(attempts.len(), 2);
@@ -313,16 +319,50 @@ async fn the_pages_that_only_tell_say_what_happened_and_no_secret() {
         admin.get_json("/admin/audit-log?actor=nobody").await.json()["acts"].as_array().unwrap().is_empty()
     );
 
+    let at = shop.clock.now();
+    shop.app.rounds.note("query_pending", Round { at, fault: None });
+    shop.app.rounds.note("refunds", Round { at, fault: Some("failed: no reader".to_owned()) });
     let told = admin.get("/admin/diagnostics").await;
     assert_eq!(told.status, 200, "{}", told.body);
     let engine = if shop.app.config.database.file().is_some() { "SQLite 3." } else { "PostgreSQL 1" };
-    for text in [env!("CARGO_PKG_VERSION"), engine, "微信 V2 付款", "unifiedorder", "写队列"] {
+    for text in [
+        env!("CARGO_PKG_VERSION"),
+        engine,
+        "微信 V2 付款",
+        "unifiedorder",
+        "写队列",
+        "query_pending",
+        "出错：failed: no reader",
+    ] {
         assert!(told.body.contains(text), "no {text} in {}", told.body);
     }
     use secrecy::ExposeSecret;
     let key = shop.app.config.secret_key.expose_secret();
     for secret in [key, &number, "zhangsan", order.transaction_id.as_ref().unwrap().as_str()] {
         assert!(!told.body.contains(secret), "the diagnostics show {secret}");
+    }
+}
+
+#[actix_web::test]
+async fn a_certificate_that_ends_soon_is_named_on_the_first_page() {
+    for (days, said) in [(40, None), (12, Some("还有 12 天到期")), (-1, Some("已经过期"))] {
+        let shop = Shop::open_with(|config| {
+            let ends = START.plus_ms(days * DAY_MS);
+            config.alipay.as_mut().unwrap().certificates = Some(Certificates {
+                app_cert_sn: "a".to_owned(),
+                alipay_root_cert_sn: "b".to_owned(),
+                alipay_cert_sn: "c".to_owned(),
+                app_ends: START.plus_ms(400 * DAY_MS),
+                alipay_ends: ends,
+            });
+        })
+        .await;
+        let admin = shop.admin().await;
+        let page = admin.get("/admin").await.body;
+        assert_eq!(page.contains("ALIPAY_CERT_PEM"), said.is_some(), "{days}: {page}");
+        assert!(said.is_none_or(|said| page.contains(said)), "{days}: {page}");
+        let told = admin.get("/admin/diagnostics").await.body;
+        assert!(told.contains("ALIPAY_CERT_PEM") && told.contains("ALIPAY_APP_CERT_PEM"), "{told}");
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::{
     axe::Axe,
-    harness::{Shop, WECHAT},
+    harness::{Browser, PASSWORD, Shop, WECHAT},
     pay_page::sign_in,
     refund_pages::{press, refund, second_admin},
     screenshots::shoot,
@@ -12,6 +12,14 @@ use crate::{
 use shouyin::{domain::money::Fen, simulator::faults::Scenario};
 
 const DAY_MS: i64 = 24 * 3_600_000;
+
+/// Signs in again whose session has ended meanwhile.
+async fn signed_in(browser: &Browser, name: &str) {
+    if browser.get("/login").await.status == 200 {
+        assert_eq!(browser.log_in(name, PASSWORD).await.status, 303);
+        browser.go_to_wechat_and_back().await;
+    }
+}
 
 #[actix_web::test]
 async fn every_page_of_the_desk_fits_a_phone_and_a_computer() {
@@ -33,6 +41,10 @@ async fn every_page_of_the_desk_fits_a_phone_and_a_computer() {
             shop.deliver().await;
         }
         shop.clock.advance_ms(DAY_MS);
+        signed_in(&ann, "王小明").await;
+    }
+    for (browser, name) in [(&admin, "boss"), (&colleague, "second"), (&li, "li.hua")] {
+        signed_in(browser, name).await;
     }
     let swept = li.top_up("50").await;
     shop.simulator.set_scenario(&swept, Scenario::NotifyLost);
