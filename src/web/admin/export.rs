@@ -92,7 +92,7 @@ pub async fn xlsx(
     query: Query<OrderFilter>,
 ) -> Result<HttpResponse, WebError> {
     let kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
-    start(&web, &admin, query.into_inner(), Xlsx::new(), "xlsx", kind).await
+    start(&web, &admin, query.into_inner(), Xlsx::default(), "xlsx", kind).await
 }
 
 /// Counts, writes down who takes what away, and begins.

@@ -48,12 +48,14 @@ impl Write for Pipe {
     }
 }
 
-impl Xlsx {
-    pub fn new() -> Xlsx {
+impl Default for Xlsx {
+    fn default() -> Xlsx {
         let pipe = Pipe::default();
         Xlsx { zip: Some(ZipWriter::new_stream(pipe.clone())), pipe, rows: 0 }
     }
+}
 
+impl Xlsx {
     fn zip(&mut self) -> io::Result<&mut ZipWriter<StreamWriter<Pipe>>> {
         self.zip.as_mut().ok_or_else(|| io::Error::other("the workbook has ended"))
     }
@@ -223,7 +225,7 @@ mod tests {
     use std::io::Read;
 
     fn workbook_of(rows: usize) -> (Vec<Vec<u8>>, Vec<u8>) {
-        let mut sheet = Xlsx::new();
+        let mut sheet = Xlsx::default();
         sheet.head(&["订单号", "金额"]).unwrap();
         let mut pieces = vec![sheet.take()];
         for _ in 0..rows / 1000 {
