@@ -117,7 +117,7 @@ const RULES: &[(&str, &str)] = &[
         "SELECT CAST(COUNT(*) AS BIGINT) AS breaches FROM ledger l JOIN corrections c ON c.id = l.source_id
             JOIN work_items w ON w.id = c.work_item_id LEFT JOIN notices n ON n.id = l.notice_id
             WHERE l.kind = 'correction' AND (n.transaction_id IS NULL OR n.transaction_id <> c.transaction_id
-                OR n.out_trade_no <> w.out_trade_no OR n.provider <> c.provider
+                OR n.out_trade_no <> w.out_trade_no OR n.provider NOT IN (c.provider, c.provider || '_v3')
                 OR n.source <> 'admin' OR n.verdict <> 'correction')",
     ),
     (

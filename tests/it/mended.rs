@@ -269,7 +269,8 @@ async fn a_command_that_nobody_fetched_keys_for_asks_and_replays_by_certificate(
 
 /// A message about a refund, signed by WeChat, at the door for refunds.
 async fn tell_of_refund(shop: &Shop, inside: serde_json::Value, probe: bool) -> Answer {
-    let made = shop.simulator.v3_message("REFUND.SUCCESS", &inside.to_string(), "").unwrap().unwrap();
+    let number = inside["out_trade_no"].as_str().unwrap();
+    let made = shop.simulator.v3_message("REFUND.SUCCESS", &inside.to_string(), number).unwrap().unwrap();
     let lines = made.headers.iter().map(|(name, value)| match *name {
         name if probe && name.eq_ignore_ascii_case("wechatpay-signature") => (name, "WECHATPAY/SIGNTEST/x"),
         name => (name, value.as_str()),
