@@ -211,6 +211,14 @@ fn expected(open: Open, who: Who) -> Gets {
     }
 }
 
+/// A bill that is not there yet; its id.
+pub async fn todays_bill(shop: &Shop) -> i64 {
+    let (gateway, biller) = reconcile::billers(&shop.app).remove(0);
+    let today = BillDay::of(shop.clock.now());
+    reconcile::run(&shop.app, gateway, &biller, today, Turn::Now).await.unwrap();
+    shop.app.store.read(|db| bills::list(db, None, 1)).await.unwrap().remove(0).id
+}
+
 /// One of each thing that an address can name.
 struct Things(Vec<(&'static str, String)>);
 
@@ -235,10 +243,6 @@ impl Things {
         let wish =
             Wish { user_id: owner, fen: 1, reason: "a gift".to_owned(), intent: "intent-matrix".to_owned() };
         let adjustment = adjust::request(&shop.app, &boss, wish).await.unwrap();
-        let (gateway, biller) = reconcile::billers(&shop.app).remove(0);
-        let today = BillDay::of(shop.clock.now());
-        reconcile::run(&shop.app, gateway, &biller, today, Turn::Now).await.unwrap();
-        let bill = shop.app.store.read(|db| bills::list(db, None, 1)).await.unwrap().remove(0);
         let invitation: String = shouyin::token::hash(&links[1]).chars().take(16).collect();
         Things(vec![
             ("{out_trade_no}", number.to_owned()),
@@ -247,7 +251,7 @@ impl Things {
             ("{work_item}", shop.work_items().await[0].id.to_string()),
             ("{account}", former.to_string()),
             ("{user}", owner.to_string()),
-            ("{bill}", bill.id.to_string()),
+            ("{bill}", todays_bill(shop).await.to_string()),
             ("{adjustment}", adjustment.id.to_string()),
             ("{invite}", links[0].clone()),
             ("{invitation}", invitation),

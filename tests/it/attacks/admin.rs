@@ -29,8 +29,9 @@ async fn admin_paths(shop: &Shop, number: &str) -> Vec<String> {
     let found = table.split('"').filter(|text| text.starts_with("/admin") && !is_link(text));
     let admin = shop.app.store.read(users::admins).await.unwrap().remove(0).user.id;
     let account = format!("/admin/accounts/{admin}");
+    let bill = format!("/admin/bills/{}", crate::matrix::todays_bill(shop).await);
     let filled = |path: &str| {
-        let path = path.replace("/admin/accounts/{id}", &account);
+        let path = path.replace("/admin/accounts/{id}", &account).replace("/admin/bills/{id}", &bill);
         let path = path.replace("{out_trade_no}", number).replace("{id}", "1").replace("{notice}", &notice);
         path.replace("{out_refund_no}", "r1")
     };

@@ -74,7 +74,7 @@ fn a_bill_that_does_not_hold_together_is_refused_as_a_whole() {
         format!("{HEAD}{}{TAIL}", BACK.replace("-0.07", "0.07")),
         format!("{HEAD}{}{TAIL}", PAID.replace("交易", "转账")),
         format!("{HEAD}{}{TAIL}", PAID.replace("23:59:53", "24:59:53")),
-        format!("{HEAD}{}{TAIL}", PAID.replace("\"\"\"", "\"")),
+        format!("{HEAD}{}{TAIL}", PAID.replace("\"\"\"", "\"\"")),
     ] {
         assert!(read_text(&text).is_err(), "{text}");
     }
