@@ -161,12 +161,12 @@ impl WebError {
             WebError::Unconfirmed(said) => {
                 let detail = match said {
                     Some(said) => {
-                        format!("微信的答复是 {said}，没有确认这笔付款。没有任何改动；请在商户平台核对。")
+                        format!("支付平台的答复是 {said}，没有确认这笔付款。没有任何改动；请在商户平台核对。")
                     }
-                    None => "微信没有给出可用的回答，不知道这笔付款是否存在。没有任何改动；请稍后再试。"
+                    None => "支付平台没有给出可用的回答，不知道这笔付款是否存在。没有任何改动；请稍后再试。"
                         .to_owned(),
                 };
-                with(409, "unconfirmed", |_| "微信没有确认这笔付款", Sentence::chinese(&detail))
+                with(409, "unconfirmed", |_| "支付平台没有确认这笔付款", Sentence::chinese(&detail))
             }
             WebError::RefundUnsure(_) => with(
                 503,
@@ -298,11 +298,11 @@ impl From<RefundError> for WebError {
                 "这个订单没有收到过付款，没有可退的钱。没有任何改动；如果用户说付过，请先重新查单。",
             ),
             RefundError::TooMany => WebError::Conflict(
-                "这笔付款已经向微信申请过 50 次退款，微信不再受理。没有任何改动；剩下的请与用户协商其他方式。",
+                "这笔付款已经向支付平台申请过 50 次退款，支付平台不再受理。没有任何改动；剩下的请与用户协商其他方式。",
             ),
-            RefundError::TooOld => {
-                WebError::Conflict("付款已经超过一年，微信不再受理退款。没有任何改动；请与用户协商其他方式。")
-            }
+            RefundError::TooOld => WebError::Conflict(
+                "付款已经超过一年，支付平台不再受理退款。没有任何改动；请与用户协商其他方式。",
+            ),
             RefundError::Spent => {
                 WebError::Conflict("用户的余额已经不够这个金额。没有任何改动；可以改小金额，或先与用户协商。")
             }
@@ -328,10 +328,12 @@ impl From<RefundError> for WebError {
                 WebError::Conflict("这笔退款已经有人决定过。没有任何改动；请刷新页面查看结果。")
             }
             RefundError::NotGivenUp(kept) => WebError::Conflict(match kept {
-                Kept::NotAsking => "只有还没有被微信受理的退款可以放弃。没有任何改动；请刷新页面查看结果。",
-                Kept::TooSoon => "刚刚向微信申请过，申请可能还在路上。没有任何改动；请五分钟以后再放弃。",
+                Kept::NotAsking => {
+                    "只有还没有被支付平台受理的退款可以放弃。没有任何改动；请刷新页面查看结果。"
+                }
+                Kept::TooSoon => "刚刚向支付平台申请过，申请可能还在路上。没有任何改动；请五分钟以后再放弃。",
                 Kept::NotDenied => {
-                    "微信没有说查不到这笔退款，它可能已经受理。没有任何改动；请过几秒刷新页面，看最后的答复。"
+                    "支付平台没有说查不到这笔退款，它可能已经受理。没有任何改动；请过几秒刷新页面，看最后的答复。"
                 }
             }),
             RefundError::NotConfirmed(said) => WebError::Unconfirmed(said),
@@ -362,7 +364,7 @@ impl From<CreditError> for WebError {
                 WebError::Conflict("现在已经有这个订单了。没有任何改动；请到订单页点重新查单，由系统入账。")
             }
             CreditError::OtherAccount => WebError::Conflict(
-                "这笔付款属于另一个商户号、appid 或环境，现在问不到微信。没有任何改动；请先核对设置。",
+                "这笔付款属于另一个商户号、appid 或环境，现在问不到支付平台。没有任何改动；请先核对设置。",
             ),
             CreditError::NotConfirmed(said) => WebError::Unconfirmed(said),
             CreditError::Flow(error) => WebError::Flow(error),

@@ -57,7 +57,7 @@ async fn a_second_payment_is_credited_by_hand_once_on_the_gateways_own_word() {
     let owner = shop.order(&number).await.user_id;
     let page = id(&shop.work_items().await);
     let shown = admin.get(&page).await.body;
-    for part in ["/credit", "/refund", "/note", "/close", "微信的原文", "50.00"] {
+    for part in ["/credit", "/refund", "/note", "/close", "平台的原文", "50.00"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     assert!(!shown.contains("name=\"username\""), "the order says whose it is");
@@ -123,7 +123,11 @@ async fn a_payment_the_gateway_does_not_confirm_is_never_credited_by_hand() {
         let path = format!("/admin/work-items/{}/credit", item.id);
         let answer = press(&admin, &path, &[("reason", "believe me"), ("username", "ann")]).await;
         assert_eq!(answer.status, 409, "{}: {}", item.kind, answer.body);
-        assert!(answer.body.contains("微信的答复是") && answer.body.contains("没有确认"), "{}", answer.body);
+        assert!(
+            answer.body.contains("支付平台的答复是") && answer.body.contains("没有确认"),
+            "{}",
+            answer.body
+        );
     }
     assert_eq!(shop.balance(shop.order(&number).await.user_id).await, 5000);
     assert!(rows(&shop, "corrections").await.is_empty());
@@ -203,7 +207,7 @@ async fn of_a_payment_of_another_amount_what_was_paid_is_credited_and_the_order_
     assert_eq!((item.kind.as_str(), item.amount_fen), ("amount_mismatch", Some(4900)));
     let page = format!("/admin/work-items/{}", item.id);
     let shown = admin.get(&page).await.body;
-    assert!(shown.contains("微信实付") && shown.contains("我方订单"), "{shown}");
+    assert!(shown.contains("实付") && shown.contains("我方订单"), "{shown}");
     assert_eq!(press(&admin, &format!("{page}/credit"), &[("reason", "x")]).await.status, 303);
     let order = shop.order(&number).await;
     assert_eq!((shop.balance(order.user_id).await, order.is_paid()), (4900, false));

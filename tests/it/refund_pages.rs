@@ -148,7 +148,7 @@ async fn a_refund_takes_two_pages_and_its_owner_follows_it_to_the_end() {
     assert!(page.body.contains("已退款") && !page.body.contains("零钱约"), "{}", page.body);
     let timeline = admin.get(&home).await.body;
     assert!(
-        timeline.contains("退款 -¥20.00：已退款") && timeline.contains("退款 -¥20.00：微信已受理"),
+        timeline.contains("退款 -¥20.00：已退款") && timeline.contains("退款 -¥20.00：支付平台已受理"),
         "{timeline}"
     );
     let audit = rows(&shop, "audit_log").await.into_iter().find(|row| row["action"] == "refund_requested");
@@ -469,7 +469,7 @@ async fn the_list_shows_what_is_under_way_and_the_newest_that_ended_page_by_page
     assert_eq!((amounts("open"), amounts("ended")), (vec![200], vec![100, 100]), "{list}");
     assert!(list["before"].is_null());
     let page = admin.get("/admin/refunds").await.body;
-    assert!(page.contains("微信处理中") && page.contains("已退款"), "{page}");
+    assert!(page.contains("支付平台处理中") && page.contains("已退款"), "{page}");
     assert!(page.contains("<span class=\"count\">1</span>"), "the navigation counts it");
     let newest = all(&shop).await[1].id;
     let older = admin.get_json(&format!("/admin/refunds?before={newest}")).await.json();

@@ -181,12 +181,12 @@ fn refund_step(detail: &str) -> (String, &'static str, String) {
     let (word, whom) = what.split_once(" → ").unwrap_or((what, ""));
     let (said, tone) = match (word, RefundState::parse(word)) {
         (_, Some(RefundState::Waiting)) => ("已登记，待另一位管理员同意", "info"),
-        (_, Some(RefundState::Asking)) => ("已登记，向微信申请", "info"),
+        (_, Some(RefundState::Asking)) => ("已登记，向支付平台申请", "info"),
         (_, Some(state)) => state_zh(state),
-        ("accepted", _) => ("微信已受理", "ok"),
+        ("accepted", _) => ("支付平台已受理", "ok"),
         ("withdrawn", _) => ("已撤回", "mute"),
         (GIVEN_UP, _) => ("管理员已放弃，金额已恢复", "mute"),
-        (CONTRADICTED, _) => ("没有退成，而微信说有这笔退款", "bad"),
+        (CONTRADICTED, _) => ("没有退成，而支付平台说有这笔退款", "bad"),
         ("NOTENOUGH", _) => ("商户账户余额不足，稍后再申请", "warn"),
         _ => ("没有受理，稍后再查", "warn"),
     };
@@ -235,17 +235,17 @@ fn outcome(answers: &[Asked]) -> &'static str {
 
 fn flash_text(word: &str) -> Option<&'static str> {
     match word {
-        "credited" => Some("微信：已支付。我方刚刚入账。"),
-        "paid_before" => Some("微信：已支付。没有新的入账，详情见时间线。"),
-        "not_paid" => Some("微信：尚未支付。"),
-        "closed" => Some("微信：已关闭，未支付。"),
-        "not_found" => Some("微信：没有这个订单号。"),
-        "refunded" => Some("微信：这笔付款有退款。详情见下面的退款和待处理事项。"),
-        "no_answer" => Some("微信没有给出可用的回答，没有任何改动。请稍后再试。"),
+        "credited" => Some("支付平台：已支付。我方刚刚入账。"),
+        "paid_before" => Some("支付平台：已支付。没有新的入账，详情见时间线。"),
+        "not_paid" => Some("支付平台：尚未支付。"),
+        "closed" => Some("支付平台：已关闭，未支付。"),
+        "not_found" => Some("支付平台：没有这个订单号。"),
+        "refunded" => Some("支付平台：这笔付款有退款。详情见下面的退款和待处理事项。"),
+        "no_answer" => Some("支付平台没有给出可用的回答，没有任何改动。请稍后再试。"),
         "foreign" => Some(
-            "这个订单属于另一个商户号或 appid，没有向微信查询，没有任何改动。换回原来的设置后可以查询，或在原商户平台核对。",
+            "这个订单属于另一个商户号或 appid，没有向支付平台查询，没有任何改动。换回原来的设置后可以查询，或在原商户平台核对。",
         ),
-        "never_sent" => Some("这个订单还没有向微信下过单。"),
+        "never_sent" => Some("这个订单还没有向支付平台下过单。"),
         _ => None,
     }
 }

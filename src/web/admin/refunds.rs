@@ -243,12 +243,14 @@ pub fn flash_zh(word: &str) -> Option<&'static str> {
     }
     Some(match RefundState::parse(word)? {
         RefundState::Waiting => "退款已登记，金额已冻结，等待另一位管理员同意。",
-        RefundState::Asking => "退款已登记，金额已冻结。微信还没有受理，系统会用同一个单号继续申请和查询。",
-        RefundState::Processing => "微信已受理退款，结果以微信的答复为准，通常几分钟到三个工作日。",
-        RefundState::Success => "微信：已退款。",
-        RefundState::Abnormal => "微信：退款异常，用户的账户收不了。请到商户平台处理这一笔。",
-        RefundState::Closed => "微信：退款已关闭，钱没有退，冻结的金额已恢复。",
-        RefundState::Failed => "微信没有受理，也没有这笔退款。冻结的金额已恢复。",
+        RefundState::Asking => {
+            "退款已登记，金额已冻结。支付平台还没有受理，系统会用同一个单号继续申请和查询。"
+        }
+        RefundState::Processing => "支付平台已受理退款，结果以支付平台的答复为准，通常几分钟到三个工作日。",
+        RefundState::Success => "支付平台：已退款。",
+        RefundState::Abnormal => "支付平台：退款异常，用户的账户收不了。请到商户平台处理这一笔。",
+        RefundState::Closed => "支付平台：退款已关闭，钱没有退，冻结的金额已恢复。",
+        RefundState::Failed => "支付平台没有受理，也没有这笔退款。冻结的金额已恢复。",
         RefundState::Rejected => "已拒绝这笔退款，冻结的金额已恢复。",
     })
 }
@@ -257,11 +259,11 @@ pub fn flash_zh(word: &str) -> Option<&'static str> {
 pub fn state_zh(state: RefundState) -> (&'static str, &'static str) {
     match state {
         RefundState::Waiting => ("待另一位管理员同意", "warn"),
-        RefundState::Asking => ("待微信受理", "info"),
-        RefundState::Processing => ("微信处理中", "info"),
+        RefundState::Asking => ("待支付平台受理", "info"),
+        RefundState::Processing => ("支付平台处理中", "info"),
         RefundState::Success => ("已退款", "ok"),
         RefundState::Abnormal => ("退款异常", "bad"),
-        RefundState::Closed => ("微信已关闭，未退", "mute"),
+        RefundState::Closed => ("支付平台已关闭，未退", "mute"),
         RefundState::Failed => ("未成功", "mute"),
         RefundState::Rejected => ("已拒绝", "mute"),
     }
@@ -270,11 +272,11 @@ pub fn state_zh(state: RefundState) -> (&'static str, &'static str) {
 /// What the gateway said, as far as people need it in words.
 fn answer_zh(word: Option<&str>) -> String {
     match word {
-        None => "还没有问过微信".to_owned(),
+        None => "还没有问过支付平台".to_owned(),
         Some(ACCEPTED) => "已受理".to_owned(),
         Some("PACED") => "距上一次申请不到一分钟，稍后发出".to_owned(),
         Some("NOTENOUGH") => "商户账户余额不足，充值后系统会用同一单号再申请".to_owned(),
-        Some("REFUNDNOTEXIST") => "微信暂时查不到，稍后再查".to_owned(),
+        Some("REFUNDNOTEXIST") => "支付平台暂时查不到，稍后再查".to_owned(),
         Some(word) => match RefundState::parse(word) {
             Some(state) => state_zh(state).0.to_owned(),
             None => word.to_owned(),

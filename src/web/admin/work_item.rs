@@ -287,7 +287,7 @@ fn act(done: Done) -> Act {
 fn did_zh(word: &str) -> Option<&'static str> {
     match word {
         "noted" => Some("备注已记下，这件事仍然待处理。"),
-        "credited" => Some("微信已确认这笔付款，已入账，这件事已关闭。"),
+        "credited" => Some("支付平台已确认这笔付款，已入账，这件事已关闭。"),
         _ => None,
     }
 }
