@@ -190,12 +190,12 @@ fn alipay(world: &World, body: &[u8]) -> Option<Truth> {
     if !by_alipay || !for_us || !is_notice || of("trade_status").is_empty() {
         return None;
     }
-    if !["", "0.00"].contains(&of("refund_fee"))
-        || !of("out_biz_no").is_empty()
-        || !of("gmt_refund").is_empty()
-    {
-        let whole = ["out_biz_no", "out_trade_no", "trade_no", "total_amount"];
-        return whole.iter().all(|name| !of(name).is_empty()).then_some(Truth::Told);
+    let went_back = !["", "0.00"].contains(&of("refund_fee"));
+    if went_back || !of("out_biz_no").is_empty() || !of("gmt_refund").is_empty() {
+        // A refund without a number of its own went back under the trade's.
+        let named = went_back || !of("out_biz_no").is_empty();
+        let whole = ["out_trade_no", "trade_no", "total_amount"];
+        return (named && whole.iter().all(|name| !of(name).is_empty())).then_some(Truth::Told);
     }
     match of("trade_status") {
         "WAIT_BUYER_PAY" | "TRADE_CLOSED" => Some(Truth::Told),
