@@ -141,7 +141,7 @@ pub async fn credit(app: &App, actor: &User, wish: Wish) -> Result<String, Credi
         actor: actor.username.clone(),
         reason: wish.reason.trim().to_owned(),
     };
-    write(app, decision, verified, notice).await?;
+    write(app, decision, *verified, notice).await?;
     let (number, who) = (&payment.transaction_id, owner.username);
     tracing::warn!(transaction_id = %number, "payment {number} was credited by hand to user {}", owner.id);
     Ok(who)

@@ -256,7 +256,7 @@ pub fn described(asked: &Asked) -> String {
 #[derive(Clone, Debug)]
 pub enum Confirmed {
     /// Its verified word that it was made, with the reply it came in.
-    Paid(VerifiedPayment, Response),
+    Paid(Box<VerifiedPayment>, Response),
     /// What it said instead.
     Said(String),
     /// No usable answer. Nothing is known.
@@ -276,7 +276,7 @@ pub async fn confirm(app: &App, payment: &UncreditedPayment) -> Result<Confirmed
         Err(_) => (Confirmed::NoAnswer, "no_answer"),
         Ok(answer) => match gateway.payment(&answer, &payment.out_trade_no) {
             Err(_) => (Confirmed::NoAnswer, "untrusted"),
-            Ok(Trade::Paid(verified)) => (Confirmed::Paid(verified, answer), "paid"),
+            Ok(Trade::Paid(verified)) => (Confirmed::Paid(Box::new(verified), answer), "paid"),
             Ok(Trade::Pending { state }) => (Confirmed::Said(state), "pending"),
             Ok(Trade::Closed { state }) => (Confirmed::Said(state), "closed"),
             Ok(Trade::NotFound) => (Confirmed::Said("ORDERNOTEXIST".to_owned()), "not_found"),

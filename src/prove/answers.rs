@@ -174,7 +174,9 @@ fn v3(world: &World, callback: &Callback, received_at: UnixMs) -> Option<Truth> 
 
 /// JSON in the one form the simulator writes: with a name twice, or another order, it is somebody else's.
 fn as_written(text: &str) -> Option<Value> {
-    serde_json::from_str::<Value>(text).ok().filter(|value| value.to_string() == text)
+    let value: Value = serde_json::from_str(text).ok()?;
+    let written = value.to_string();
+    (written == text).then_some(value)
 }
 
 fn alipay(world: &World, body: &[u8]) -> Option<Truth> {

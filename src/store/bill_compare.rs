@@ -250,7 +250,9 @@ fn unbilled_corrections(
     let billed = rows::table
         .filter(rows::kind.eq(BillKind::Payment.as_str()))
         .filter(rows::transaction_id.eq(corrections::transaction_id));
-    let candidates: Vec<(String, i64, i64, Option<String>, String, Option<String>)> = corrections::table
+    /// transaction_id, fen, when, account, out_trade_no, environment.
+    type Candidate = (String, i64, i64, Option<String>, String, Option<String>);
+    let candidates: Vec<Candidate> = corrections::table
         .inner_join(items::table.on(items::id.eq(corrections::work_item_id)))
         .filter(corrections::created_at.ge(from))
         .filter(corrections::created_at.lt(to))
