@@ -66,6 +66,7 @@ async fn paid_twice(shop: &Shop) -> (Order, String) {
     assert_eq!(user.get(&format!("/orders/{number}/pay?channel=wechat_native")).await.status, 200);
     let second = shop.attempts(&number).await[1].out_trade_no.as_str().to_owned();
     shop.simulator.pay(&second).unwrap();
+    while shop.deliver().await > 0 {}
     shop.simulator.set_scenario(&number, Scenario::LatePayment);
     shop.simulator.pay(&number).unwrap();
     while shop.deliver().await > 0 {}
@@ -137,6 +138,7 @@ async fn a_payment_refunded_in_part_at_alipay_is_not_credited_by_hand() {
     let admin = shop.admin().await;
     let (_, number, second) = set_aside(&shop).await;
     shop.simulator.pay(&second).unwrap();
+    while shop.deliver().await > 0 {}
     shop.simulator.pay(&number).unwrap();
     while shop.deliver().await > 0 {}
     assert_eq!(work(&shop).await, ["second_payment"]);
