@@ -17,7 +17,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 
 #[derive(Template)]
-#[template(path = "login_code.html")]
+#[template(path = "admin/login_code.html")]
 struct CodePage {
     layout: Layout,
     error: Option<String>,

@@ -23,7 +23,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 
 #[derive(Template)]
-#[template(path = "invite.html")]
+#[template(path = "admin/invite.html")]
 struct InvitePage {
     layout: Layout,
     action: String,
