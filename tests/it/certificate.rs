@@ -272,9 +272,9 @@ async fn without_a_certificate_no_refund_leaves_the_house() {
     assert!(server.said().contains("nothing was sent"), "{}", server.said());
     let refund = stage.ended(server).await;
     assert_eq!((refund.state, refund.refused_at), (RefundState::Asking, None));
-    // Yesterday's bill takes no certificate.
+    // Yesterday's bill takes no certificate; ending the process may have broken off its handshake.
     let billed = ("/pay/downloadbill".to_owned(), false);
-    let others: Vec<_> = front.seen().into_iter().filter(|seen| *seen != Ok(billed.clone())).collect();
+    let others: Vec<_> = front.seen().into_iter().flatten().filter(|seen| *seen != billed).collect();
     assert_eq!(others, []);
 }
 
