@@ -18,6 +18,7 @@ use shouyin::{
         wechat_v2::{sign, xml::Fields},
     },
     simulator::Scenario,
+    store::StoreError,
 };
 use std::sync::{Arc, Barrier};
 
