@@ -50,6 +50,8 @@ use writer::Writer;
 
 const READERS: u32 = 4;
 const READER_WAIT: Duration = Duration::from_secs(1);
+/// A server that keeps the connection and says nothing is waited for so long: more than the statements of a page may take.
+const READ_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A connection of the shared query layer.
 #[derive(diesel::MultiConnection)]
@@ -180,8 +182,21 @@ impl Store {
     /// Runs a query on a reader, off the async threads.
     ///
     /// # Errors
-    /// No reader free within a second; whatever the query reports.
+    /// No reader free within a second; no answer of a server within ten; whatever the query reports.
     pub async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Db) -> Result<T, StoreError> + Send + 'static,
+    {
+        let reading = self.read_at_length(query);
+        if self.is_shared() { in_time(reading, READ_DEADLINE).await } else { reading.await }
+    }
+
+    /// As `read`, for what goes through all of the books and may take as long as it needs.
+    ///
+    /// # Errors
+    /// As `read`, without the limit of ten seconds.
+    pub async fn read_at_length<T, F>(&self, query: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Db) -> Result<T, StoreError> + Send + 'static,
@@ -252,6 +267,14 @@ impl Store {
     }
 }
 
+/// Gives up on a reader that does not come back; its thread and connection are lost until the server speaks again.
+async fn in_time<T>(
+    reading: impl Future<Output = Result<T, StoreError>>,
+    limit: Duration,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(limit, reading).await.unwrap_or(Err(StoreError::NoReader))
+}
+
 fn connect_to_read(database: &Database) -> Result<Db, StoreError> {
     match database {
         Database::Sqlite(path) => sqlite::connect_to_read(path),
@@ -298,5 +321,28 @@ impl r2d2::ManageConnection for Readers {
                 Db::Sqlite(_) => false,
                 Db::Postgres(connection) => postgres::is_broken(connection),
             }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[tokio::test]
+    async fn a_reader_that_never_comes_back_is_given_up_in_time() {
+        let folder = std::env::temp_dir().join(format!("shouyin-reader-{}", std::process::id()));
+        let store = Store::open(&Database::Sqlite(folder.join("books.db"))).unwrap();
+        let (speak, silence) = mpsc::channel::<()>();
+        let reading = store.read_at_length(move |_| {
+            // Until the test is over.
+            let _ = silence.recv();
+            Ok(())
+        });
+        let read = in_time(reading, Duration::from_millis(1)).await;
+        assert!(matches!(read, Err(StoreError::NoReader)), "{read:?}");
+        drop(speak);
+        assert!(in_time(store.read(|_| Ok(())), Duration::MAX).await.is_ok());
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,0 +1,131 @@
+//! A database that has no reader left, throws connections out, or undoes what it was given: callbacks and pages meanwhile.
+
+use crate::harness::{Browser, Shop};
+use diesel::connection::SimpleConnection;
+use shouyin::{
+    config::Database,
+    store::{Db, StoreError},
+};
+use std::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Readers that an instance has.
+const READERS: usize = 4;
+
+fn sql(text: &str) -> impl FnOnce(&mut Db) -> Result<(), StoreError> + Send + use<> {
+    let text = text.to_owned();
+    move |db| Ok(db.batch_execute(&text)?)
+}
+
+/// Somebody with an order that is paid at the gateway, and what the gateway says of it.
+async fn paid_and_unheard(shop: &Shop) -> (Browser, String, String) {
+    let ann = shop.user("ann").await;
+    let number = ann.top_up("50").await;
+    shop.simulator.pay(&number).unwrap();
+    let callback = shop.simulator.signed_notify(&number, &[]);
+    (ann, number, callback)
+}
+
+/// Questions that nobody answers keep every reader until they are dropped.
+async fn take_all_readers(shop: &Shop) -> Vec<(mpsc::Sender<()>, JoinHandle<Result<(), StoreError>>)> {
+    let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
+    let mut held = Vec::new();
+    for _ in 0..READERS {
+        let (release, hold) = mpsc::channel::<()>();
+        let (store, started) = (shop.app.store.clone(), started.clone());
+        let reading = tokio::spawn(async move {
+            let question = move |_: &mut Db| {
+                started.send(()).unwrap();
+                let _ = hold.recv();
+                Ok(())
+            };
+            store.read_at_length(question).await
+        });
+        held.push((release, reading));
+    }
+    for _ in 0..READERS {
+        starts.recv().await.unwrap();
+    }
+    held
+}
+
+#[actix_web::test]
+async fn when_pages_have_taken_every_reader_callbacks_are_credited_and_pages_say_what_is_safe() {
+    let shop = Shop::open().await;
+    let (ann, number, callback) = paid_and_unheard(&shop).await;
+    let held = take_all_readers(&shop).await;
+    let page = ann.get("/orders").await;
+    assert_eq!(page.status, 503, "{}", page.body);
+    assert!(page.body.contains("款项是安全的") && page.body.contains("请勿重复支付"), "{}", page.body);
+    assert!(shop.notify(callback).await.body.contains("SUCCESS"));
+    for (release, reading) in held {
+        drop(release);
+        reading.await.unwrap().unwrap();
+    }
+    assert_eq!(shop.books(&number).await.balance, 5000);
+    assert_eq!(ann.get("/orders").await.status, 200);
+}
+
+#[actix_web::test]
+async fn when_the_server_throws_every_connection_out_the_next_callback_and_the_next_page_find_new_ones() {
+    if crate::database::server().is_none() {
+        return eprintln!("skipped: SHOUYIN_TEST_POSTGRES names no server");
+    }
+    let ours = format!("shouyin-thrown-out-{}", std::process::id());
+    let shop = Shop::open_with(|config| {
+        let Database::Postgres(url) = &config.database else { unreachable!("there is a server") };
+        let named = format!("application_name={ours}&options=");
+        config.database = Database::parse(&url.with(&[]).replace("options=", &named)).unwrap();
+    })
+    .await;
+    let (ann, number, callback) = paid_and_unheard(&shop).await;
+    // Those of others are gone for certain before its own, which is the one that says so.
+    let thrown_out = format!(
+        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
+            WHERE application_name = '{ours}' AND pid <> pg_backend_pid();
+         SELECT pg_terminate_backend(pg_backend_pid())"
+    );
+    assert!(shop.app.store.write(sql(&thrown_out)).await.is_err());
+    assert!(shop.notify(callback.clone()).await.body.contains("SUCCESS"));
+    assert_eq!(ann.get("/orders").await.status, 200);
+    assert!(shop.notify(callback).await.body.contains("SUCCESS"));
+    assert_eq!(shop.books(&number).await.balance, 5000);
+}
+
+#[actix_web::test]
+async fn a_settlement_that_a_deadlock_or_a_conflict_undid_is_tried_once_more_and_then_refused_whole() {
+    if crate::database::server().is_none() {
+        return eprintln!("skipped: SHOUYIN_TEST_POSTGRES names no server");
+    }
+    let shop = Shop::open().await;
+    let ann = shop.user("ann").await;
+    let mut balance = 0;
+    for (state, times, credited) in
+        [("40P01", 1, true), ("40001", 1, true), ("40P01", 100, false), ("40001", 100, false)]
+    {
+        let number = ann.top_up("50").await;
+        shop.simulator.pay(&number).unwrap();
+        let callback = shop.simulator.signed_notify(&number, &[]);
+        // A sequence counts what is undone, too.
+        let undo = format!(
+            "CREATE SEQUENCE tries;
+             CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF nextval('tries') <= {times} THEN RAISE EXCEPTION USING ERRCODE = '{state}', MESSAGE = 'undone'; END IF;
+                RETURN NULL;
+             END $$;
+             CREATE TRIGGER undo BEFORE INSERT ON ledger FOR EACH STATEMENT EXECUTE FUNCTION undo()"
+        );
+        shop.app.store.write(sql(&undo)).await.unwrap();
+        let before = shop.books(&number).await;
+        let answer = shop.notify(callback.clone()).await;
+        assert_eq!(answer.body.contains("SUCCESS"), credited, "{state} {times}: {}", answer.body);
+        if !credited {
+            assert_eq!(answer.status, 503, "{}", answer.body);
+            assert_eq!(shop.books(&number).await, before, "{state}: part of it stayed");
+        }
+        shop.app.store.write(sql("DROP FUNCTION undo CASCADE; DROP SEQUENCE tries")).await.unwrap();
+        assert!(shop.notify(callback).await.body.contains("SUCCESS"));
+        balance += 5000;
+        assert_eq!(shop.books(&number).await.balance, balance, "{state} {times}");
+    }
+}
