@@ -124,13 +124,13 @@ impl Store {
             Database::Sqlite(path) => {
                 let (db, lock) = sqlite::open(path)?;
                 let writer = Writer::start(db, None).map_err(|error| cannot_open(database, error))?;
-                Store::with(database, [writer.clone(), writer], Some(Arc::new(lock)))
+                Ok(Store::with(database, [writer.clone(), writer], Some(Arc::new(lock))))
             }
             Database::Postgres(url) => {
                 let start =
                     |db| Writer::start(db, Some(url.clone())).map_err(|error| cannot_open(database, error));
                 let changes = start(postgres::open(url)?)?;
-                Store::with(database, [start(postgres::connect(url)?)?, changes], None)
+                Ok(Store::with(database, [start(postgres::connect(url)?)?, changes], None))
             }
         }
     }
@@ -142,17 +142,13 @@ impl Store {
     pub fn open_to_read(database: &Database) -> Result<Store, StoreError> {
         let db = connect_to_read(database)?;
         let writer = Writer::start(db, None).map_err(|error| cannot_open(database, error))?;
-        Store::with(database, [writer.clone(), writer], None)
+        Ok(Store::with(database, [writer.clone(), writer], None))
     }
 
-    fn with(
-        database: &Database,
-        [settlements, changes]: [Writer; 2],
-        lock: Option<Arc<File>>,
-    ) -> Result<Store, StoreError> {
-        let readers = readers(database)?;
+    fn with(database: &Database, [settlements, changes]: [Writer; 2], lock: Option<Arc<File>>) -> Store {
+        let readers = readers(database);
         let shared = matches!(database, Database::Postgres(_));
-        Ok(Store(Kind::Threads(Threads { settlements, changes, readers, shared, _lock: lock })))
+        Store(Kind::Threads(Threads { settlements, changes, readers, shared, _lock: lock }))
     }
 
     /// Empty books in memory that live as long as their last clone, without threads. For `prove`.
@@ -282,15 +278,15 @@ fn connect_to_read(database: &Database) -> Result<Db, StoreError> {
     }
 }
 
-fn readers(database: &Database) -> Result<r2d2::Pool<Readers>, StoreError> {
+/// Nothing is waited for: a writer has just been connected, and of several servers the first may take seconds to be given up.
+fn readers(database: &Database) -> r2d2::Pool<Readers> {
     r2d2::Pool::builder()
         .max_size(READERS)
         .min_idle(Some(1))
         .connection_timeout(READER_WAIT)
         // A server's connections end with it: after a failover each idle one would cost somebody a page.
         .test_on_check_out(matches!(database, Database::Postgres(_)))
-        .build(Readers { database: database.clone() })
-        .map_err(|error| cannot_open(database, error))
+        .build_unchecked(Readers { database: database.clone() })
 }
 
 fn cannot_open(database: &Database, reason: impl ToString) -> StoreError {

@@ -4,9 +4,12 @@ use crate::harness::{Browser, Shop};
 use diesel::connection::SimpleConnection;
 use shouyin::{
     config::Database,
-    store::{Db, StoreError},
+    store::{Db, Store, StoreError},
 };
-use std::sync::mpsc;
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    sync::mpsc,
+};
 use tokio::task::JoinHandle;
 
 /// Readers that an instance has.
@@ -128,4 +131,24 @@ async fn a_settlement_that_a_deadlock_or_a_conflict_undid_is_tried_once_more_and
         balance += 5000;
         assert_eq!(shop.books(&number).await.balance, balance, "{state} {times}");
     }
+}
+
+#[actix_web::test]
+async fn an_instance_starts_although_the_first_of_several_servers_never_answers() {
+    let Some(url) = crate::database::server() else {
+        return eprintln!("skipped: SHOUYIN_TEST_POSTGRES names no server");
+    };
+    let shop = Shop::open().await;
+    // It takes connections in and never says a word, as a machine whose disk hangs.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let (_, after) = url.split_once('@').expect("a user in the URL");
+    let hosts = after.split('/').next().unwrap();
+    let Database::Postgres(books) = &shop.app.config.database else { unreachable!("there is a server") };
+    let several = books.with(&[]).replace(
+        &format!("@{hosts}/"),
+        &format!("@127.0.0.1:{},{hosts}/", silent.local_addr().unwrap().port()),
+    );
+    let database = Database::parse(&several).unwrap();
+    let store = tokio::task::spawn_blocking(move || Store::open(&database).unwrap()).await.unwrap();
+    store.write(sql("UPDATE heartbeat SET at = at")).await.unwrap();
 }
