@@ -2,13 +2,14 @@
 
 use crate::harness::{Browser, Shop};
 use diesel::connection::SimpleConnection;
+use futures_util::future::join_all;
 use shouyin::{
     config::Database,
     store::{Db, Store, StoreError},
 };
 use std::{
     net::{Ipv4Addr, TcpListener},
-    sync::mpsc,
+    sync::{Arc, Mutex, mpsc},
 };
 use tokio::task::JoinHandle;
 
@@ -29,42 +30,42 @@ async fn paid_and_unheard(shop: &Shop) -> (Browser, String, String) {
     (ann, number, callback)
 }
 
-/// Questions that nobody answers keep every reader until they are dropped.
-async fn take_all_readers(shop: &Shop) -> Vec<(mpsc::Sender<()>, JoinHandle<Result<(), StoreError>>)> {
+/// Questions that keep every reader until the sender is dropped.
+async fn take_all_readers(shop: &Shop) -> (mpsc::Sender<()>, Vec<JoinHandle<()>>) {
     let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
-    let mut held = Vec::new();
-    for _ in 0..READERS {
-        let (release, hold) = mpsc::channel::<()>();
-        let (store, started) = (shop.app.store.clone(), started.clone());
-        let reading = tokio::spawn(async move {
-            let question = move |_: &mut Db| {
-                started.send(()).unwrap();
-                let _ = hold.recv();
-                Ok(())
-            };
-            store.read_at_length(question).await
-        });
-        held.push((release, reading));
-    }
+    let (release, hold) = mpsc::channel::<()>();
+    let hold = Arc::new(Mutex::new(hold));
+    let question = move |_: &mut Db| -> Result<(), StoreError> {
+        started.send(()).unwrap();
+        // One waits for the sender, the others for that one.
+        let _ = hold.lock().unwrap().recv();
+        Ok(())
+    };
+    let read = |store: Store| {
+        let question = question.clone();
+        tokio::spawn(async move {
+            // A pool that is still connecting may say that there is none.
+            while store.read_at_length(question.clone()).await.is_err() {}
+        })
+    };
+    let reading = (0..READERS).map(|_| read(shop.app.store.clone())).collect();
     for _ in 0..READERS {
         starts.recv().await.unwrap();
     }
-    held
+    (release, reading)
 }
 
 #[actix_web::test]
 async fn when_pages_have_taken_every_reader_callbacks_are_credited_and_pages_say_what_is_safe() {
     let shop = Shop::open().await;
     let (ann, number, callback) = paid_and_unheard(&shop).await;
-    let held = take_all_readers(&shop).await;
+    let (release, reading) = take_all_readers(&shop).await;
     let page = ann.get("/orders").await;
     assert_eq!(page.status, 503, "{}", page.body);
     assert!(page.body.contains("款项是安全的") && page.body.contains("请勿重复支付"), "{}", page.body);
     assert!(shop.notify(callback).await.body.contains("SUCCESS"));
-    for (release, reading) in held {
-        drop(release);
-        reading.await.unwrap().unwrap();
-    }
+    drop(release);
+    join_all(reading).await;
     assert_eq!(shop.books(&number).await.balance, 5000);
     assert_eq!(ann.get("/orders").await.status, 200);
 }
