@@ -26,7 +26,7 @@ pub(super) struct Options {
 pub(super) async fn run(source: &Source, options: Options) -> Result<(), CliError> {
     let database = Config::read_database(source)?;
     let store = Store::open_to_read(&database)?;
-    let breaches = store.read(books::breaches).await?;
+    let breaches = store.read_at_length(books::breaches).await?;
     for rule in books::rules() {
         match breaches.iter().find(|breach| breach.starts_with(rule)) {
             None => println!("ok      {rule}"),
@@ -34,7 +34,7 @@ pub(super) async fn run(source: &Source, options: Options) -> Result<(), CliErro
         }
     }
     let mut broken = breaches.len();
-    match store.read(audit_chain::look_at_all).await? {
+    match store.read_at_length(audit_chain::look_at_all).await? {
         Looked::Whole { seal, loose, .. } => {
             println!("ok      {CHAIN}: {} rows, head {}", seal.rows, seal.hash);
             if loose > 0 {

@@ -7,6 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The words of libpq about TLS that leave nothing open. `prefer` and `allow` do without when the other side, or somebody
+/// in between, says so; and a build without TLS always does.
+const DECIDED: [&str; 4] = ["disable", "require", "verify-ca", "verify-full"];
+
 /// Where the books are kept. Displayed without user, password and options.
 #[derive(Clone, Debug)]
 pub enum Database {
@@ -57,7 +61,10 @@ impl PostgresUrl {
             return Err("a PostgreSQL URL is postgres://USER:PASSWORD@HOST:PORT/DATABASE");
         }
         // libpq would prefer TLS and silently do without: over a network that must be somebody's decision.
-        if !hosts.split(',').all(is_here) && !url.names("sslmode") {
+        let named = url.option("hostaddr").or(url.option("host")).unwrap_or(hosts);
+        if !named.split(',').all(is_here)
+            && !url.option("sslmode").is_some_and(|mode| DECIDED.contains(&mode))
+        {
             return Err("the server is elsewhere: add sslmode=verify-full&sslrootcert=FILE, \
                         or sslmode=disable if the network in between is yours");
         }
@@ -75,8 +82,14 @@ impl PostgresUrl {
     }
 
     fn names(&self, option: &str) -> bool {
+        self.option(option).is_some()
+    }
+
+    /// What the URL says of it, the last time it does: that is what counts for libpq.
+    fn option(&self, name: &str) -> Option<&str> {
         let (_, options) = self.0.expose_secret().split_once('?').unwrap_or_default();
-        options.split('&').any(|pair| pair.split('=').next() == Some(option))
+        let mut pairs = options.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.rfind(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     /// Hosts and database, without who and how.
@@ -105,6 +118,7 @@ fn is_here(host: &str) -> bool {
     name.is_empty()
         || name == "localhost"
         || name.starts_with("%2F")
+        || name.starts_with('/')
         || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
@@ -126,8 +140,24 @@ mod tests {
         }
         for elsewhere in ["db.example", "10.0.0.1", "127.0.0.1,db.example:5432"] {
             assert!(Database::parse(&format!("postgres://u:p@{elsewhere}/shop")).is_err(), "{elsewhere}");
-            assert!(Database::parse(&format!("postgres://u:p@{elsewhere}/shop?sslmode=disable")).is_ok());
+            for decided in ["disable", "require", "verify-full&sslrootcert=ca.pem"] {
+                let url = format!("postgres://u:p@{elsewhere}/shop?sslmode={decided}");
+                assert!(Database::parse(&url).is_ok(), "{url}");
+            }
+            // With these libpq goes on in plain text when it has to.
+            for open in ["prefer", "allow", "", "verify-full&sslmode=prefer"] {
+                let url = format!("postgres://u:p@{elsewhere}/shop?sslmode={open}");
+                assert!(Database::parse(&url).is_err(), "{url}");
+            }
         }
+        // The option of that name is another way to say where the server is.
+        for elsewhere in
+            ["postgres:///shop?host=db.example", "postgres:///shop?host=localhost&hostaddr=10.0.0.1"]
+        {
+            assert!(Database::parse(elsewhere).is_err(), "{elsewhere}");
+        }
+        assert!(Database::parse("postgres:///shop?host=%2Frun%2Fpostgresql").is_ok());
+        assert!(Database::parse("postgres:///shop?host=/run/postgresql").is_ok());
         // The word has to be the option, not the name of a database.
         assert!(Database::parse("postgres://db.example/sslmode=disable").is_err());
     }

@@ -50,6 +50,8 @@ use writer::Writer;
 
 const READERS: u32 = 4;
 const READER_WAIT: Duration = Duration::from_secs(1);
+/// A server that keeps the connection and says nothing is waited for so long: more than the statements of a page may take.
+const READ_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A connection of the shared query layer.
 #[derive(diesel::MultiConnection)]
@@ -122,13 +124,13 @@ impl Store {
             Database::Sqlite(path) => {
                 let (db, lock) = sqlite::open(path)?;
                 let writer = Writer::start(db, None).map_err(|error| cannot_open(database, error))?;
-                Store::with(database, [writer.clone(), writer], Some(Arc::new(lock)))
+                Ok(Store::with(database, [writer.clone(), writer], Some(Arc::new(lock))))
             }
             Database::Postgres(url) => {
                 let start =
                     |db| Writer::start(db, Some(url.clone())).map_err(|error| cannot_open(database, error));
                 let changes = start(postgres::open(url)?)?;
-                Store::with(database, [start(postgres::connect(url)?)?, changes], None)
+                Ok(Store::with(database, [start(postgres::connect(url)?)?, changes], None))
             }
         }
     }
@@ -140,17 +142,13 @@ impl Store {
     pub fn open_to_read(database: &Database) -> Result<Store, StoreError> {
         let db = connect_to_read(database)?;
         let writer = Writer::start(db, None).map_err(|error| cannot_open(database, error))?;
-        Store::with(database, [writer.clone(), writer], None)
+        Ok(Store::with(database, [writer.clone(), writer], None))
     }
 
-    fn with(
-        database: &Database,
-        [settlements, changes]: [Writer; 2],
-        lock: Option<Arc<File>>,
-    ) -> Result<Store, StoreError> {
-        let readers = readers(database)?;
+    fn with(database: &Database, [settlements, changes]: [Writer; 2], lock: Option<Arc<File>>) -> Store {
+        let readers = readers(database);
         let shared = matches!(database, Database::Postgres(_));
-        Ok(Store(Kind::Threads(Threads { settlements, changes, readers, shared, _lock: lock })))
+        Store(Kind::Threads(Threads { settlements, changes, readers, shared, _lock: lock }))
     }
 
     /// Empty books in memory that live as long as their last clone, without threads. For `prove`.
@@ -180,8 +178,21 @@ impl Store {
     /// Runs a query on a reader, off the async threads.
     ///
     /// # Errors
-    /// No reader free within a second; whatever the query reports.
+    /// No reader free within a second; no answer of a server within ten; whatever the query reports.
     pub async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Db) -> Result<T, StoreError> + Send + 'static,
+    {
+        let reading = self.read_at_length(query);
+        if self.is_shared() { in_time(reading, READ_DEADLINE).await } else { reading.await }
+    }
+
+    /// As `read`, for what goes through all of the books and may take as long as it needs.
+    ///
+    /// # Errors
+    /// As `read`, without the limit of ten seconds.
+    pub async fn read_at_length<T, F>(&self, query: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Db) -> Result<T, StoreError> + Send + 'static,
@@ -252,6 +263,14 @@ impl Store {
     }
 }
 
+/// Gives up on a reader that does not come back; its thread and connection are lost until the server speaks again.
+async fn in_time<T>(
+    reading: impl Future<Output = Result<T, StoreError>>,
+    limit: Duration,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(limit, reading).await.unwrap_or(Err(StoreError::NoReader))
+}
+
 fn connect_to_read(database: &Database) -> Result<Db, StoreError> {
     match database {
         Database::Sqlite(path) => sqlite::connect_to_read(path),
@@ -259,15 +278,15 @@ fn connect_to_read(database: &Database) -> Result<Db, StoreError> {
     }
 }
 
-fn readers(database: &Database) -> Result<r2d2::Pool<Readers>, StoreError> {
+/// Nothing is waited for: a writer has just been connected, and of several servers the first may take seconds to be given up.
+fn readers(database: &Database) -> r2d2::Pool<Readers> {
     r2d2::Pool::builder()
         .max_size(READERS)
         .min_idle(Some(1))
         .connection_timeout(READER_WAIT)
         // A server's connections end with it: after a failover each idle one would cost somebody a page.
         .test_on_check_out(matches!(database, Database::Postgres(_)))
-        .build(Readers { database: database.clone() })
-        .map_err(|error| cannot_open(database, error))
+        .build_unchecked(Readers { database: database.clone() })
 }
 
 fn cannot_open(database: &Database, reason: impl ToString) -> StoreError {
@@ -298,5 +317,28 @@ impl r2d2::ManageConnection for Readers {
                 Db::Sqlite(_) => false,
                 Db::Postgres(connection) => postgres::is_broken(connection),
             }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[tokio::test]
+    async fn a_reader_that_never_comes_back_is_given_up_in_time() {
+        let folder = std::env::temp_dir().join(format!("shouyin-reader-{}", std::process::id()));
+        let store = Store::open(&Database::Sqlite(folder.join("books.db"))).unwrap();
+        let (speak, silence) = mpsc::channel::<()>();
+        let reading = store.read_at_length(move |_| {
+            // Until the test is over.
+            let _ = silence.recv();
+            Ok(())
+        });
+        let read = in_time(reading, Duration::from_millis(1)).await;
+        assert!(matches!(read, Err(StoreError::NoReader)), "{read:?}");
+        drop(speak);
+        assert!(in_time(store.read(|_| Ok(())), Duration::MAX).await.is_ok());
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -392,8 +392,10 @@ impl Drop for Shop {
             (self.app.store.clone(), self.folder.clone(), self.app.config.database.clone());
         let checked = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let mut breaches = runtime.block_on(store.read(books::breaches)).unwrap();
-            if let Looked::Broken(row) = runtime.block_on(store.read(audit_chain::look_at_all)).unwrap() {
+            let mut breaches = runtime.block_on(store.read_at_length(books::breaches)).unwrap();
+            if let Looked::Broken(row) =
+                runtime.block_on(store.read_at_length(audit_chain::look_at_all)).unwrap()
+            {
                 breaches.push(row.to_string());
             }
             database::forget(&books);

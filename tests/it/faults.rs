@@ -1,0 +1,155 @@
+//! A database that has no reader left, throws connections out, or undoes what it was given: callbacks and pages meanwhile.
+
+use crate::harness::{Browser, Shop};
+use diesel::connection::SimpleConnection;
+use futures_util::future::join_all;
+use shouyin::{
+    config::Database,
+    store::{Db, Store, StoreError},
+};
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    sync::{Arc, Mutex, mpsc},
+};
+use tokio::task::JoinHandle;
+
+/// Readers that an instance has.
+const READERS: usize = 4;
+
+fn sql(text: &str) -> impl FnOnce(&mut Db) -> Result<(), StoreError> + Send + use<> {
+    let text = text.to_owned();
+    move |db| Ok(db.batch_execute(&text)?)
+}
+
+/// Somebody with an order that is paid at the gateway, and what the gateway says of it.
+async fn paid_and_unheard(shop: &Shop) -> (Browser, String, String) {
+    let ann = shop.user("ann").await;
+    let number = ann.top_up("50").await;
+    shop.simulator.pay(&number).unwrap();
+    let callback = shop.simulator.signed_notify(&number, &[]);
+    (ann, number, callback)
+}
+
+/// Questions that keep every reader until the sender is dropped.
+async fn take_all_readers(shop: &Shop) -> (mpsc::Sender<()>, Vec<JoinHandle<()>>) {
+    let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
+    let (release, hold) = mpsc::channel::<()>();
+    let hold = Arc::new(Mutex::new(hold));
+    let question = move |_: &mut Db| -> Result<(), StoreError> {
+        started.send(()).unwrap();
+        // One waits for the sender, the others for that one.
+        let _ = hold.lock().unwrap().recv();
+        Ok(())
+    };
+    let read = |store: Store| {
+        let question = question.clone();
+        tokio::spawn(async move {
+            // A pool that is still connecting may say that there is none.
+            while store.read_at_length(question.clone()).await.is_err() {}
+        })
+    };
+    let reading = (0..READERS).map(|_| read(shop.app.store.clone())).collect();
+    for _ in 0..READERS {
+        starts.recv().await.unwrap();
+    }
+    (release, reading)
+}
+
+#[actix_web::test]
+async fn when_pages_have_taken_every_reader_callbacks_are_credited_and_pages_say_what_is_safe() {
+    let shop = Shop::open().await;
+    let (ann, number, callback) = paid_and_unheard(&shop).await;
+    let (release, reading) = take_all_readers(&shop).await;
+    let page = ann.get("/orders").await;
+    assert_eq!(page.status, 503, "{}", page.body);
+    assert!(page.body.contains("款项是安全的") && page.body.contains("请勿重复支付"), "{}", page.body);
+    assert!(shop.notify(callback).await.body.contains("SUCCESS"));
+    drop(release);
+    join_all(reading).await;
+    assert_eq!(shop.books(&number).await.balance, 5000);
+    assert_eq!(ann.get("/orders").await.status, 200);
+}
+
+#[actix_web::test]
+async fn when_the_server_throws_every_connection_out_the_next_callback_and_the_next_page_find_new_ones() {
+    if crate::database::server().is_none() {
+        return eprintln!("skipped: SHOUYIN_TEST_POSTGRES names no server");
+    }
+    let ours = format!("shouyin-thrown-out-{}", std::process::id());
+    let shop = Shop::open_with(|config| {
+        let Database::Postgres(url) = &config.database else { unreachable!("there is a server") };
+        let named = format!("application_name={ours}&options=");
+        config.database = Database::parse(&url.with(&[]).replace("options=", &named)).unwrap();
+    })
+    .await;
+    let (ann, number, callback) = paid_and_unheard(&shop).await;
+    // Those of others are gone for certain before its own, which is the one that says so.
+    let thrown_out = format!(
+        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
+            WHERE application_name = '{ours}' AND pid <> pg_backend_pid();
+         SELECT pg_terminate_backend(pg_backend_pid())"
+    );
+    assert!(shop.app.store.write(sql(&thrown_out)).await.is_err());
+    assert!(shop.notify(callback.clone()).await.body.contains("SUCCESS"));
+    assert_eq!(ann.get("/orders").await.status, 200);
+    assert!(shop.notify(callback).await.body.contains("SUCCESS"));
+    assert_eq!(shop.books(&number).await.balance, 5000);
+}
+
+#[actix_web::test]
+async fn a_settlement_that_a_deadlock_or_a_conflict_undid_is_tried_once_more_and_then_refused_whole() {
+    if crate::database::server().is_none() {
+        return eprintln!("skipped: SHOUYIN_TEST_POSTGRES names no server");
+    }
+    let shop = Shop::open().await;
+    let ann = shop.user("ann").await;
+    let mut balance = 0;
+    for (state, times, credited) in
+        [("40P01", 1, true), ("40001", 1, true), ("40P01", 100, false), ("40001", 100, false)]
+    {
+        let number = ann.top_up("50").await;
+        shop.simulator.pay(&number).unwrap();
+        let callback = shop.simulator.signed_notify(&number, &[]);
+        // A sequence counts what is undone, too.
+        let undo = format!(
+            "CREATE SEQUENCE tries;
+             CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF nextval('tries') <= {times} THEN RAISE EXCEPTION USING ERRCODE = '{state}', MESSAGE = 'undone'; END IF;
+                RETURN NULL;
+             END $$;
+             CREATE TRIGGER undo BEFORE INSERT ON ledger FOR EACH STATEMENT EXECUTE FUNCTION undo()"
+        );
+        shop.app.store.write(sql(&undo)).await.unwrap();
+        let before = shop.books(&number).await;
+        let answer = shop.notify(callback.clone()).await;
+        assert_eq!(answer.body.contains("SUCCESS"), credited, "{state} {times}: {}", answer.body);
+        if !credited {
+            assert_eq!(answer.status, 503, "{}", answer.body);
+            assert_eq!(shop.books(&number).await, before, "{state}: part of it stayed");
+        }
+        shop.app.store.write(sql("DROP FUNCTION undo CASCADE; DROP SEQUENCE tries")).await.unwrap();
+        assert!(shop.notify(callback).await.body.contains("SUCCESS"));
+        balance += 5000;
+        assert_eq!(shop.books(&number).await.balance, balance, "{state} {times}");
+    }
+}
+
+#[actix_web::test]
+async fn an_instance_starts_although_the_first_of_several_servers_never_answers() {
+    let Some(url) = crate::database::server() else {
+        return eprintln!("skipped: SHOUYIN_TEST_POSTGRES names no server");
+    };
+    let shop = Shop::open().await;
+    // It takes connections in and never says a word, as a machine whose disk hangs.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let (_, after) = url.split_once('@').expect("a user in the URL");
+    let hosts = after.split('/').next().unwrap();
+    let Database::Postgres(books) = &shop.app.config.database else { unreachable!("there is a server") };
+    let several = books.with(&[]).replace(
+        &format!("@{hosts}/"),
+        &format!("@127.0.0.1:{},{hosts}/", silent.local_addr().unwrap().port()),
+    );
+    let database = Database::parse(&several).unwrap();
+    let store = tokio::task::spawn_blocking(move || Store::open(&database).unwrap()).await.unwrap();
+    store.write(sql("UPDATE heartbeat SET at = at")).await.unwrap();
+}
