@@ -67,6 +67,8 @@ canaries! {
     AlipayRefundIsPayment,
     ByHandUnconfirmed,
     GivenUpTooSoon,
+    /// The clocks of two instances are taken for one.
+    GivenUpByOneClock,
 }
 
 #[cfg(feature = "canaries")]

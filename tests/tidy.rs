@@ -256,6 +256,34 @@ fn the_example_environment_refuses_to_serve() {
     }
 }
 
+/// A test named in the proof's tables exists; what ends with `…` begins so.
+#[test]
+fn every_test_the_proof_names_exists() {
+    let text = fs::read_to_string("docs/proof.md").unwrap();
+    let rows = text.lines().filter(|line| line.starts_with('|'));
+    let tokens = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).filter(|token| token.contains("::"));
+    let mut named = 0;
+    for token in tokens {
+        let (module, name) = token.rsplit_once("::").unwrap();
+        let path = module.replace("::", "/");
+        let homes = [
+            format!("tests/it/{path}.rs"),
+            format!("tests/it/{path}/mod.rs"),
+            format!("tests/crash/{path}.rs"),
+            format!("tests/{path}.rs"),
+            format!("src/{path}.rs"),
+        ];
+        let begun = name.strip_suffix('…');
+        let known = homes.iter().filter_map(|home| fs::read_to_string(home).ok()).any(|code| match begun {
+            Some(begun) => code.contains(&format!("fn {begun}")),
+            None => code.contains(&format!("fn {name}(")) || code.contains(&format!("    {name} => ")),
+        });
+        assert!(known, "docs/proof.md names {token}, and there is no such test");
+        named += 1;
+    }
+    assert!(named > 80, "{named}: the tables are not read");
+}
+
 #[test]
 fn every_act_in_the_audit_log_has_a_name_on_its_page() {
     let page = fs::read_to_string("src/web/admin/audit_log.rs").unwrap();

@@ -49,11 +49,12 @@ pub(super) fn run(options: &Options) -> Result<(), CliError> {
     let took = clock.monotonic().saturating_sub(started);
     let each = took.as_micros().checked_div(u128::from(many)).unwrap_or_default();
     println!(
-        "{many} seeds from {first}: no breach. {} events in {} steps, {} credits, {} simulated hours; \
+        "{many} seeds from {first}: no breach. {} events in {} steps, {} credits, {} refunds given up, {} simulated hours; \
          {} ms, {each} us a seed; trace {:016x}",
         sum.events,
         sum.steps,
         sum.credits,
+        sum.given_up,
         sum.simulated_ms.checked_div(3_600_000).unwrap_or_default(),
         took.as_millis(),
         sum.trace
@@ -67,6 +68,7 @@ struct Sum {
     events: usize,
     steps: u64,
     credits: usize,
+    given_up: usize,
     simulated_ms: i64,
     trace: u64,
     /// The lowest seed that failed.
@@ -78,6 +80,7 @@ impl Sum {
         self.events = self.events.saturating_add(outcome.events.len());
         self.steps = self.steps.saturating_add(outcome.steps);
         self.credits = self.credits.saturating_add(outcome.credits);
+        self.given_up = self.given_up.saturating_add(outcome.given_up);
         self.simulated_ms = self.simulated_ms.saturating_add(outcome.passed_ms);
         self.trace = self.trace.wrapping_add(outcome.hash);
         let lowest = self.failed.as_ref().is_none_or(|failed| outcome.seed < failed.seed);

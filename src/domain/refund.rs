@@ -4,7 +4,7 @@ use super::{
     ids::{OutRefundNo, OutTradeNo, TransactionId},
     money::Fen,
     order::{Environment, Provider},
-    time::UnixMs,
+    time::{CLOCK_OFF_MS, UnixMs},
 };
 
 /// A payment can be refunded in at most this many parts (refund page 4011984092).
@@ -18,6 +18,9 @@ pub const THROTTLED_MS: i64 = 60_000;
 /// "No such refund" proves nothing while a request of ours may still be on its way, in ms. Alipay's refund pages ask for
 /// five or ten seconds between a request and the query about it: they are in it many times over.
 pub const SETTLE_DOWN_MS: i64 = 5 * 60_000;
+/// The same by the clocks of two instances, one that asked and one that looks: so long after the last request, whoever
+/// sent it, none is on its way.
+pub const QUIET_MS: i64 = SETTLE_DOWN_MS + 2 * CLOCK_OFF_MS;
 
 /// Where a refund stands. Only a verified reply of the gateway makes it `Success`, `Closed` or `Abnormal`;
 /// nothing ever expires here.
@@ -135,10 +138,16 @@ impl Refund {
             && self.total == hint.total
     }
 
-    /// Whether no request of ours can be on its way: never sent, or long enough ago. A clock that was set back
-    /// proves nothing.
+    /// Whether no request of ours can be on its way: never sent, or long enough ago, also if it was sent by a clock
+    /// behind ours. A clock that was set back proves nothing.
     pub fn is_quiet(&self, now: UnixMs) -> bool {
-        self.asked == 0 || self.asked_at.is_some_and(|at| now.since(at) >= SETTLE_DOWN_MS)
+        self.asked == 0 || self.asked_at.is_some_and(|at| now.since(at) >= QUIET_MS)
+    }
+
+    /// How long after the last request was refused "no such refund" ends it, in ms. What was sent once and refused is
+    /// not on its way; of several an earlier one may be, sent by another instance's clock.
+    pub const fn refusal_stands_after_ms(&self) -> i64 {
+        if self.asked == 1 { SETTLE_DOWN_MS } else { QUIET_MS }
     }
 
     /// An administrator gave it up.

@@ -16,6 +16,8 @@ pub const FARTHEST_MS: i64 = 65 * 60_000;
 /// What lies farther ahead than this was done before the clock was set back, in ms. What lies nearer was done by a
 /// clock that is a little ahead, or by somebody who asked later and was served first.
 pub const SET_BACK_MS: i64 = 60_000;
+/// A clock of ours may be off by this much, either way, in ms: two instances by twice as much from each other.
+pub const CLOCK_OFF_MS: i64 = 10 * 60_000;
 
 const COMPACT: &[BorrowedFormatItem<'_>] =
     macros::format_description!("[year][month][day][hour][minute][second]");

@@ -9,7 +9,7 @@ use crate::{
     canary::{self, Canary},
     domain::{
         order::{Attempt, HOUR_MS, Order, Settled, Source},
-        time::UnixMs,
+        time::{CLOCK_OFF_MS, UnixMs},
     },
     failpoint::{self, Failpoint},
     gateway::Closing,
@@ -20,9 +20,6 @@ use crate::{
         pending::{self, Turn},
     },
 };
-
-/// Our clock may be so far ahead of the gateway's, in ms: what has expired here may live there.
-const CLOCKS_DIFFER_MS: i64 = 10 * 60_000;
 
 /// What became of an attempt we tried to close.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +138,8 @@ pub async fn close_attempt(app: &App, attempt: &Attempt, source: Source) -> Resu
     }
     let asked = ask_to_close(app, attempt).await?;
     failpoint::pass(Failpoint::CloseBetweenCloseAndQuery);
-    let off = if canary::sings(Canary::OurClockIsRight) { 0 } else { CLOCKS_DIFFER_MS };
+    // Our clock may be ahead of the gateway's: what has expired here may live there.
+    let off = if canary::sings(Canary::OurClockIsRight) { 0 } else { CLOCK_OFF_MS };
     match asked {
         Ok(Closing::Closed | Closing::Paid) => confirm(app, attempt, source).await,
         // Past its time_expire the gateway would refuse it, even if a lost request of ours arrived now.
@@ -218,7 +216,7 @@ async fn closed_unasked(app: &App, attempt: &Attempt) -> Result<bool, FlowError>
 
 /// Past its time_expire, by the gateway's clock too: what nobody has begun to pay cannot be begun any more.
 pub(super) fn is_over(attempt: &Attempt, now: UnixMs) -> bool {
-    now >= attempt.expires_at.plus_ms(CLOCKS_DIFFER_MS)
+    now >= attempt.expires_at.plus_ms(CLOCK_OFF_MS)
 }
 
 /// Closed here and still asked about, because the gateway could not close it.

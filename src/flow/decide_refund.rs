@@ -100,7 +100,8 @@ pub async fn give_up(app: &App, actor: &User, refund: &Refund, note: String) -> 
     if refund.state != RefundState::Asking {
         return Err(RefundError::NotGivenUp(Kept::NotAsking));
     }
-    if !refund.is_quiet(app.clock.now()) && !canary::sings(Canary::GivenUpTooSoon) {
+    let hasty = canary::sings(Canary::GivenUpTooSoon) || canary::sings(Canary::GivenUpByOneClock);
+    if !refund.is_quiet(app.clock.now()) && !hasty {
         return Err(RefundError::NotGivenUp(Kept::TooSoon));
     }
     if refund.asked > 0 {

@@ -4,7 +4,7 @@ use super::FlowError;
 use crate::{
     app::App,
     domain::{
-        refund::{PACE_MS, Refund, RefundState, SETTLE_DOWN_MS, THROTTLED_MS, next_look, next_try},
+        refund::{PACE_MS, Refund, RefundState, THROTTLED_MS, next_look, next_try},
         time::{SET_BACK_MS, UnixMs},
     },
     gateway::{Gateway, RefundAsked, RefundNews, Response, Untrusted, VerifiedRefund},
@@ -254,10 +254,11 @@ async fn not_found(app: &App, refund: &Refund) -> Result<(), FlowError> {
     };
     // Refused in the future: the clock was set back, and the quiet is measured anew.
     let since = if refused_at.since(now) > SET_BACK_MS { now } else { refused_at };
-    if now.since(since) < SETTLE_DOWN_MS {
+    let quiet_ms = refund.refusal_stands_after_ms();
+    if now.since(since) < quiet_ms {
         let word = refund.last_answer.clone().unwrap_or_default();
         let (id, refused_at) = (refund.id, Some(since));
-        let next_at = since.plus_ms(SETTLE_DOWN_MS);
+        let next_at = since.plus_ms(quiet_ms);
         let answer =
             move |db: &mut Db| refunds::answered(db, id, Answer { word: &word, next_at, refused_at });
         return Ok(app.store.write(answer).await?);

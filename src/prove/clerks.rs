@@ -31,12 +31,17 @@ pub async fn clerk(world: Arc<World>, me: User) {
         if world.healed() {
             return;
         }
-        // The last four only where there are clerks who sort out exceptions.
-        match world.dice.below(if world.swarm.exceptions { 12 } else { 8 }) {
+        // Some only where there are clerks who sort out exceptions, and the last ones where refunds hang.
+        let acts = match (world.swarm.hangs, world.swarm.exceptions) {
+            (true, _) => 16,
+            (false, true) => 12,
+            (false, false) => 8,
+        };
+        match world.dice.below(acts) {
             0 => sort_out(&world),
             1 => look_now(&world, &me).await,
             2 | 3 => decide(&world, &me).await,
-            8 => give_up(&world, &me).await,
+            8 | 12.. => give_up(&world, &me).await,
             9 | 10 => credit_by_hand(&world, &me).await,
             11 => deal_with(&world, &me).await,
             _ => send_back(&world, &me).await,

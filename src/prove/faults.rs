@@ -90,6 +90,8 @@ pub struct Swarm {
     pub clerks: bool,
     /// They sort out what needs a person, too, and forgers speak of refunds.
     pub exceptions: bool,
+    /// The merchant's account stays empty for some refunds until the faults end, and clerks give them up.
+    pub hangs: bool,
     pub second_admin_above: Fen,
     /// The ways people pay; WeChat's by V3 or V2.
     pub ways: Vec<Channel>,
@@ -180,6 +182,7 @@ impl Swarm {
             refunds: rate(100),
             clerks,
             exceptions: false,
+            hangs: false,
             second_admin_above: Fen::ZERO,
             ways: vec![Channel::WechatJsapi],
             v3: false,

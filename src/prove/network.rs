@@ -3,7 +3,7 @@
 
 use super::{
     machine::{Owner, locked},
-    oracle::Reply,
+    oracle::{ALL, Reply},
     world::World,
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     },
     http::{HttpError, InProcess, Letter},
     simulator::Asked,
+    store::refunds,
 };
 use futures_util::FutureExt;
 use std::{
@@ -29,6 +30,8 @@ use tokio::sync::oneshot;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// True replies kept for the wrong question.
 const KEPT_REPLIES: usize = 20;
+/// Of a thousand requests for a refund that hangs so many are on their way for long.
+const SLIPS: u64 = 100;
 
 type Answer = Result<Response, HttpError>;
 
@@ -76,6 +79,23 @@ impl Call {
         let of_v3 = !self.letter.post && self.path.starts_with("/v3/pay/transactions/");
         of_v3 || self.path == "/pay/orderquery" || self.name == "alipay.trade.query"
     }
+
+    /// Whether it asks for a refund.
+    fn is_refund(&self) -> bool {
+        let of_v3 = self.letter.post && self.path == "/v3/refund/domestic/refunds";
+        of_v3 || self.path == "/secapi/pay/refund" || self.name == "alipay.trade.refund"
+    }
+
+    /// Whether it asks for one of the refunds that hang: half of them, by the amount.
+    fn hangs(&self, world: &World) -> bool {
+        if !world.swarm.hangs || world.healed() || !self.is_refund() {
+            return false;
+        }
+        let Some(Ok(open)) = world.store.look(|db| refunds::open(db, ALL)) else { return false };
+        let body = String::from_utf8_lossy(&self.letter.body);
+        let wanted = open.iter().find(|refund| body.contains(refund.out_refund_no.as_str()));
+        wanted.is_some_and(|refund| refund.amount.get().rem_euclid(2) == 0)
+    }
 }
 
 async fn to_gateway(world: &Arc<World>, call: &Call) -> Answer {
@@ -89,7 +109,14 @@ async fn to_gateway(world: &Arc<World>, call: &Call) -> Answer {
         world.note(|| format!("{path} is lost"));
         return never().await;
     }
-    if world.mischief(swarm.request_late) {
+    let hangs = call.hangs(world);
+    // In trouble one of those requests may be on its way for long, and then the refund is made after all.
+    let slips = hangs && !swarm.calm && world.dice.permille(SLIPS);
+    if hangs && !slips {
+        world.note(|| format!("{path} meets NOTENOUGH"));
+        return Ok(failed(world, "NOTENOUGH"));
+    }
+    if slips || world.mischief(swarm.request_late) {
         world.note(|| format!("{path} is under way for long"));
         let (world, call) = (world.clone(), call.clone());
         let task = world.clone();

@@ -67,6 +67,7 @@ struct Seen {
     /// Orders that are paid or closed, and since when.
     done: BTreeMap<i64, UnixMs>,
     answered_success: usize,
+    given_up: usize,
 }
 
 /// Everything the books say about orders.
@@ -94,6 +95,15 @@ impl Oracle {
 
     pub fn credits(&self) -> usize {
         locked(&self.seen).paid.len()
+    }
+
+    /// Refunds that were sent and given up by a person.
+    pub fn given_up(&self) -> usize {
+        locked(&self.seen).given_up
+    }
+
+    pub(super) fn count_given_up(&self, many: usize) {
+        locked(&self.seen).given_up = many;
     }
 
     /// After every step: nothing to do unless something was committed that concerns money or orders.

@@ -7,7 +7,7 @@ use crate::{
         time::UnixMs,
     },
     simulator::{RefundStatus, RefundView},
-    store::{Db, StoreError, refunds},
+    store::{Db, StoreError, audit_log, refunds},
 };
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
@@ -58,6 +58,7 @@ impl Oracle {
         let Some(Ok(ours)) = world.store.look(every_refund) else {
             return self.report("the books cannot be read");
         };
+        self.judge_given_up(world, &ours);
         let (theirs, now) = (world.simulator.refunds(), world.clock.now());
         for refund in ours.iter().filter(|refund| !refund.state.is_final()) {
             let number = refund.out_refund_no.as_str();
@@ -72,6 +73,23 @@ impl Oracle {
             let by = ended.map(|their| their.ends_at.max(healed_at).plus_ms(LOOK_MS).plus_ms(SLACK_MS));
             if by.is_some_and(|by| now > by) {
                 self.report(&format!("refund {number} ended at the gateway long ago and not here"));
+            }
+        }
+    }
+
+    /// What was given up stands in the audit log once, under a clerk's name and with a reason.
+    fn judge_given_up(&self, world: &World, ours: &[Refund]) {
+        let given_up: Vec<&Refund> = ours.iter().filter(|refund| refund.is_given_up()).collect();
+        self.count_given_up(given_up.iter().filter(|refund| refund.asked > 0).count());
+        let numbers: Vec<&str> = given_up.iter().map(|refund| refund.out_refund_no.as_str()).collect();
+        let acts = world.store.look(|db| audit_log::of_targets(db, &numbers, &["refund_given_up"]));
+        let Some(Ok(acts)) = acts else { return self.report("the books cannot be read") };
+        for number in numbers {
+            let by_clerk = |actor: &str| world.clerks.iter().any(|clerk| clerk.username == actor);
+            let of_refund = acts.iter().filter(|act| act.target == number);
+            let signed = of_refund.filter(|act| by_clerk(&act.actor) && !act.detail.is_empty()).count();
+            if signed != 1 {
+                self.report(&format!("refund {number} was given up, and the audit log has {signed} of it"));
             }
         }
     }

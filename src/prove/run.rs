@@ -32,6 +32,8 @@ pub struct Outcome {
     pub hash: u64,
     pub steps: u64,
     pub credits: usize,
+    /// Refunds that were sent and given up by a person.
+    pub given_up: usize,
     /// Virtual time that passed, in ms.
     pub passed_ms: i64,
     pub breach: Option<String>,
@@ -74,6 +76,7 @@ pub fn run_on(seed: u64, server: Option<&PostgresUrl>) -> Result<Outcome, NoWorl
         hash,
         steps,
         credits: world.oracle.credits(),
+        given_up: world.oracle.given_up(),
         passed_ms: world.clock.now().since(START),
         breach: world.oracle.breach(),
         events: std::mem::take(&mut trace.lines),

@@ -138,6 +138,7 @@ impl World {
         let mut swarm = Swarm::draw(&dice, seed.is_multiple_of(2), seed.is_multiple_of(5));
         // Half of those that have clerks: the others stay what they were.
         swarm.exceptions = seed.is_multiple_of(4);
+        swarm.hangs = seed.is_multiple_of(16);
         let swarm = Arc::new(swarm);
         let weather = Arc::new(Weather::default());
         let disk = FaultyDisk { dice: dice.clone(), swarm: swarm.clone(), weather: weather.clone() };

@@ -14,7 +14,7 @@ use crate::{
     canary::{self, Canary},
     domain::{
         ledger::Entry,
-        refund::{Refund, RefundState, SETTLE_DOWN_MS},
+        refund::{QUIET_MS, Refund, RefundState, SETTLE_DOWN_MS},
         time::UnixMs,
     },
     gateway::{RefundStanding, VerifiedRefund},
@@ -247,13 +247,19 @@ pub fn fail(db: &mut Db, refund: &Refund, now: UnixMs) -> Result<bool, StoreErro
 /// # Errors
 /// The database.
 pub fn give_up(db: &mut Db, refund: &Refund, now: UnixMs) -> Result<bool, StoreError> {
-    let settle_down_ms = if canary::sings(Canary::GivenUpTooSoon) { 0 } else { SETTLE_DOWN_MS };
-    let settled_down = now.plus_ms(settle_down_ms.saturating_neg());
+    let quiet_ms = if canary::sings(Canary::GivenUpTooSoon) {
+        0
+    } else if canary::sings(Canary::GivenUpByOneClock) {
+        SETTLE_DOWN_MS
+    } else {
+        QUIET_MS
+    };
+    let long_ago = now.plus_ms(quiet_ms.saturating_neg());
     let quiet = refunds::table
         .filter(refunds::id.eq(refund.id))
         .filter(refunds::state.eq(RefundState::Asking.as_str()))
         .filter(refunds::asked.eq(refund.asked))
-        .filter(refunds::asked.eq(0).or(refunds::asked_at.le(settled_down.0)));
+        .filter(refunds::asked.eq(0).or(refunds::asked_at.le(long_ago.0)));
     let given_up = diesel::update(quiet)
         .set((
             refunds::state.eq(RefundState::Failed.as_str()),

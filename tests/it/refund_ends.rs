@@ -8,10 +8,16 @@ use crate::{
     refunds::{at_wechat, calls, ledger, paid_twice, reserved, work},
 };
 use shouyin::{
-    domain::refund::{Refund, RefundState},
+    app::App,
+    clock::Clock,
+    domain::{
+        ids::OutTradeNo,
+        money::Fen,
+        refund::{Refund, RefundState},
+    },
     flow::{
-        decide_refund,
-        request_refund::{Kept, Payment, RefundError},
+        decide_refund, refund,
+        request_refund::{self, Kept, Payment, RefundError, Wish},
     },
     gateway::{
         Response,
@@ -23,10 +29,22 @@ use shouyin::{
 use std::sync::{Arc, Barrier};
 
 const MINUTE: i64 = 60;
+/// So long after the last request none is on its way, by whatever clock it was sent.
+const QUIET: i64 = 25 * MINUTE;
 
 async fn give_up(shop: &Shop, refund: &Refund) -> Result<Refund, RefundError> {
+    give_up_at(&shop.app, shop, refund).await
+}
+
+async fn give_up_at(instance: &App, shop: &Shop, refund: &Refund) -> Result<Refund, RefundError> {
     let refund = shop.same_refund(refund).await;
-    decide_refund::give_up(&shop.app, &admin_called("boss"), &refund, "微信说已全额退款".to_owned()).await
+    decide_refund::give_up(instance, &admin_called("boss"), &refund, "微信说已全额退款".to_owned()).await
+}
+
+/// Another instance on the same books, at the same WeChat, whose clock is off by so much.
+fn instance_off_by(shop: &Shop, minutes: i64) -> Arc<App> {
+    let clock = Clock::manual(shop.clock.now().plus_secs(minutes * MINUTE));
+    App::new(shop.app.config.clone(), shop.app.store.clone(), clock).unwrap()
 }
 
 /// Times an alert was counted.
@@ -44,10 +62,10 @@ async fn unfunded() -> (Shop, String, Refund) {
     (shop, number, refund)
 }
 
-/// The same, given up after five minutes.
+/// The same, given up as soon as that is possible.
 async fn given_up() -> (Shop, String, Refund) {
     let (shop, number, refund) = unfunded().await;
-    shop.clock.advance_ms(5 * MINUTE * 1000);
+    shop.clock.advance_ms(QUIET * 1000);
     let ended = give_up(&shop, &refund).await.unwrap();
     assert_eq!(ledger(&shop).await, (5000, 0, -5000));
     (shop, number, ended)
@@ -93,7 +111,7 @@ async fn a_refund_that_is_written_is_said_to_be_written_whatever_its_first_step_
 #[actix_web::test]
 async fn a_refund_that_wechat_does_not_know_is_given_up_by_name_and_not_while_it_may_be_on_its_way() {
     let (mut shop, number, refund) = unfunded().await;
-    shop.clock.advance_ms(5 * MINUTE * 1000 - 1);
+    shop.clock.advance_ms(QUIET * 1000 - 1);
     let early = give_up(&shop, &refund).await;
     assert!(matches!(early, Err(RefundError::NotGivenUp(Kept::TooSoon))), "{early:?}");
     assert_eq!(calls(&shop, &refund), (1, 0), "nobody was asked");
@@ -122,12 +140,66 @@ async fn a_refund_that_wechat_does_not_know_is_given_up_by_name_and_not_while_it
 }
 
 #[actix_web::test]
+async fn a_refund_sent_by_a_clock_that_is_behind_is_not_given_up_too_soon_by_one_that_is_ahead() {
+    let shop = Shop::open().await;
+    let number = shop.paid("ann", "50").await;
+    shop.simulator.set_scenario(&number, Scenario::RefundNotEnough);
+    let (behind, ahead) = (instance_off_by(&shop, -10), instance_off_by(&shop, 10));
+    let wish = Wish {
+        payment: Payment::OfOrder(OutTradeNo::parse(&number).unwrap()),
+        amount: Fen::parse_yuan("20").unwrap(),
+        reason: "商品已售完".to_owned(),
+        intent: "first-form".to_owned(),
+    };
+    let refund = request_refund::request(&behind, &admin_called("ann"), wish).await.unwrap();
+    assert_eq!((refund.state, refund.asked), (RefundState::Asking, 1));
+    // Twenty minutes by their clocks, and none in truth: the request may still be on its way for five.
+    for pass_ms in [0, 5 * MINUTE * 1000 - 1] {
+        ahead.clock.advance_ms(pass_ms);
+        let early = give_up_at(&ahead, &shop, &refund).await;
+        assert!(matches!(early, Err(RefundError::NotGivenUp(Kept::TooSoon))), "{early:?}");
+    }
+    assert_eq!(ledger(&shop).await, (3000, 2000, -5000));
+    ahead.clock.advance_ms(1);
+    assert!(give_up_at(&ahead, &shop, &refund).await.unwrap().is_given_up());
+    assert_eq!(ledger(&shop).await, (5000, 0, -5000));
+}
+
+#[actix_web::test]
+async fn a_refusal_ends_no_refund_while_an_earlier_request_may_be_on_its_way_by_another_clock() {
+    let mut shop = Shop::open().await;
+    let number = shop.paid("ann", "50").await;
+    shop.cut_off().await;
+    let refund = shop.refund(&number, "20").await.unwrap();
+    shop.reconnect();
+    // Nothing is left at WeChat, so the second request is refused; of the first nobody has heard.
+    shop.simulator.refund(&number).unwrap();
+    shop.wait_for_refunds(1, 10).await;
+    let refused = shop.same_refund(&refund).await;
+    assert_eq!(
+        (refused.state, refused.asked, refused.refused_at),
+        (RefundState::Asking, 2, Some(shop.clock.now()))
+    );
+    let ahead = instance_off_by(&shop, 20);
+    for (pass_ms, state) in [
+        (30_000, RefundState::Asking),
+        (5 * MINUTE * 1000 - 33_000, RefundState::Asking),
+        (3_000, RefundState::Failed),
+    ] {
+        ahead.clock.advance_ms(pass_ms);
+        refund::look(&ahead, &shop.same_refund(&refund).await).await.unwrap();
+        assert_eq!(shop.same_refund(&refund).await.state, state, "{pass_ms} ms later");
+    }
+    assert_eq!(ledger(&shop).await, (5000, 0, -5000));
+}
+
+#[actix_web::test]
 async fn a_refund_that_wechat_has_is_not_given_up_and_goes_on() {
     let shop = Shop::open().await;
     let number = shop.paid("ann", "50").await;
     shop.simulator.set_scenario(&number, Scenario::RefundLostReply);
     let refund = shop.refund(&number, "20").await.unwrap();
-    shop.clock.advance_ms(5 * MINUTE * 1000);
+    shop.clock.advance_ms(QUIET * 1000);
     let kept = give_up(&shop, &refund).await;
     assert!(matches!(kept, Err(RefundError::NotGivenUp(Kept::NotDenied))), "{kept:?}");
     assert_eq!(shop.same_refund(&refund).await.state, RefundState::Success, "the question was not in vain");

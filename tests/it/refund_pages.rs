@@ -433,8 +433,8 @@ async fn a_refund_that_hangs_is_given_up_from_its_page_with_a_reason() {
     let act = format!("/admin/refunds/{}/give-up", asked["out_refund_no"].as_str().unwrap());
     assert!(!admin.get(&home).await.body.contains(&act), "too soon for a button");
     let early = press(&admin, &act, &[("note", "不退了")]).await;
-    assert!(early.status == 409 && early.body.contains("五分钟"), "{}", early.body);
-    shop.clock.advance_ms(5 * 60_000);
+    assert!(early.status == 409 && early.body.contains("25 分钟"), "{}", early.body);
+    shop.clock.advance_ms(25 * 60_000);
     assert!(admin.get(&home).await.body.contains(&act));
     assert_eq!(press(&admin, &act, &[("note", " ")]).await.status, 422);
     let token = admin.form_token("/top-up").await;

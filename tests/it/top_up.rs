@@ -48,3 +48,21 @@ async fn a_double_click_is_one_order_and_one_prepay() {
     let asked = shop.simulator.calls().iter().filter(|call| call.starts_with("unifiedorder")).count();
     assert_eq!(asked, 1);
 }
+
+#[actix_web::test]
+async fn a_form_that_was_used_for_one_amount_makes_no_order_of_another() {
+    let shop = Shop::open().await;
+    let user = shop.user("ann").await;
+    let form = user.get("/top-up").await;
+    let (token, intent) = (form.hidden("token"), form.hidden("intent"));
+    let send = async |amount: &str| {
+        let fields = [("token", token.as_str()), ("intent", intent.as_str()), ("amount", amount)];
+        user.post_json("/top-up", &fields).await
+    };
+    let first = send("50").await;
+    assert_eq!(first.status, 201, "{}", first.body);
+    let other = send("60").await;
+    assert_eq!(other.status, 409, "{}", other.body);
+    assert_eq!(send("50").await.json()["out_trade_no"], first.json()["out_trade_no"]);
+    assert_eq!(shop.simulator.calls().iter().filter(|call| call.starts_with("unifiedorder")).count(), 1);
+}
