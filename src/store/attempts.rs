@@ -11,7 +11,7 @@ use crate::domain::{
     order::{Attempt, Channel, Environment, Order},
     time::{SET_BACK_MS, UnixMs},
 };
-use diesel::prelude::*;
+use diesel::{dsl::sql, prelude::*, sql_types::Bool};
 
 #[derive(Queryable)]
 struct AttemptRow {
@@ -213,17 +213,17 @@ pub fn close(db: &mut Db, number: &OutTradeNo, now: UnixMs) -> Result<(), StoreE
 /// The database.
 pub fn unknown(db: &mut Db, since: UnixMs, limit: i64) -> Result<(Vec<Attempt>, i64), StoreError> {
     let unknown = || {
+        // In the words of the index of open orders.
+        let open = orders::table.filter(sql::<Bool>("orders.status = 0 AND orders.closed_at IS NULL"));
         attempts::table
-            .inner_join(orders::table)
-            .filter(orders::paid_at.is_null())
-            .filter(orders::closed_at.is_null())
+            .filter(attempts::order_id.eq_any(open.select(orders::id)))
             .filter(attempts::asked_at.is_not_null())
             .filter(attempts::prepay_id.is_null())
             .filter(attempts::closed_at.is_null())
             .filter(attempts::created_at.le(since.0))
     };
     let rows: Vec<AttemptRow> =
-        unknown().order(attempts::created_at.asc()).limit(limit).select(attempts::all_columns).load(db)?;
+        unknown().order(attempts::created_at.asc()).limit(limit).load(db)?;
     let count = unknown().count().get_result(db)?;
     Ok((rows.into_iter().map(AttemptRow::attempt).collect::<Result<_, _>>()?, count))
 }

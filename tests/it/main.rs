@@ -21,6 +21,7 @@ mod desk_pages;
 mod desk_users;
 mod endings;
 mod exceptions;
+mod growth;
 mod hammer;
 mod hardening;
 mod harness;
