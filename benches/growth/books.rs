@@ -95,24 +95,25 @@ pub fn number(db: &mut Db, sql: &str) -> i64 {
 
 /// One statement over the numbers from `first` to `last`, in the words of the engine.
 fn run(db: &mut Db, first: i64, last: i64, sql: &str) {
-    let (series, random, moment, blob) = match db {
+    let (series, random, hex, blob) = match db {
         Db::Sqlite(_) => (
             format!("WITH RECURSIVE n (i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last})"),
             "lower(hex(randomblob(16)))",
-            "printf('%012x', o.paid_at)",
+            ["printf('%012x', ", ")"],
             "BLOB",
         ),
         Db::Postgres(_) => (
             format!("WITH n (i) AS (SELECT generate_series({first}::bigint, {last}))"),
             "replace(gen_random_uuid()::text, '-', '')",
-            "lpad(to_hex(o.paid_at), 12, '0')",
+            ["lpad(to_hex(", "), 12, '0')"],
             "BYTEA",
         ),
     };
     let sql = sql
         .replace("{series}", &series)
         .replace("{random}", random)
-        .replace("{moment}", moment)
+        .replace("{hex}", hex[0])
+        .replace("{/hex}", hex[1])
         .replace("{blob}", blob)
         .replace("{body}", BODY);
     db.batch_execute(&sql).unwrap_or_else(|error| panic!("{error}: {sql}"));
@@ -168,7 +169,7 @@ const PENDING: &str = "INSERT INTO pending_queries (out_trade_no, next_at, asked
 
 const NOTICES: &str = "INSERT INTO notices (id, received_at, provider, source, verdict, out_trade_no, transaction_id, remote_ip,
         headers, body, reply)
-    SELECT {moment} || substr(o.out_trade_no, 13), o.paid_at, a.provider || '_v2', o.settled_by,
+    SELECT {hex}o.paid_at{/hex} || substr(o.out_trade_no, 13), o.paid_at, a.provider || '_v2', o.settled_by,
         CASE WHEN o.late = 1 THEN 'late_payment' ELSE 'ok' END, o.out_trade_no, o.transaction_id, '203.0.113.9',
         'content-type: text/xml', CAST('{body}' AS {blob}), '<xml><return_code>SUCCESS</return_code></xml>'
     FROM orders o JOIN attempts a ON a.out_trade_no = o.out_trade_no
@@ -176,7 +177,7 @@ const NOTICES: &str = "INSERT INTO notices (id, received_at, provider, source, v
 
 const LEDGER: &str = "INSERT INTO ledger (kind, source_id, order_id, account, amount_fen, notice_id, created_at)
     SELECT 'top_up', o.id, o.id, CASE leg.side WHEN 0 THEN 'gateway:' || a.provider ELSE 'user:' || o.user_id END,
-        CASE leg.side WHEN 0 THEN -o.amount_fen ELSE o.amount_fen END, {moment} || substr(o.out_trade_no, 13), o.paid_at
+        CASE leg.side WHEN 0 THEN -o.amount_fen ELSE o.amount_fen END, {hex}o.paid_at{/hex} || substr(o.out_trade_no, 13), o.paid_at
     FROM orders o JOIN attempts a ON a.out_trade_no = o.out_trade_no CROSS JOIN (SELECT 0 AS side UNION ALL SELECT 1) AS leg
     WHERE o.id BETWEEN {first} AND {last} AND o.status = 1 ORDER BY o.id, leg.side";
 
@@ -199,13 +200,13 @@ const REFUNDS: &str = "INSERT INTO refunds (out_refund_no, intent, order_id, use
 /// What each refund takes out of a balance, and pays out on the gateway's word.
 const HOLDS: &str = "INSERT INTO notices (id, received_at, provider, source, verdict, out_trade_no, transaction_id, remote_ip,
         headers, body, reply)
-    SELECT 'f' || substr(out_refund_no, 2), finished_at, provider || '_v2', 'refund_query', 'refund_success', out_trade_no,
+    SELECT {hex}finished_at{/hex} || substr(out_refund_no, 13), finished_at, provider || '_v2', 'refund_query', 'refund_success', out_trade_no,
         transaction_id, '', '', CAST('{body}' AS {blob}), ''
     FROM refunds WHERE order_id BETWEEN {first} AND {last};
     INSERT INTO ledger (kind, source_id, order_id, account, amount_fen, notice_id, created_at)
     SELECT CASE WHEN leg.side < 2 THEN 'refund_hold' ELSE 'refund' END, r.id, r.order_id,
         CASE leg.side WHEN 0 THEN 'user:' || r.user_id WHEN 3 THEN 'gateway:' || r.provider ELSE 'refunds' END,
         CASE WHEN leg.side IN (0, 2) THEN -r.amount_fen ELSE r.amount_fen END,
-        CASE WHEN leg.side >= 2 THEN 'f' || substr(r.out_refund_no, 2) END, r.requested_at
+        CASE WHEN leg.side >= 2 THEN {hex}r.finished_at{/hex} || substr(r.out_refund_no, 13) END, r.requested_at
     FROM refunds r CROSS JOIN (SELECT 0 AS side UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS leg
     WHERE r.order_id BETWEEN {first} AND {last} ORDER BY r.id, leg.side";

@@ -134,7 +134,7 @@ fn whole(db: &mut Db) -> Result<(), StoreError> {
 }
 
 fn audited(db: &mut Db) -> Result<(), StoreError> {
-    let broken = audit::breaches(db)?;
+    let broken = audit::audit(db)?;
     assert!(broken.is_empty(), "{broken:?}");
     Ok(())
 }

@@ -19,7 +19,7 @@ pub async fn record(app: &App, actor: &User, format: &str, filter: &str, rows: O
     let (name, format, filter) = (actor.username.clone(), format.to_owned(), filter.to_owned());
     let became = match rows {
         Some(rows) => format!("{rows} rows"),
-        None => format!("more than {} orders looked through", order_lists::SUMMED_UNASKED),
+        None => format!("more than {} orders to look through", order_lists::SUMMED_UNASKED),
     };
     let now = app.clock.now();
     app.store

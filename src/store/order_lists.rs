@@ -4,8 +4,8 @@
 use super::{
     Db, StoreError, attempts,
     orders::OrderRow,
-    schema::{orders, users},
-    settlement,
+    schema::orders,
+    settlement, users,
 };
 use crate::domain::{
     money::Fen,
@@ -170,10 +170,10 @@ impl Filter {
 /// The filter as a boxed query, said once for pages, exports and totals. Its words stand in the text where an index has
 /// them in its condition: a planner does not look into values that are bound.
 macro_rules! filtered {
-    ($source:expr, $filter:expr) => {{
+    ($filter:expr) => {{
         let filter: &Filter = $filter;
         let moment = filter.moment();
-        let mut query = $source.into_boxed();
+        let mut query = orders::table.into_boxed();
         let from = match filter.by {
             By::Created => filter.from,
             // The least moment there is, so that the index of paid orders is known to have them all.
@@ -204,12 +204,12 @@ macro_rules! filtered {
             // Words of our own, never of a stranger.
             let words: Vec<String> =
                 filter.channels.iter().map(|channel| format!("'{}'", channel.as_str())).collect();
-            let among = format!("{OF_ATTEMPT} AND a.channel IN ({}))", words.join(", "));
+            let among = format!("{OF_ATTEMPT} AND a.channel IN ({})) > 0", words.join(", "));
             query = query.filter(sql::<Bool>(&among));
         }
         if let Some(account) = &filter.account {
             let among = format!("{OF_ATTEMPT} AND a.account = ");
-            query = query.filter(sql::<Bool>(&among).bind::<Text, _>(account.clone()).sql(")"));
+            query = query.filter(sql::<Bool>(&among).bind::<Text, _>(account.clone()).sql(") > 0"));
         }
         if let Some(least) = filter.least {
             query = query.filter(orders::amount_fen.ge(least.get()));
@@ -232,17 +232,18 @@ macro_rules! filtered {
 
 const OPEN: &str = "orders.status = 0 AND orders.closed_at IS NULL";
 
-/// An attempt of the order: the one it was paid by, or while it is unpaid any.
-const OF_ATTEMPT: &str = "EXISTS (SELECT 1 FROM attempts a WHERE a.order_id = orders.id
+/// How many attempts of the order there are: the one it was paid by, or while it is unpaid any. A number and not EXISTS,
+/// which PostgreSQL turns into a join with all attempts there are.
+const OF_ATTEMPT: &str = "(SELECT COUNT(*) FROM attempts a WHERE a.order_id = orders.id
     AND (orders.status = 0 OR EXISTS (SELECT 1 FROM ledger l JOIN notices n ON n.id = l.notice_id
         WHERE l.kind = 'top_up' AND l.source_id = orders.id AND n.out_trade_no = a.out_trade_no))";
 
 /// A filter newest first, from where `last` stands. Along the index of its moment, so that where a page begins is
 /// found and not counted.
 macro_rules! newest_first {
-    ($source:expr, $filter:expr, $last:expr) => {{
+    ($filter:expr, $last:expr) => {{
         let moment = $filter.moment();
-        let mut query = filtered!($source, $filter);
+        let mut query = filtered!($filter);
         let last: Option<Place> = $last;
         if let Some(Place { at, id }) = last {
             let older = format!("{moment} <= {at} AND ({moment} < {at} OR orders.id < {id})");
@@ -255,21 +256,21 @@ macro_rules! newest_first {
 /// One page of it, down to and with `floor`.
 macro_rules! paged {
     ($filter:expr, $last:expr, $floor:expr, $limit:expr) => {{
-        let mut query = newest_first!(orders::table.inner_join(users::table), $filter, $last);
+        let mut query = newest_first!($filter, $last);
         let floor: Option<Place> = $floor;
         if let Some(Place { at, id }) = floor {
             let moment = $filter.moment();
             let above = format!("{moment} >= {at} AND ({moment} > {at} OR orders.id >= {id})");
             query = query.filter(sql::<Bool>(&above));
         }
-        query.select((orders::all_columns, users::username)).limit($limit)
+        query.limit($limit)
     }};
 }
 
 /// The order that so many newer ones of a bare filter stand before, read from an index alone.
 macro_rules! after_so_many {
     ($filter:expr, $last:expr, $many:expr) => {
-        newest_first!(orders::table, $filter, $last)
+        newest_first!($filter, $last)
             .select((sql::<BigInt>($filter.moment()), orders::id))
             .offset($many)
             .limit(1)
@@ -299,11 +300,17 @@ pub fn page(db: &mut Db, filter: &Filter, before: Option<i64>, size: i64) -> Res
             after_so_many!(&bare, last, LOOKED_THROUGH).get_result(db).optional()?;
         floor = found.map(|(at, id)| Place { at, id });
     }
-    let rows: Vec<(OrderRow, String)> = paged!(filter, last, floor, size.saturating_add(1)).load(db)?;
+    let rows: Vec<OrderRow> = paged!(filter, last, floor, size.saturating_add(1)).load(db)?;
     let size = usize::try_from(size).unwrap_or_default();
     let more = rows.len() > size;
-    let found = rows.into_iter().take(size).map(|(row, username)| Ok((row.order()?, username)));
-    let found: Vec<(Order, String)> = found.collect::<Result<_, StoreError>>()?;
+    let orders = rows.into_iter().take(size).map(OrderRow::order).collect::<Result<Vec<_>, _>>()?;
+    // Not by a join: where PostgreSQL takes few orders for many, it would read all users.
+    let names = users::names(db, orders.iter().map(|order| order.user_id))?;
+    let named = |order: Order| {
+        let name = names.get(&order.user_id).cloned().unwrap_or_default();
+        (order, name)
+    };
+    let found: Vec<(Order, String)> = orders.into_iter().map(named).collect();
     let floor = floor.filter(|_| !more);
     Ok(Page {
         next: if more { found.last().map(|(order, _)| order.id) } else { floor.map(|floor| floor.id) },
@@ -338,7 +345,7 @@ pub fn parts(db: &mut Db, filter: &Filter) -> Result<Vec<Filter>, StoreError> {
     }
     let bare = filter.bare();
     let newest: Option<(i64, i64)> = after_so_many!(&bare, None, 0).get_result(db).optional()?;
-    let oldest: Option<i64> = filtered!(orders::table, &bare)
+    let oldest: Option<i64> = filtered!(&bare)
         .order(sql::<BigInt>(bare.moment()))
         .select(sql::<BigInt>(bare.moment()))
         .limit(1)
@@ -365,7 +372,7 @@ pub fn totals(db: &mut Db, filter: &Filter) -> Result<Totals, StoreError> {
     if filter.is_void() {
         return Ok(Totals::default());
     }
-    let (orders, paid, paid_fen, refund_fen): (i64, i64, i64, i64) = filtered!(orders::table, filter)
+    let (orders, paid, paid_fen, refund_fen): (i64, i64, i64, i64) = filtered!(filter)
         .select((
             sql::<BigInt>("CAST(COUNT(*) AS BIGINT)"),
             sql::<BigInt>("CAST(COALESCE(SUM(orders.status), 0) AS BIGINT)"),

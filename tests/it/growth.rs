@@ -134,6 +134,21 @@ async fn lists_searches_and_sweeps_read_no_more_rows_on_a_server_of_twice_the_or
     database::forget(&database);
 }
 
+#[actix_web::test]
+async fn the_audit_takes_its_time_where_a_readers_statements_have_a_limit() {
+    let Some(server) = database::server() else { return };
+    let database = database::on_server(&server);
+    let store = Store::open(&database).unwrap();
+    let mut db = books::connect(&database);
+    books::fill(&mut db, Plan { orders: 5_000, ..PLAN }, 0, 5_000);
+    db.batch_execute("SET statement_timeout = '1ms'").unwrap();
+    assert!(audit::breaches(&mut db).is_err());
+    assert_eq!(audit::audit(&mut db).unwrap(), Vec::<String>::new());
+    assert!(audit::breaches(&mut db).is_err(), "the limit is back");
+    drop((store, db));
+    database::forget(&database);
+}
+
 fn rows_read(db: &mut Db, operation: &dyn Fn(&mut Db) -> Result<(), StoreError>) -> i64 {
     db.batch_execute("BEGIN").unwrap();
     let before = so_far(db);

@@ -17,6 +17,7 @@ mod database;
 mod demo;
 mod desk;
 mod desk_export;
+mod desk_many;
 mod desk_pages;
 mod desk_users;
 mod endings;

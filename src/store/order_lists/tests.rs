@@ -102,6 +102,29 @@ fn the_first_page_and_the_last_go_along_the_same_index_and_sort_nothing() {
 }
 
 #[test]
+fn what_is_rare_open_or_of_one_user_is_found_by_an_index_of_its_own() {
+    with_sqlite(|db| {
+        let since = StateFilter::OpenSince(UnixMs(9_000_000));
+        for (state, index) in [
+            (StateFilter::Late, "orders_late"),
+            (StateFilter::Refunded, "orders_refunded"),
+            (StateFilter::Unpaid, "orders_to_close"),
+            (since, "orders_to_close"),
+        ] {
+            let filter = Filter { state: Some(state), ..Filter::default() };
+            let of_days = Filter { from: Some(UnixMs(5_000)), until: Some(UnixMs(2_000_000)), ..filter.clone() };
+            for filter in [filter, of_days] {
+                let plan = plan_of_sqlite!(db, paged!(&filter, None, None, 51));
+                assert!(plan.contains(index), "{filter:?}: {plan}");
+            }
+        }
+        let of_user = Filter { user_id: Some(1), from: Some(UnixMs(5_000)), ..Filter::default() };
+        let plan = plan_of_sqlite!(db, paged!(&of_user, None, None, 51));
+        assert!(plan.contains("orders_user"), "{plan}");
+    });
+}
+
+#[test]
 fn pages_meet_without_gap_or_repeat_also_among_orders_of_one_millisecond() {
     with_sqlite(|db| {
         db.batch_execute(
