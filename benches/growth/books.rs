@@ -58,13 +58,17 @@ pub fn fill(db: &mut Db, plan: Plan, done: i64, upto: i64) {
         let last = upto.min(first + AT_ONCE - 1);
         let of_busy = (plan.orders / 400).max(1);
         let made = [
-            ("{busy}", format!("CASE WHEN i % {of_busy} = 0 THEN {BUSY_USER} ELSE 1 + r * 7919 % {users} END")),
+            (
+                "{busy}",
+                format!("CASE WHEN i % {of_busy} = 0 THEN {BUSY_USER} ELSE 1 + r * 7919 % {users} END"),
+            ),
             ("{created}", format!("{} + i * {EVERY_MS}", plan.made_at(0))),
             ("{open_from}", (upto - OPEN).to_string()),
             ("{first}", first.to_string()),
             ("{last}", last.to_string()),
         ];
-        let words = |sql: &str| made.iter().fold(sql.to_owned(), |sql, (name, value)| sql.replace(name, value));
+        let words =
+            |sql: &str| made.iter().fold(sql.to_owned(), |sql, (name, value)| sql.replace(name, value));
         db.batch_execute("BEGIN").unwrap();
         for sql in [ORDERS, ATTEMPTS, SECOND_ATTEMPTS, PENDING, NOTICES, LEDGER, EVENTS, REFUNDS, HOLDS] {
             run(db, first, last, &words(sql));
@@ -74,7 +78,9 @@ pub fn fill(db: &mut Db, plan: Plan, done: i64, upto: i64) {
     }
     if let Db::Postgres(_) = db {
         for table in ["users", "orders"] {
-            let next = format!("SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT MAX(id) FROM {table}))");
+            let next = format!(
+                "SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT MAX(id) FROM {table}))"
+            );
             sql_query(next).execute(db).unwrap();
         }
         // As autovacuum would have done by then.
@@ -97,7 +103,9 @@ pub fn number(db: &mut Db, sql: &str) -> i64 {
 fn run(db: &mut Db, first: i64, last: i64, sql: &str) {
     let (series, random, hex, blob) = match db {
         Db::Sqlite(_) => (
-            format!("WITH RECURSIVE n (i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last})"),
+            format!(
+                "WITH RECURSIVE n (i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last})"
+            ),
             "lower(hex(randomblob(16)))",
             ["printf('%012x', ", ")"],
             "BLOB",

@@ -20,8 +20,8 @@ mod settling;
 mod shop;
 mod table;
 
-use diesel::connection::SimpleConnection;
 use books::Plan;
+use diesel::connection::SimpleConnection;
 use operations::{Known, OPERATIONS};
 use postgres::Schema;
 use shouyin::{
@@ -104,7 +104,8 @@ async fn measure(engine: &str, sizes: &[i64], databases: Vec<Database>) {
         }
         table.add_times(name, &times);
     }
-    let wholes: [(&str, Whole); 2] = [("sums of every order, asked for", whole), ("the hourly audit", audited)];
+    let wholes: [(&str, Whole); 2] =
+        [("sums of every order, asked for", whole), ("the hourly audit", audited)];
     for (name, whole) in wholes {
         let mut times = Vec::new();
         for books in &grown {
@@ -183,7 +184,9 @@ fn definition(db: &mut Db, index: &str) -> String {
 
 fn size_on_disk(db: &mut Db) -> i64 {
     let query = match db {
-        Db::Sqlite(_) => "SELECT page_count * page_size AS number FROM pragma_page_count(), pragma_page_size()",
+        Db::Sqlite(_) => {
+            "SELECT page_count * page_size AS number FROM pragma_page_count(), pragma_page_size()"
+        }
         Db::Postgres(_) => {
             "SELECT CAST(SUM(pg_total_relation_size(oid)) AS BIGINT) AS number FROM pg_class
              WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"

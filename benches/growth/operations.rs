@@ -14,8 +14,7 @@ use shouyin::{
         ledger::Filter as Legs,
         notices,
         order_lists::{self, By, Filter, StateFilter},
-        orders, pending, refunds, search,
-        statements, work_items,
+        orders, pending, refunds, search, statements, work_items,
     },
 };
 
@@ -106,7 +105,9 @@ pub const OPERATIONS: &[(&str, Operation)] = &[
     ("admin list, page 10,000", |db, known, nth| {
         listed(db, &Filter::default(), Some(known.deep + i64::try_from(nth).unwrap_or_default()))
     }),
-    ("admin list by the moment of the credit", |db, _, _| listed(db, &Filter { by: By::Paid, ..Filter::default() }, None)),
+    ("admin list by the moment of the credit", |db, _, _| {
+        listed(db, &Filter { by: By::Paid, ..Filter::default() }, None)
+    }),
     ("admin list, one hour", |db, known, _| {
         let (from, until) = (Some(known.ago(HOUR_MS)), Some(known.now));
         listed(db, &Filter { from, until, ..Filter::default() }, None)
@@ -159,7 +160,9 @@ pub const OPERATIONS: &[(&str, Operation)] = &[
     }),
     ("ledger, page 1 and the house's balances", |db, _, _| {
         ledger::list(db, &Legs::default(), None, 51)?;
-        for account in [Account::Gateway(Provider::Wechat), Account::Gateway(Provider::Alipay), Account::Refunds] {
+        for account in
+            [Account::Gateway(Provider::Wechat), Account::Gateway(Provider::Alipay), Account::Refunds]
+        {
             ledger::balance_of_few(db, &account)?;
         }
         Ok(())

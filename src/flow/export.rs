@@ -15,7 +15,13 @@ use crate::{
 ///
 /// # Errors
 /// The books; then nothing may leave.
-pub async fn record(app: &App, actor: &User, format: &str, filter: &str, rows: Option<i64>) -> Result<(), FlowError> {
+pub async fn record(
+    app: &App,
+    actor: &User,
+    format: &str,
+    filter: &str,
+    rows: Option<i64>,
+) -> Result<(), FlowError> {
     let (name, format, filter) = (actor.username.clone(), format.to_owned(), filter.to_owned());
     let became = match rows {
         Some(rows) => format!("{rows} rows"),

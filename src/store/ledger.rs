@@ -8,7 +8,11 @@ use crate::domain::{
     ledger::{Account, Entry, Kind},
     time::UnixMs,
 };
-use diesel::{dsl::sql, prelude::*, sql_types::{BigInt, Bool}};
+use diesel::{
+    dsl::sql,
+    prelude::*,
+    sql_types::{BigInt, Bool},
+};
 use std::collections::HashMap;
 
 /// A sum is made unasked while so many legs at most have to be read for it.

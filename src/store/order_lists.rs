@@ -1,12 +1,7 @@
 //! Orders as administrators list them: filters, pages that cost the same wherever they begin and however many orders
 //! there are, and sums of exactly the filter.
 
-use super::{
-    Db, StoreError, attempts,
-    orders::OrderRow,
-    schema::orders,
-    settlement, users,
-};
+use super::{Db, StoreError, attempts, orders::OrderRow, schema::orders, settlement, users};
 use crate::domain::{
     money::Fen,
     order::{Attempt, Channel, Order, Source},

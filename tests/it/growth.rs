@@ -45,7 +45,11 @@ impl Drop for Folder {
 }
 
 /// What each operation costs now, and what sums of everything do.
-fn costs(db: &mut Db, size: i64, cost: impl Fn(&mut Db, &dyn Fn(&mut Db) -> Result<(), StoreError>) -> i64) -> Vec<(&'static str, i64)> {
+fn costs(
+    db: &mut Db,
+    size: i64,
+    cost: impl Fn(&mut Db, &dyn Fn(&mut Db) -> Result<(), StoreError>) -> i64,
+) -> Vec<(&'static str, i64)> {
     let known = Known::of(db, PLAN, size);
     let of = |(name, operation): &(&'static str, operations::Operation)| {
         (*name, cost(db, &|db: &mut Db| (0..3).try_for_each(|nth| operation(db, &known, nth))))

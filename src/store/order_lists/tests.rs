@@ -112,7 +112,8 @@ fn what_is_rare_open_or_of_one_user_is_found_by_an_index_of_its_own() {
             (since, "orders_to_close"),
         ] {
             let filter = Filter { state: Some(state), ..Filter::default() };
-            let of_days = Filter { from: Some(UnixMs(5_000)), until: Some(UnixMs(2_000_000)), ..filter.clone() };
+            let of_days =
+                Filter { from: Some(UnixMs(5_000)), until: Some(UnixMs(2_000_000)), ..filter.clone() };
             for filter in [filter, of_days] {
                 let plan = plan_of_sqlite!(db, paged!(&filter, None, None, 51));
                 assert!(plan.contains(index), "{filter:?}: {plan}");
