@@ -241,7 +241,7 @@ pub async fn prepare(app: &Arc<App>, count: usize, users: usize) -> Vec<String> 
         .collect()
 }
 
-fn callback(account: &Account, number: &str, n: usize) -> String {
+pub fn callback(account: &Account, number: &str, n: usize) -> String {
     let transaction_id = transaction(n);
     let mut fields: Fields = [
         ("appid", account.appids.web.as_str()),

@@ -26,7 +26,7 @@ pub(super) struct Options {
 pub(super) async fn run(source: &Source, options: Options) -> Result<(), CliError> {
     let database = Config::read_database(source)?;
     let store = Store::open_to_read(&database)?;
-    let breaches = store.read_at_length(books::breaches).await?;
+    let breaches = store.read_at_length(books::audit).await?;
     for rule in books::rules() {
         match breaches.iter().find(|breach| breach.starts_with(rule)) {
             None => println!("ok      {rule}"),

@@ -18,7 +18,7 @@ const ROWS: i64 = 20_000;
 /// # Errors
 /// The books.
 pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
-    let mut breaches = app.store.read_at_length(books::breaches).await?;
+    let mut breaches = app.store.read_at_length(books::audit).await?;
     breaches.extend(chain(&app).await?);
     app.metrics.books_clean.set(i64::from(breaches.is_empty()));
     for breach in &breaches {

@@ -1,6 +1,6 @@
 //! The books prove themselves: money invariants as queries. An empty answer is a clean bill.
 
-use super::{Db, StoreError};
+use super::{Db, StoreError, postgres};
 use diesel::{
     RunQueryDsl,
     backend::Backend,
@@ -196,6 +196,17 @@ pub fn breaches(db: &mut Db) -> Result<Vec<String>, StoreError> {
         }
     }
     Ok(broken)
+}
+
+/// The same for books of any size. A rule may take minutes, and on a server readers have only seconds.
+///
+/// # Errors
+/// The database.
+pub fn audit(db: &mut Db) -> Result<Vec<String>, StoreError> {
+    match db {
+        Db::Sqlite(_) => breaches(db),
+        Db::Postgres(_) => postgres::patiently(db, breaches),
+    }
 }
 
 /// SQL whose text never changes, with the types of its columns: unlike `sql_query` it is prepared once.

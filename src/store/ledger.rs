@@ -8,8 +8,17 @@ use crate::domain::{
     ledger::{Account, Entry, Kind},
     time::UnixMs,
 };
-use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
+use diesel::{
+    dsl::sql,
+    prelude::*,
+    sql_types::{BigInt, Bool},
+};
 use std::collections::HashMap;
+
+/// A sum is made unasked while so many legs at most have to be read for it.
+const SUMMED_UNASKED: i64 = 20_000;
+/// Otherwise so many at a time, so that no single query is long.
+const PART: i64 = 1_000_000;
 
 /// Writes the legs of an entry; the unique key refuses the same entry a second time. `notice_id` is the message
 /// it rests on: only what moves nothing at the gateway may do without.
@@ -42,6 +51,42 @@ pub fn balance(db: &mut Db, account: &Account) -> Result<i64, StoreError> {
         .filter(ledger::account.eq(account.name()))
         .select(sql::<BigInt>("CAST(COALESCE(SUM(amount_fen), 0) AS BIGINT)"))
         .first(db)?)
+}
+
+/// The same; `None` when it is a sum of more than `SUMMED_UNASKED` legs.
+///
+/// # Errors
+/// The database.
+pub fn balance_of_few(db: &mut Db, account: &Account) -> Result<Option<i64>, StoreError> {
+    let beyond: Option<i64> = ledger::table
+        .filter(ledger::account.eq(account.name()))
+        .order(ledger::id.desc())
+        .select(ledger::id)
+        .offset(SUMMED_UNASKED)
+        .limit(1)
+        .get_result(db)
+        .optional()?;
+    if beyond.is_some() { Ok(None) } else { balance(db, account).map(Some) }
+}
+
+/// The sum of an account's legs after one, as far as `PART` legs of any account go, and the last of these; `None` after
+/// the last leg of all.
+///
+/// # Errors
+/// The database.
+pub fn balance_part(db: &mut Db, account: &Account, after: i64) -> Result<Option<(i64, i64)>, StoreError> {
+    let newest: Option<i64> = ledger::table.select(diesel::dsl::max(ledger::id)).get_result(db)?;
+    if newest.is_none_or(|newest| newest <= after) {
+        return Ok(None);
+    }
+    let until = after.saturating_add(PART);
+    let sum = ledger::table
+        .filter(ledger::account.eq(account.name()))
+        .filter(ledger::id.gt(after))
+        .filter(ledger::id.le(until))
+        .select(sql::<BigInt>("CAST(COALESCE(SUM(amount_fen), 0) AS BIGINT)"))
+        .get_result(db)?;
+    Ok(Some((sum, until)))
 }
 
 /// The sums of several accounts at once. An account without entries is not among them.
@@ -110,6 +155,10 @@ pub fn list(
     }
     if let Some(kind) = filter.kind {
         query = query.filter(ledger::kind.eq(kind.as_str()));
+        if kind != Kind::TopUp {
+            // In the words of the index of everything else.
+            query = query.filter(sql::<Bool>("ledger.kind <> 'top_up'"));
+        }
     }
     Ok(query.load(db)?)
 }

@@ -94,6 +94,18 @@ pub(super) fn connect_to_read(url: &PostgresUrl) -> Result<Db, StoreError> {
     establish(url, READER)
 }
 
+/// For what reads all of the books: the limit of a reader's statements would end it among a million orders.
+pub(super) fn patiently<T>(
+    db: &mut Db,
+    read: impl FnOnce(&mut Db) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let limit = shown(db, "statement_timeout")?;
+    db.batch_execute("SET statement_timeout = '15min'")?;
+    let done = read(db);
+    db.batch_execute(&format!("SET statement_timeout = '{limit}'"))?;
+    done
+}
+
 /// Whether the server no longer answers on this connection, or it was left inside a transaction.
 pub(super) fn is_broken(connection: &mut PgConnection) -> bool {
     AnsiTransactionManager::transaction_manager_status_mut(connection).transaction_depth().is_err()

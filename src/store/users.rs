@@ -10,6 +10,7 @@ use crate::domain::{
     user::{Right, Role, User},
 };
 use diesel::{Connection, prelude::*};
+use std::collections::{BTreeSet, HashMap};
 
 #[derive(Queryable)]
 pub(super) struct UserRow {
@@ -94,6 +95,17 @@ pub fn another_with(db: &mut Db, right: Right, id: i64) -> Result<bool, StoreErr
         .filter(users::disabled_at.is_null())
         .filter(users::id.ne(id));
     Ok(diesel::select(diesel::dsl::exists(others)).get_result(db)?)
+}
+
+/// The names of these accounts.
+///
+/// # Errors
+/// The database.
+pub fn names(db: &mut Db, ids: impl Iterator<Item = i64>) -> Result<HashMap<i64, String>, StoreError> {
+    let ids: BTreeSet<i64> = ids.collect();
+    let named: Vec<(i64, String)> =
+        users::table.filter(users::id.eq_any(ids)).select((users::id, users::username)).load(db)?;
+    Ok(named.into_iter().collect())
 }
 
 /// An administrator's account as its owner sees it.

@@ -86,8 +86,8 @@ fn the_first_page_and_the_last_go_along_the_same_index_and_sort_nothing() {
             let all = Filter { by, ..Filter::default() };
             let days = Filter { from: Some(UnixMs(5_000)), until: Some(UnixMs(2_000_000)), ..all.clone() };
             for filter in [all, days] {
-                for last in [None, Some((60, 60_000, Some(60_005)))] {
-                    let plan = plan_of_sqlite!(db, paged!(&filter, last, 51));
+                for last in [None, Some(Place { at: 60_005, id: 60 })] {
+                    let plan = plan_of_sqlite!(db, paged!(&filter, last, None, 51));
                     assert!(plan.contains(index), "{filter:?} from {last:?}: {plan}");
                     assert!(!plan.contains("TEMP B-TREE"), "{filter:?} from {last:?} sorts: {plan}");
                     let begins = last.is_none() && filter.from.is_none() && by == By::Created;
@@ -102,6 +102,30 @@ fn the_first_page_and_the_last_go_along_the_same_index_and_sort_nothing() {
 }
 
 #[test]
+fn what_is_rare_open_or_of_one_user_is_found_by_an_index_of_its_own() {
+    with_sqlite(|db| {
+        let since = StateFilter::OpenSince(UnixMs(9_000_000));
+        for (state, index) in [
+            (StateFilter::Late, "orders_late"),
+            (StateFilter::Refunded, "orders_refunded"),
+            (StateFilter::Unpaid, "orders_to_close"),
+            (since, "orders_to_close"),
+        ] {
+            let filter = Filter { state: Some(state), ..Filter::default() };
+            let of_days =
+                Filter { from: Some(UnixMs(5_000)), until: Some(UnixMs(2_000_000)), ..filter.clone() };
+            for filter in [filter, of_days] {
+                let plan = plan_of_sqlite!(db, paged!(&filter, None, None, 51));
+                assert!(plan.contains(index), "{filter:?}: {plan}");
+            }
+        }
+        let of_user = Filter { user_id: Some(1), from: Some(UnixMs(5_000)), ..Filter::default() };
+        let plan = plan_of_sqlite!(db, paged!(&of_user, None, None, 51));
+        assert!(plan.contains("orders_user"), "{plan}");
+    });
+}
+
+#[test]
 fn pages_meet_without_gap_or_repeat_also_among_orders_of_one_millisecond() {
     with_sqlite(|db| {
         db.batch_execute(
@@ -112,15 +136,16 @@ fn pages_meet_without_gap_or_repeat_also_among_orders_of_one_millisecond() {
         .unwrap();
         for by in [By::Created, By::Paid] {
             let filter = Filter { by, ..Filter::default() };
-            let whole: Vec<i64> =
-                list(db, &filter, None, 10_000).unwrap().iter().map(|(order, _)| order.id).collect();
-            let mut pieces: Vec<i64> = Vec::new();
+            let ids = |page: &Page| page.found.iter().map(|(order, _)| order.id).collect::<Vec<i64>>();
+            let whole = ids(&page(db, &filter, None, 10_000).unwrap());
+            let (mut pieces, mut before) = (Vec::new(), None);
             loop {
-                let page = list(db, &filter, pieces.last().copied(), 17).unwrap();
-                if page.is_empty() {
+                let piece = page(db, &filter, before, 17).unwrap();
+                pieces.extend(ids(&piece));
+                before = piece.next;
+                if before.is_none() {
                     break;
                 }
-                pieces.extend(page.iter().map(|(order, _)| order.id));
             }
             assert_eq!(pieces, whole);
             assert_eq!(whole.len(), if by == By::Created { 3040 } else { 1000 });
@@ -139,7 +164,7 @@ fn postgresql_goes_along_the_same_indexes() {
     db.batch_execute("ANALYZE orders; SET enable_seqscan = off; SET enable_sort = off").unwrap();
     for (by, index) in [(By::Created, "orders_created"), (By::Paid, "orders_paid")] {
         let filter = Filter { by, ..Filter::default() };
-        let query = paged!(&filter, Some((60, 60_000, Some(60_005))), 51);
+        let query = paged!(&filter, Some(Place { at: 60_005, id: 60 }), None, 51);
         let explain: Explain<_, Text> = Explain { words: "EXPLAIN ", query, columns: PhantomData };
         let plan: Vec<String> = explain.load(&mut db).unwrap();
         let plan = plan.join("\n");

@@ -199,7 +199,7 @@ fn look(
     doors: Vec<(&'static str, Protocol, &'static str)>,
 ) -> Result<Read, StoreError> {
     let (today, day_ago) = (midnight(now), ago(now, DAY_MS));
-    let found = order_lists::list(db, &Wanted::default(), None, NEWEST)?;
+    let found = order_lists::page(db, &Wanted::default(), None, NEWEST)?.found;
     let attempts = order_lists::attempts_of(db, &found)?;
     Ok(Read {
         // To the end of the day: what was credited by a clock that is a little ahead counts too.

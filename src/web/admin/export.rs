@@ -3,7 +3,7 @@
 use super::{
     csv::Csv,
     order_filter::{OrderFilter, written},
-    orders::resolve,
+    orders::{resolve, summed},
     via_zh,
     xlsx::Xlsx,
 };
@@ -108,13 +108,19 @@ async fn start(
     let filter = OrderFilter { before: None, ..filter };
     let (wanted, _) = resolve(web, &filter, now).await?;
     let counted = wanted.clone();
-    let totals = web.app.store.read(move |db| order_lists::totals(db, &counted)).await?;
-    if ending == "xlsx" && totals.orders > MOST_OF_SHEET {
+    // The first row of a CSV does not wait until all of them are counted; a worksheet has only so many.
+    let totals = match ending {
+        "xlsx" => Some(summed(web, counted).await?),
+        _ => web.app.store.read(move |db| order_lists::totals_of_few(db, &counted)).await?,
+    };
+    if ending == "xlsx" && totals.is_some_and(|totals| totals.orders > MOST_OF_SHEET) {
         return Err(WebError::Unprocessable(
             "超过一百万行，一张工作表放不下。没有导出；请缩小日期范围，或改用 CSV。".to_owned(),
         ));
     }
-    export::record(&web.app, &admin.user, ending, &filter.described(), totals.orders).await?;
+    let filter = OrderFilter { totals: String::new(), ..filter };
+    let rows = totals.map(|totals| totals.orders);
+    export::record(&web.app, &admin.user, ending, &filter.described(), rows).await?;
     let export = Export {
         store: web.app.store.clone(),
         filter: wanted,
@@ -217,17 +223,17 @@ impl<S: Sheet> Export<S> {
             Stage::Rows => {
                 let (filter, before) = (self.filter.clone(), self.before);
                 let read = self.store.read(move |db| {
-                    let found = order_lists::list(db, &filter, before, BATCH)?;
-                    let attempts = order_lists::attempts_of(db, &found)?;
-                    Ok((found, attempts))
+                    let page = order_lists::page(db, &filter, before, BATCH)?;
+                    let attempts = order_lists::attempts_of(db, &page.found)?;
+                    Ok((page, attempts))
                 });
-                let (found, attempts) = read.await?;
-                for (order, user) in &found {
+                let (page, attempts) = read.await?;
+                for (order, user) in &page.found {
                     self.sums.add(order);
                     self.sheet.row(&cells(order, user, attempts.get(&order.id), self.now))?;
                 }
-                self.before = found.last().map(|(order, _)| order.id);
-                if i64::try_from(found.len()).unwrap_or_default() < BATCH {
+                self.before = page.next;
+                if page.next.is_none() {
                     let (by, described) = (self.by.clone(), self.described.clone());
                     self.sheet.end(&self.sums.told(by, described, self.now))?;
                     self.stage = Stage::Over;

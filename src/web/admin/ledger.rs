@@ -52,7 +52,8 @@ struct KindChoice {
 struct AccountLink {
     name: String,
     text: &'static str,
-    balance: String,
+    /// `None` where that many entries are only summed when somebody looks at the account.
+    balance: Option<String>,
     href: String,
 }
 
@@ -90,18 +91,18 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Shown>) -> Res
     };
     let account: String = shown.account.trim().chars().filter(|c| *c != '\0').take(64).collect();
     let filter = Filter { account: (!account.is_empty()).then(|| account.clone()), kind };
-    let (before, wanted) = (shown.before, account.clone());
+    let before = shown.before;
     let read = web.app.store.read(move |db| {
         let found = ledger::list(db, &filter, before, PAGE.saturating_add(1))?;
-        let house: Vec<i64> =
-            HOUSE.iter().map(|(account, _)| ledger::balance(db, account)).collect::<Result<_, _>>()?;
-        let own = match account_called(&wanted) {
-            Some(account) => Some(ledger::balance(db, &account)?),
-            None => None,
-        };
-        Ok((found, house, own))
+        let house: Vec<Option<i64>> =
+            HOUSE.iter().map(|(account, _)| ledger::balance_of_few(db, account)).collect::<Result<_, _>>()?;
+        Ok((found, house))
     });
-    let (mut found, house, own) = read.await?;
+    let (mut found, house) = read.await?;
+    let own = match account_called(&account).filter(|_| !admin.json) {
+        Some(account) => Some(summed(&web, account).await?),
+        None => None,
+    };
     let size = usize::try_from(PAGE).unwrap_or_default();
     let more = found.len() > size;
     found.truncate(size);
@@ -110,10 +111,10 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Shown>) -> Res
         return Ok(HttpResponse::Ok()
             .json(json!({ "entries": found.iter().map(as_json).collect::<Vec<_>>(), "before": next })));
     }
-    let link = |((account, text), fen): (&(Account, &'static str), i64)| AccountLink {
+    let link = |((account, text), fen): (&(Account, &'static str), Option<i64>)| AccountLink {
         name: account.name(),
         text,
-        balance: yuan_text(fen),
+        balance: fen.map(yuan_text),
         href: href(&account.name(), "", None),
     };
     let kinds = Kind::ALL.map(|kind| KindChoice {
@@ -131,6 +132,21 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Shown>) -> Res
         account,
     };
     Ok(page(&web, &admin, StatusCode::OK, &template))
+}
+
+/// What stands on an account, however many entries that takes. A part at a time, so that others read in between.
+async fn summed(web: &Web, account: Account) -> Result<i64, WebError> {
+    let few = account.clone();
+    if let Some(fen) = web.app.store.read(move |db| ledger::balance_of_few(db, &few)).await? {
+        return Ok(fen);
+    }
+    let (mut sum, mut after) = (0_i64, 0);
+    loop {
+        let whose = account.clone();
+        let part = web.app.store.read(move |db| ledger::balance_part(db, &whose, after)).await?;
+        let Some((fen, until)) = part else { return Ok(sum) };
+        (sum, after) = (sum.saturating_add(fen), until);
+    }
 }
 
 /// The accounts of the house, all but the users'.

@@ -47,6 +47,8 @@ pub struct OrderFilter {
     pub via: String,
     pub user: Option<i64>,
     pub before: Option<i64>,
+    /// Anything: sum the filter, however many orders that is.
+    pub totals: String,
 }
 
 /// One choice of a form or a row of links.
@@ -127,6 +129,7 @@ impl OrderFilter {
             ("min", &self.min),
             ("max", &self.max),
             ("via", &self.via),
+            ("totals", &self.totals),
         ];
         for (name, value) in typed.into_iter().filter(|(_, value)| !value.is_empty()) {
             query.append_pair(name, value);

@@ -12,7 +12,7 @@ use crate::{
         time::UnixMs,
     },
     store::{
-        order_lists::{self, Filter as Wanted, Totals},
+        order_lists::{self, Filter as Wanted, Page, Totals},
         search::{self, Hit},
         work_items,
     },
@@ -43,10 +43,15 @@ struct OrdersPage {
     filter: OrderFilter,
     from_input: &'static str,
     to_input: &'static str,
-    totals: ShownTotals,
+    /// `None` where that many orders are only summed when somebody asks.
+    totals: Option<ShownTotals>,
+    /// Where one asks.
+    sum_url: String,
     rows: Vec<AdminRow>,
     newest: Option<String>,
     next: Option<String>,
+    /// Nothing older than this was looked at.
+    stopped_at: Option<String>,
     presets: Vec<Choice>,
     states: Vec<Choice>,
     channels: Vec<Choice>,
@@ -104,38 +109,45 @@ pub async fn list(
         return Ok(see_other(&home_of(hit), None));
     }
     let before = filter.before;
-    let (mut found, attempts, totals, open_work) = web
+    let sums = if filter.totals.is_empty() {
+        let wanted = wanted.clone();
+        web.app.store.read(move |db| order_lists::totals_of_few(db, &wanted)).await?
+    } else {
+        Some(summed(&web, wanted.clone()).await?)
+    };
+    let (listed, attempts, open_work) = web
         .app
         .store
         .read(move |db| {
-            let found = order_lists::list(db, &wanted, before, PAGE.saturating_add(1))?;
-            let attempts = order_lists::attempts_of(db, &found)?;
-            Ok((found, attempts, order_lists::totals(db, &wanted)?, work_items::count_open(db)?))
+            let listed = order_lists::page(db, &wanted, before, PAGE)?;
+            let attempts = order_lists::attempts_of(db, &listed.found)?;
+            Ok((listed, attempts, work_items::count_open(db)?))
         })
         .await?;
-    let size = usize::try_from(PAGE).unwrap_or_default();
-    let more = found.len() > size;
-    found.truncate(size);
-    let next = found.last().filter(|_| more).map(|(order, _)| order.id);
+    let Page { found, next, stopped_at } = listed;
     if admin.json {
         return Ok(HttpResponse::Ok().json(json!({
             "orders": found.iter().map(|found| with_user(found, &attempts)).collect::<Vec<_>>(),
-            "totals": {
+            "totals": sums.map(|totals| json!({
                 "orders": totals.orders,
                 "paid": totals.paid,
                 "paid_fen": totals.paid_fen,
                 "refund_fen": totals.refund_fen,
-            },
+            })),
             "before": next,
         })));
     }
+    // Sums are asked for once, not again with every page.
+    let filter = OrderFilter { totals: String::new(), ..filter };
     let template = OrdersPage {
         layout: frame(&web, &admin).await?,
         from_input: OrderFilter::date_input(&filter.from),
         to_input: OrderFilter::date_input(&filter.to),
-        totals: shown(&totals),
+        totals: sums.as_ref().map(shown),
+        sum_url: OrderFilter { totals: "1".to_owned(), ..filter.clone() }.href(),
         rows: rows(&found, &attempts, now),
         newest: filter.before.map(|_| OrderFilter { before: None, ..filter.clone() }.href()),
+        stopped_at: stopped_at.map(|at| at.beijing_text()),
         next: next.map(|id| OrderFilter { before: Some(id), ..filter.clone() }.href()),
         presets: filter.presets(now),
         states: filter.state_choices(),
@@ -149,6 +161,18 @@ pub async fn list(
         filter,
     };
     Ok(page(&web, &admin, StatusCode::OK, &template))
+}
+
+/// The sums, however many orders that takes. A part at a time, so that others read in between.
+///
+/// # Errors
+/// The books.
+pub async fn summed(web: &Web, wanted: Wanted) -> Result<Totals, WebError> {
+    let mut sums = Totals::default();
+    for part in web.app.store.read(move |db| order_lists::parts(db, &wanted)).await? {
+        sums = sums.with(web.app.store.read(move |db| order_lists::totals(db, &part)).await?);
+    }
+    Ok(sums)
 }
 
 /// The filter with what its search box stands for; and everything of that number or name.

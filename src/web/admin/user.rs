@@ -131,7 +131,8 @@ struct Read {
 fn read(db: &mut Db, id: i64, before: Option<i64>, now: UnixMs) -> Result<Option<Read>, StoreError> {
     let Some(listed) = users::listed(db, id)? else { return Ok(None) };
     let account = Account::User(id);
-    let orders = order_lists::list(db, &Filter { user_id: Some(id), ..Filter::default() }, None, NEWEST)?;
+    let orders = Filter { user_id: Some(id), ..Filter::default() };
+    let orders = order_lists::page(db, &orders, None, NEWEST)?.found;
     let attempts = order_lists::attempts_of(db, &orders)?;
     let entries = ledger::Filter { account: Some(account.name()), ..ledger::Filter::default() };
     Ok(Some(Read {
