@@ -19,6 +19,7 @@ use crate::{
         error::WebError,
         layout::{Layout, page},
         rights::{Diagnostics, May},
+        session::Admin,
     },
 };
 use actix_web::{HttpResponse, http::StatusCode, web::Data};
@@ -28,12 +29,14 @@ use std::sync::Arc;
 
 /// With less than this share of the disk free somebody should look, in percent.
 const LITTLE_ROOM: u64 = 10;
+const JUST_NOW: &str = "支付渠道刚才的答复";
 const MIB: i64 = 1024 * 1024;
 
 #[derive(Template)]
 #[template(path = "admin/diagnostics.html")]
 struct DiagnosticsPage {
     layout: Layout,
+    is_tested: bool,
     parts: Vec<Part>,
     /// The same as plain text.
     text: String,
@@ -45,14 +48,14 @@ struct Part {
     facts: Vec<Fact>,
 }
 
-struct Fact {
+pub struct Fact {
     name: String,
     value: String,
     /// `ok`, `warn` or `bad`; `mute` for what is only told.
     tone: &'static str,
 }
 
-fn fact(name: impl Into<String>, value: impl Into<String>, tone: &'static str) -> Fact {
+pub fn fact(name: impl Into<String>, value: impl Into<String>, tone: &'static str) -> Fact {
     Fact { name: name.into(), value: value.into(), tone }
 }
 
@@ -61,31 +64,43 @@ fn fact(name: impl Into<String>, value: impl Into<String>, tone: &'static str) -
 /// # Errors
 /// The books.
 pub async fn show(web: Data<Arc<Web>>, admin: May<Diagnostics>) -> Result<HttpResponse, WebError> {
+    answer(&web, &admin, Vec::new()).await
+}
+
+/// The page, with what the gateways were just heard to say, if they were asked.
+///
+/// # Errors
+/// The books.
+pub async fn answer(web: &Web, admin: &Admin, tested: Vec<Fact>) -> Result<HttpResponse, WebError> {
     let now = web.app.clock.now();
-    let doors = last_at_doors(&web).await?;
+    let doors = last_at_doors(web).await?;
     let read = web.app.store.read(move |db| {
         let delays = figures::delays(db, now.plus_ms(DAY_MS.saturating_neg()))?;
         Ok((diagnosis::of(db)?, pending::backlog(db)?.0, delays))
     });
     let (books, asked_about, delays) = read.await?;
-    let parts = vec![
-        Part { title: "程序", facts: program(&web, now) },
-        Part { title: "账本", facts: of_books(&web, &books, asked_about) },
-        Part { title: "后台任务", facts: jobs(&web, now) },
-        Part { title: "支付渠道", facts: gateways(&web) },
+    let is_tested = !tested.is_empty();
+    let mut parts = vec![
+        Part { title: "程序", facts: program(web, now) },
+        Part { title: "账本", facts: of_books(web, &books, asked_about) },
+        Part { title: "后台任务", facts: jobs(web, now) },
+        Part { title: "支付渠道", facts: gateways(web) },
         Part {
             title: "最近一条验签通过的回调",
             facts: doors.into_iter().map(|door| of_door(door, now)).collect(),
         },
         Part { title: "时钟", facts: vec![clock(delays)] },
-        Part { title: "证书", facts: of_certificates(&web, now) },
+        Part { title: "证书", facts: of_certificates(web, now) },
     ];
+    if is_tested {
+        parts.insert(0, Part { title: JUST_NOW, facts: tested });
+    }
     if admin.json {
         return Ok(HttpResponse::Ok().json(as_json(&parts)));
     }
     let text = as_text(&parts, now);
-    let template = DiagnosticsPage { layout: frame(&web, &admin).await?, parts, text };
-    Ok(page(&web, &admin, StatusCode::OK, &template))
+    let template = DiagnosticsPage { layout: frame(web, admin).await?, is_tested, parts, text };
+    Ok(page(web, admin, StatusCode::OK, &template))
 }
 
 fn program(web: &Web, now: UnixMs) -> Vec<Fact> {
