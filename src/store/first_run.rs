@@ -78,7 +78,9 @@ fn prepared(db: &mut Db, environment: Environment) -> Result<Vec<Provider>, Stor
         .filter(attempts::environment.eq(environment.as_str()))
         .filter(attempts::prepay_id.is_not_null())
         .select(attempts::provider)
-        .distinct()
         .load(db)?;
-    words.iter().map(|word| Provider::parse(word).ok_or(StoreError::Unreadable("provider"))).collect()
+    Ok(Provider::ALL
+        .into_iter()
+        .filter(|provider| words.iter().any(|word| word == provider.as_str()))
+        .collect())
 }

@@ -129,7 +129,7 @@ pub fn sums(db: &mut Db, filter: &Filter) -> Result<Sums, StoreError> {
     if let Some(until) = filter.until {
         query = query.filter(ledger::created_at.lt(until.0));
     }
-    let (legs, in_fen, out_fen) = query.first(db)?;
+    let (legs, in_fen, out_fen): (i64, i64, i64) = query.first(db)?;
     Ok(Sums { legs, in_fen, out_fen })
 }
 

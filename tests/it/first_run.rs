@@ -91,6 +91,8 @@ async fn asked_now_every_gateway_says_under_its_signature_that_it_knows_no_such_
     assert_eq!(page.body.matches("mark-ok\">有答复，签名正确").count(), gateways, "{}", page.body);
     assert_eq!(shop.simulator.calls().len() - before, gateways);
     assert!(rows(&shop, "orders").await.is_empty() && rows(&shop, "attempts").await.is_empty());
+    // That no such order is known is an answer.
+    assert!(!page.body.contains("没有可用的回答"), "{}", page.body);
     let acts = rows(&shop, "audit_log").await;
     let acts: Vec<_> = acts.iter().filter(|act| act["action"] == "gateways_tested").collect();
     assert_eq!((acts.len(), &acts[0]["actor"]), (1, &"boss".into()));

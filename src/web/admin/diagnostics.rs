@@ -17,6 +17,7 @@ use crate::{
     web::{
         Web,
         error::WebError,
+        grouped,
         layout::{Layout, page},
         rights::{Diagnostics, May},
         session::Admin,
@@ -25,7 +26,7 @@ use crate::{
 use actix_web::{HttpResponse, http::StatusCode, web::Data};
 use askama::Template;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// With less than this share of the disk free somebody should look, in percent.
 const LITTLE_ROOM: u64 = 10;
@@ -175,10 +176,17 @@ fn gateways(web: &Web) -> Vec<Fact> {
         })
         .collect();
     // What became of every call since the start: the plainest test of a gateway is its answers.
-    facts.extend(web.app.metrics.gateway_calls().into_iter().map(|(call, outcome, count)| {
-        let tone = if outcome == "answered" { "ok" } else { "warn" };
-        let outcome = if outcome == "answered" { "有可用的回答" } else { "没有可用的回答" };
-        fact(call, format!("{outcome} {count} 次（本次启动以来）"), tone)
+    let mut calls: BTreeMap<(String, bool), u64> = BTreeMap::new();
+    for (call, outcome, count) in web.app.metrics.gateway_calls() {
+        // Whatever a gateway says under its signature is an answer, also that it knows of no such order.
+        let is_usable = !matches!(outcome.as_str(), "no_answer" | "untrusted");
+        let sum = calls.entry((call, is_usable)).or_default();
+        *sum = sum.saturating_add(count);
+    }
+    facts.extend(calls.into_iter().map(|((call, is_usable), count)| {
+        let (text, tone) =
+            if is_usable { ("有可用的回答", "ok") } else { ("没有可用的回答", "warn") };
+        fact(call, format!("{text} {} 次（本次启动以来）", grouped(count)), tone)
     }));
     facts
 }

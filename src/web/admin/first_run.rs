@@ -98,14 +98,12 @@ pub async fn count_open(web: &Web, admin: &Admin) -> Result<usize, WebError> {
 async fn steps(web: &Web) -> Result<Vec<Step>, WebError> {
     let environment = web.app.environment();
     let channels = web.app.channels();
-    let mut used: Vec<Protocol> = Vec::new();
-    for channel in &channels {
-        if let Some((gateway, _)) = web.app.gateway_for(*channel) {
-            if !used.contains(&gateway.protocol()) {
-                used.push(gateway.protocol());
-            }
-        }
-    }
+    let is_used = |protocol: &Protocol| {
+        let makes =
+            |channel| web.app.gateway_for(channel).is_some_and(|(one, _)| one.protocol() == *protocol);
+        channels.iter().copied().any(makes)
+    };
+    let used: Vec<Protocol> = Protocol::ALL.into_iter().filter(is_used).collect();
     let words: Vec<_> = Protocol::ALL.into_iter().map(|one| (one.as_str(), one.provider())).collect();
     let read = web.app.store.read(move |db| {
         let standing = first_run::standing(db, environment, &words)?;
