@@ -178,10 +178,10 @@ impl Window {
         self.cdp("Browser.setDownloadBehavior", wish).await;
         self.click(css).await;
         for _ in 0..LOOKS {
-            let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
+            let mut files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
             // Until it is whole it has another name.
             let whole = |path: &PathBuf| path.extension().is_some_and(|end| end == "csv" || end == "xlsx");
-            if let Some(path) = files.into_iter().find(whole) {
+            if let Some(path) = files.find(whole) {
                 let name = path.file_name().unwrap().to_str().unwrap().to_owned();
                 let bytes = std::fs::read(&path).unwrap();
                 std::fs::remove_dir_all(&folder).unwrap();
