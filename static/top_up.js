@@ -11,7 +11,7 @@
     const pick = form.elements.amount.value;
     const yuan = pick === 'other' ? other.value.trim() : pick;
     const sane = /^\d{1,6}(\.\d{1,2})?$/.test(yuan) && Number(yuan) > 0;
-    button.textContent = sane ? `${word} ¥${Number(yuan).toFixed(2)}` : word;
+    button.textContent = sane ? `${word} ¥${Number(yuan).toLocaleString('en', { minimumFractionDigits: 2 })}` : word;
   };
   // A finger goes straight to the field; arrow keys stay among the choices.
   form.querySelector('[for=amount-other]').addEventListener('click', () => { tapped = true; });

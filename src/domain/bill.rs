@@ -39,6 +39,16 @@ impl BillDay {
         BillDay(self.0.plus_ms(DAY_MS.saturating_neg()))
     }
 
+    pub const fn after(self) -> BillDay {
+        BillDay(self.end())
+    }
+
+    /// 0 is Monday, 6 is Sunday.
+    pub const fn weekday(self) -> i64 {
+        // The first of January 1970 was a Thursday.
+        self.0.plus_ms(BEIJING_MS).0.div_euclid(DAY_MS).saturating_add(3).rem_euclid(7)
+    }
+
     pub fn contains(self, at: UnixMs) -> bool {
         self.start() <= at && at < self.end()
     }

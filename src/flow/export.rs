@@ -6,6 +6,7 @@ use crate::{
     domain::user::User,
     store::{
         audit_log::{self, Act},
+        bills::BillOfDay,
         order_lists,
     },
 };
@@ -22,19 +23,39 @@ pub async fn record(
     filter: &str,
     rows: Option<i64>,
 ) -> Result<(), FlowError> {
-    let (name, format, filter) = (actor.username.clone(), format.to_owned(), filter.to_owned());
     let became = match rows {
         Some(rows) => format!("{rows} rows"),
         None => format!("more than {} orders to look through", order_lists::SUMMED_UNASKED),
     };
-    let now = app.clock.now();
+    write(app, actor, "orders_exported", format.to_owned(), filter.to_owned(), became).await
+}
+
+/// The same for the lines of one day's bill.
+///
+/// # Errors
+/// Likewise.
+pub async fn record_bill(app: &App, actor: &User, bill: &BillOfDay) -> Result<(), FlowError> {
+    let detail = format!("{} {}", bill.biller.account, bill.day);
+    let rows = bill.theirs.payments.saturating_add(bill.theirs.refunds);
+    write(app, actor, "bill_exported", bill.id.to_string(), detail, format!("{rows} rows")).await
+}
+
+async fn write(
+    app: &App,
+    actor: &User,
+    action: &'static str,
+    target: String,
+    detail: String,
+    became: String,
+) -> Result<(), FlowError> {
+    let (actor, now) = (actor.username.clone(), app.clock.now());
     app.store
         .write(move |db| {
             let act = Act {
-                actor: &name,
-                action: "orders_exported",
-                target: &format,
-                detail: &filter,
+                actor: &actor,
+                action,
+                target: &target,
+                detail: &detail,
                 became: &became,
                 ..Act::default()
             };

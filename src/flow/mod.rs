@@ -21,6 +21,7 @@ pub mod refund_standing;
 pub mod register;
 pub mod request_refund;
 pub mod second_factor;
+pub mod self_test;
 pub mod set_up;
 pub mod settle;
 pub mod timeline;

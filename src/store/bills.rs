@@ -320,6 +320,18 @@ pub fn list(db: &mut Db, before: Option<&str>, limit: i64) -> Result<Vec<BillOfD
     found.into_iter().map(Row::bill).collect()
 }
 
+/// Every bill of a day from this one on, oldest first.
+///
+/// # Errors
+/// The database.
+pub fn since(db: &mut Db, day: BillDay) -> Result<Vec<BillOfDay>, StoreError> {
+    let found: Vec<Row> = bills::table
+        .filter(bills::day.ge(day.to_string()))
+        .order((bills::day.asc(), bills::id.asc()))
+        .load(db)?;
+    found.into_iter().map(Row::bill).collect()
+}
+
 /// The days of a biller from this one on that are compared.
 ///
 /// # Errors

@@ -123,6 +123,72 @@ pub struct Filter {
     /// The whole name of an account.
     pub account: Option<String>,
     pub kind: Option<Kind>,
+    /// Written at or after.
+    pub from: Option<UnixMs>,
+    /// Written before.
+    pub until: Option<UnixMs>,
+}
+
+impl Filter {
+    /// Whether it leaves anything out.
+    pub fn is_any(&self) -> bool {
+        *self != Filter::default()
+    }
+}
+
+/// The sums of legs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    pub legs: i64,
+    /// Of those above zero.
+    pub in_fen: i64,
+    /// Of those below, as it stands there: below zero.
+    pub out_fen: i64,
+}
+
+/// Sums of exactly the legs that `list` gives page by page; `None` when they are more than `SUMMED_UNASKED`.
+///
+/// # Errors
+/// The database.
+pub fn sums_of_few(db: &mut Db, filter: &Filter) -> Result<Option<Sums>, StoreError> {
+    let beyond: Option<i64> = narrowed(filter)
+        .order(ledger::id.desc())
+        .select(ledger::id)
+        .offset(SUMMED_UNASKED)
+        .limit(1)
+        .get_result(db)
+        .optional()?;
+    if beyond.is_some() {
+        return Ok(None);
+    }
+    let sums = (
+        sql::<BigInt>("CAST(COUNT(*) AS BIGINT)"),
+        sql::<BigInt>(
+            "CAST(COALESCE(SUM(CASE WHEN amount_fen > 0 THEN amount_fen ELSE 0 END), 0) AS BIGINT)",
+        ),
+        sql::<BigInt>(
+            "CAST(COALESCE(SUM(CASE WHEN amount_fen < 0 THEN amount_fen ELSE 0 END), 0) AS BIGINT)",
+        ),
+    );
+    let (legs, in_fen, out_fen): (i64, i64, i64) = narrowed(filter).select(sums).first(db)?;
+    Ok(Some(Sums { legs, in_fen, out_fen }))
+}
+
+fn narrowed(filter: &Filter) -> ledger::BoxedQuery<'static, <Db as Connection>::Backend> {
+    let mut query = ledger::table.into_boxed();
+    if let Some(account) = &filter.account {
+        query = query.filter(ledger::account.eq(account.clone()));
+    }
+    if let Some(kind) = filter.kind {
+        query = query.filter(ledger::kind.eq(kind.as_str()));
+    }
+    if let Some(from) = filter.from {
+        query = query.filter(ledger::created_at.ge(from.0));
+    }
+    if let Some(until) = filter.until {
+        query = query.filter(ledger::created_at.lt(until.0));
+    }
+    query
 }
 
 /// Newest first; `before` is the id of the last one shown.
@@ -159,6 +225,12 @@ pub fn list(
             // In the words of the index of everything else.
             query = query.filter(sql::<Bool>("ledger.kind <> 'top_up'"));
         }
+    }
+    if let Some(from) = filter.from {
+        query = query.filter(ledger::created_at.ge(from.0));
+    }
+    if let Some(until) = filter.until {
+        query = query.filter(ledger::created_at.lt(until.0));
     }
     Ok(query.load(db)?)
 }

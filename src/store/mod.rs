@@ -13,6 +13,7 @@ pub mod corrections;
 pub mod diagnosis;
 pub mod events;
 pub mod figures;
+pub mod first_run;
 pub mod freezes;
 pub mod heartbeat;
 mod inline;

@@ -2,7 +2,10 @@
 
 use super::error::WebError;
 use crate::app::App;
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _, clock::DefaultClock};
+use governor::{
+    DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _,
+    clock::DefaultClock,
+};
 use std::{
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
@@ -20,6 +23,7 @@ pub struct Limits {
     register: DefaultKeyedRateLimiter<IpAddr>,
     wechat_trip: DefaultKeyedRateLimiter<IpAddr>,
     top_up: DefaultKeyedRateLimiter<i64>,
+    self_test: DefaultDirectRateLimiter,
     clock: DefaultClock,
     checks: AtomicU32,
 }
@@ -47,6 +51,7 @@ impl Limits {
             register: RateLimiter::keyed(every(Duration::from_secs(1), 120)),
             wechat_trip: RateLimiter::keyed(every(Duration::from_secs(1), 120)),
             top_up: RateLimiter::keyed(every(Duration::from_secs(1), 60)),
+            self_test: RateLimiter::direct(every(Duration::from_secs(60), 1)),
             clock: DefaultClock::default(),
             checks: AtomicU32::new(0),
         }
@@ -79,6 +84,12 @@ impl Limits {
     /// `TooMany`.
     pub fn top_up(&self, app: &App, user_id: i64) -> Result<(), WebError> {
         self.check(app, "top_up", self.top_up.check_key(&user_id))
+    }
+
+    /// # Errors
+    /// `TooMany`.
+    pub fn self_test(&self, app: &App) -> Result<(), WebError> {
+        self.check(app, "self_test", self.self_test.check())
     }
 
     fn forget_calm(&self) {

@@ -6,6 +6,7 @@ pub mod browser;
 pub mod csrf;
 pub mod envelope;
 pub mod error;
+pub mod grouped;
 pub mod health;
 pub mod home;
 pub mod layout;
@@ -29,6 +30,7 @@ pub mod wechat;
 pub mod words;
 
 use crate::app::App;
+pub use grouped::grouped;
 use limits::Limits;
 use std::sync::{
     Arc,

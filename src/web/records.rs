@@ -1,6 +1,6 @@
 //! How a user's records read: months with their sums, rows, refunds, and the steps of one order.
 
-use super::{layout::OrderState, words::Lang};
+use super::{grouped, layout::OrderState, words::Lang};
 use crate::{
     domain::{
         money::yuan_text,
@@ -191,9 +191,10 @@ impl Reading {
             steps.push(step(self.lang.step_paid().to_owned(), order.paid_at));
         }
         let going_back = refunds.iter().filter(|refund| Seen::of(refund.state) != Seen::Failed);
-        steps.extend(
-            going_back.map(|refund| step(self.lang.step_refund(refund.amount.yuan()), refund.finished_at)),
-        );
+        steps
+            .extend(going_back.map(|refund| {
+                step(self.lang.step_refund(grouped(refund.amount.yuan())), refund.finished_at)
+            }));
         steps
     }
 }

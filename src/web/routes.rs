@@ -59,6 +59,8 @@ pub fn routes(cfg: &mut ServiceConfig) {
         .service(web::resource("/admin/ledger").route(get().to(admin::ledger::list)))
         .service(web::resource("/admin/audit-log").route(get().to(admin::audit_log::list)))
         .service(web::resource("/admin/diagnostics").route(get().to(admin::diagnostics::show)))
+        .service(web::resource("/admin/diagnostics/gateways").route(post().to(admin::self_test::run)))
+        .service(web::resource("/admin/first-run").route(get().to(admin::first_run::show)))
         .service(web::resource("/admin/orders/{out_trade_no}").route(get().to(admin::order::show)))
         .service(web::resource("/admin/orders/{out_trade_no}/query").route(post().to(admin::order::query)))
         .service(
@@ -81,6 +83,7 @@ pub fn routes(cfg: &mut ServiceConfig) {
         )
         .service(web::resource("/admin/bills").route(get().to(admin::bills::list)))
         .service(web::resource("/admin/bills/{id}").route(get().to(admin::bills::show)))
+        .service(web::resource("/admin/bills/{id}/lines.csv").route(get().to(admin::bill_lines::csv)))
         .service(web::resource("/admin/bills/{id}/reconcile").route(post().to(admin::bills::again)))
         .service(web::resource("/admin/notices").route(get().to(admin::notices::list)))
         .service(web::resource("/admin/notices/{notice}").route(get().to(admin::notice::show)))

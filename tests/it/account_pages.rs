@@ -1,5 +1,5 @@
 //! The pages of administrators' accounts on a phone and on a computer, like `screenshots`; made by
-//! `cargo test --test it account_pages -- --nocapture`
+//! the command of `docs/pages.md`
 
 use crate::{
     axe::Axe,

@@ -1,15 +1,20 @@
 //! The desk in a browser: each page fits a phone and a computer, and the list is worked by keyboard.
-//! The pictures: `cargo test --test it desk_pages`, then look into `target/screenshots`.
+//! The pictures are in `target/looks`; `docs/pages.md` has the command that makes them all.
 
 use crate::{
     axe::Axe,
     harness::{Browser, PASSWORD, Shop, WECHAT},
     pay_page::sign_in,
+    reconcile::job,
     refund_pages::{press, refund, second_admin},
     screenshots::shoot,
     webdriver::{self, Wish},
 };
-use shouyin::{domain::money::Fen, simulator::faults::Scenario};
+use shouyin::{
+    domain::money::Fen,
+    simulator::faults::Scenario,
+    store::bills::{self, BillState},
+};
 
 const DAY_MS: i64 = 24 * 3_600_000;
 
@@ -40,7 +45,11 @@ async fn every_page_of_the_desk_fits_a_phone_and_a_computer() {
             shop.clock.advance_ms(800 + day * 300);
             shop.deliver().await;
         }
+        if day == 11 {
+            shop.simulator.set_scenario(&last, Scenario::BillAmount);
+        }
         shop.clock.advance_ms(DAY_MS);
+        job(&shop).await;
         signed_in(&ann, "王小明").await;
     }
     for (browser, name) in [(&admin, "boss"), (&colleague, "second"), (&li, "li.hua")] {
@@ -66,6 +75,9 @@ async fn every_page_of_the_desk_fits_a_phone_and_a_computer() {
     let other = shop.order(&open).await.user_id;
     press(&colleague, &format!("/admin/users/{other}/freeze"), &[("reason", "盗卡嫌疑，等银行回复")]).await;
 
+    let bills = shop.app.store.read(|db| bills::list(db, None, 100)).await.unwrap();
+    let uneven = bills.iter().find(|bill| bill.state == BillState::Unbalanced).unwrap();
+    let uneven = format!("/admin/bills/{}", uneven.id);
     sign_in(&window, &shop, &colleague.cookie().unwrap()).await;
     let all = "/admin/orders?from=2026-11-20&to=2026-12-31&channel=wechat&by=paid";
     for (path, name) in [
@@ -76,12 +88,31 @@ async fn every_page_of_the_desk_fits_a_phone_and_a_computer() {
         (format!("/admin/users/{id}"), "desk-user"),
         (format!("/admin/users/{other}"), "desk-user-frozen"),
         ("/admin/ledger".to_owned(), "desk-ledger"),
+        (format!("/admin/ledger?account=user%3A{id}&from=2026-11-25&to=2026-12-31"), "desk-ledger-filtered"),
+        ("/admin/bills".to_owned(), "desk-bills"),
+        (uneven, "desk-bill"),
+        ("/admin/first-run".to_owned(), "desk-first-run"),
         ("/admin/audit-log".to_owned(), "desk-audit-log"),
         ("/admin/diagnostics".to_owned(), "desk-diagnostics"),
     ] {
         window.goto(&format!("{}{path}", shop.url)).await;
         shoot(&window, &axe, name).await;
     }
+
+    window.click("form[action='/admin/diagnostics/gateways'] button").await;
+    window.wait_for_text("支付渠道刚才的答复").await;
+    shoot(&window, &axe, "desk-diagnostics-asked").await;
+    let rename = |from: &str, to: &str| {
+        shop.app.store.write(crate::books::sql(&format!("ALTER TABLE {from} RENAME TO {to}")))
+    };
+    window.goto(&format!("{}/admin/nowhere", shop.url)).await;
+    window.complaints().await;
+    shoot(&window, &axe, "desk-not-found").await;
+    rename("orders", "put_aside").await.unwrap();
+    window.goto(&format!("{}/admin", shop.url)).await;
+    window.complaints().await;
+    shoot(&window, &axe, "desk-books-away").await;
+    rename("put_aside", "orders").await.unwrap();
 
     window.resize(1280, 900).await;
     window.goto(&format!("{}/admin/orders", shop.url)).await;

@@ -1,7 +1,7 @@
 //! Every page of end users as it looks: on a phone and on a computer, in light and dark, in both languages, in care
 //! mode and in the largest letters. Nothing scrolls sideways, nothing is cut, every target takes a thumb, and axe finds
-//! nothing serious where it is at hand. The pictures are for people to look at, in `target/looks`:
-//! `cargo test --locked --test it looks:: -- --nocapture`
+//! nothing serious where it is at hand. The pictures are for people to look at, in `target/looks`;
+//! `docs/pages.md` has the command that makes them all.
 
 use crate::{
     axe::Axe,

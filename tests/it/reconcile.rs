@@ -43,12 +43,12 @@ fn day() -> BillDay {
 }
 
 /// It is this time of the day after, in minutes from midnight.
-fn morning(shop: &Shop, minutes: i64) {
+pub fn morning(shop: &Shop, minutes: i64) {
     let at = day().end().plus_ms(minutes * MINUTE_MS);
     shop.clock.advance_ms(at.since(shop.clock.now()));
 }
 
-async fn job(shop: &Shop) -> usize {
+pub async fn job(shop: &Shop) -> usize {
     jobs::reconcile::run_once(shop.app.clone()).await.unwrap()
 }
 
@@ -246,7 +246,7 @@ async fn so_is_one_made_at_alipay() {
 
 /// A shop whose day has one payment of every kind of difference, and one that agrees. Gives the numbers: lacking in our
 /// books, lacking in the bill, of another amount.
-async fn unequal() -> (Shop, [String; 3]) {
+pub async fn unequal() -> (Shop, [String; 3]) {
     let shop = Shop::open().await;
     let agreed = shop.paid("ann", "50").await;
     let extra = like_the_order(&shop, &agreed, "extra0000001", 700).await;

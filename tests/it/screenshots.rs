@@ -1,7 +1,6 @@
 //! Every page of administrators on a phone and on a computer, in light and dark: no page scrolls sideways, not even
-//! with letters of twice the size. The pictures are for people to look at, in `target/screenshots`; end users' pages
-//! are in `looks`:
-//! `cargo test --test it screenshots -- --nocapture`
+//! with letters of twice the size. The pictures are for people to look at, in `target/looks` with those of end users';
+//! `docs/pages.md` has the command that makes them all.
 
 use crate::{
     axe::Axe,
@@ -18,7 +17,7 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const SIZES: [(u32, u32); 2] = [(390, 844), (1280, 900)];
 
 fn folder() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("screenshots");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("looks");
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }

@@ -169,6 +169,36 @@ impl Window {
         self.post(&format!("element/{id}/value"), json!({ "text": text })).await.unwrap();
     }
 
+    /// Types in place of what stands there.
+    pub async fn refill(&self, css: &str, text: &str) {
+        let id = self.element(css).await[ELEMENT].as_str().unwrap().to_owned();
+        self.post(&format!("element/{id}/clear"), json!({})).await.unwrap();
+        self.fill(css, text).await;
+    }
+
+    /// Clicks on what is a file, and waits until it is here as a whole: its name and what is in it.
+    pub async fn download(&self, css: &str) -> (String, Vec<u8>) {
+        let folder =
+            std::env::temp_dir().join(format!("shouyin-download-{}-{}", std::process::id(), self.port));
+        std::fs::create_dir_all(&folder).unwrap();
+        let wish = json!({ "behavior": "allow", "downloadPath": folder });
+        self.cdp("Browser.setDownloadBehavior", wish).await;
+        self.click(css).await;
+        for _ in 0..LOOKS {
+            let mut files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
+            // Until it is whole it has another name.
+            let whole = |path: &PathBuf| path.extension().is_some_and(|end| end == "csv" || end == "xlsx");
+            if let Some(path) = files.find(whole) {
+                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+                let bytes = std::fs::read(&path).unwrap();
+                std::fs::remove_dir_all(&folder).unwrap();
+                return (name, bytes);
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        panic!("{css} brought no file");
+    }
+
     /// The visible text of an element.
     pub async fn text(&self, css: &str) -> String {
         let id = self.element(css).await[ELEMENT].as_str().unwrap().to_owned();

@@ -134,6 +134,7 @@ fn action_zh(action: &str) -> (&'static str, Option<&'static str>) {
     const WORK: Option<&str> = Some("/admin/work-items/");
     const REFUNDS: Option<&str> = Some("/admin/orders?q=");
     const USERS: Option<&str> = Some("/admin/users/");
+    const BILLS: Option<&str> = Some("/admin/bills/");
     match action {
         "order_queried" => ("重新查单", ORDERS),
         "notice_replayed" => ("重放回调", NOTICES),
@@ -154,21 +155,23 @@ fn action_zh(action: &str) -> (&'static str, Option<&'static str>) {
         "adjustment_rejected" => ("拒绝调整余额", None),
         "adjustment_withdrawn" => ("撤回调整余额", None),
         "orders_exported" => ("导出充值记录", None),
-        "bill_reconciled" => ("对账", None),
+        "bill_exported" => ("下载账单明细", BILLS),
+        "bill_reconciled" => ("重新对账", BILLS),
+        "gateways_tested" => ("自检支付渠道", None),
         "admin_created" => ("新建管理员", None),
-        "admin_invited" => ("邀请管理员", None),
-        "admin_invitation_withdrawn" => ("撤回邀请", None),
-        "admin_role_changed" => ("改变角色", None),
-        "admin_disabled" => ("停用管理员", None),
-        "admin_enabled" => ("启用管理员", None),
-        "admin_signed_out" => ("结束登录", None),
-        "second_factor_on" => ("开启两步验证", None),
+        "admin_invited" => ("邀请同事", None),
+        "admin_invitation_withdrawn" => ("收回邀请", None),
+        "admin_role_changed" => ("更改角色", None),
+        "admin_disabled" => ("停用账号", None),
+        "admin_enabled" => ("恢复账号", None),
+        "admin_signed_out" => ("退出登录", None),
+        "password_changed" => ("更改密码", None),
+        "password_reset" => ("重设密码", None),
+        "second_factor_on" => ("打开两步验证", None),
         "second_factor_off" => ("关闭两步验证", None),
         "second_factor_removed" => ("移除两步验证", None),
-        "recovery_code_used" => ("使用恢复码", None),
-        "recovery_codes_renewed" => ("更换恢复码", None),
-        "password_changed" => ("修改密码", None),
-        "password_reset" => ("重设密码", None),
+        "recovery_code_used" => ("用恢复码登录", None),
+        "recovery_codes_renewed" => ("换新恢复码", None),
         "audit_chain_begins" => ("审计链开始", None),
         _ => ("其他", None),
     }

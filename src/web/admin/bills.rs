@@ -1,6 +1,9 @@
 //! The gateways' bills: every day as it stands, and one day with its differences.
 
-use super::frame;
+use super::{
+    bill_calendar::{self, Calendar},
+    frame,
+};
 use crate::{
     domain::{
         bill::{BillDay, BillKind, Bucket, Totals},
@@ -15,6 +18,7 @@ use crate::{
     web::{
         Web, csrf,
         error::WebError,
+        grouped,
         layout::{Layout, page},
         log_in::TokenForm,
         rights::{May, Money},
@@ -39,6 +43,8 @@ const MOST: i64 = 500;
 #[template(path = "admin/bills.html")]
 struct BillsPage {
     layout: Layout,
+    /// None on the pages after the first.
+    calendars: Vec<Calendar>,
     rows: Vec<BillLine>,
     next: Option<String>,
 }
@@ -59,6 +65,8 @@ struct BillPage {
     compared: Option<String>,
     sha256: String,
     credited: i64,
+    /// Where its lines can be taken away, once they are here.
+    lines: Option<String>,
 }
 
 /// One day in a line.
@@ -120,6 +128,7 @@ pub struct Flash {
 /// The books.
 pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Before>) -> Result<HttpResponse, WebError> {
     let before = query.into_inner().before.filter(|day| BillDay::parse(day).is_some());
+    let is_first = before.is_none();
     let (found, counts, next) = web
         .app
         .store
@@ -137,7 +146,9 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Before>) -> Re
             "before": next,
         })));
     }
+    let calendars = if is_first { bill_calendar::all(&web).await? } else { Vec::new() };
     let template = BillsPage {
+        calendars,
         rows: with_counts.map(|(bill, counts)| line(bill, counts)).collect(),
         layout: frame(&web, &admin).await?,
         next: next.map(|day| format!("/admin/bills?before={day}")),
@@ -190,6 +201,7 @@ pub async fn show(
         compared: bill.compared_at.map(|at| at.beijing_text()),
         sha256: bill.sha256.clone(),
         credited: bill.credited,
+        lines: bill.fetched_at.map(|_| format!("/admin/bills/{id}/lines.csv")),
         bill: line(&bill, (all, open)),
     };
     Ok(page(&web, &admin, StatusCode::OK, &template))
@@ -238,14 +250,14 @@ fn line(bill: &BillOfDay, (all, open): (i64, i64)) -> BillLine {
     BillLine {
         url: format!("/admin/bills/{}", bill.id),
         day: bill.day.to_string(),
-        who: if bill.biller.provider == Provider::Wechat { "微信" } else { "支付宝" },
+        who: bill_calendar::provider_zh(bill.biller.provider),
         account: bill.biller.account.clone(),
         state,
         tone,
         theirs: yuan_text(bill.theirs.net_fen()),
         ours: yuan_text(bill.ours.net_fen()),
         apart: if apart == 0 { String::new() } else { yuan_text(apart) },
-        counts: format!("{} 笔收款，{} 笔退款", bill.theirs.payments, bill.theirs.refunds),
+        counts: format!("{} 笔收款，{} 笔退款", grouped(bill.theirs.payments), grouped(bill.theirs.refunds)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The first page of the day: money, health, what is to be done. Every number is a link to the list that explains it.
 
 use super::{
-    duration_zh, frame,
+    duration_zh, first_run, frame,
     order_filter::{Choice, DAY_MS, LONG_OPEN_MS, OrderFilter, written},
     orders::{AdminRow, rows},
     verdict_zh, via_zh,
@@ -19,6 +19,7 @@ use crate::{
     web::{
         Web,
         error::WebError,
+        grouped,
         layout::{Layout, OrderState, page},
         session::Admin,
     },
@@ -60,6 +61,8 @@ struct DashboardPage {
     /// Those that wait for a second administrator.
     adjustments: Vec<Choice>,
     certificates: Vec<String>,
+    /// Of the first run.
+    open_steps: usize,
     rows: Vec<AdminRow>,
 }
 
@@ -143,7 +146,9 @@ pub async fn show(web: Data<Arc<Web>>, admin: Admin) -> Result<HttpResponse, Web
     if admin.json {
         return Ok(HttpResponse::Ok().json(as_json(&read)));
     }
-    let template = DashboardPage { layout: frame(&web, &admin).await?, ..drawn(&web, read, now) };
+    let open_steps = first_run::count_open(&web, &admin).await?;
+    let layout = frame(&web, &admin).await?;
+    let template = DashboardPage { layout, open_steps, ..drawn(&web, read, now) };
     Ok(page(&web, &admin, StatusCode::OK, &template))
 }
 
@@ -289,6 +294,7 @@ fn drawn(web: &Web, read: Read, now: UnixMs) -> DashboardPage {
         refunds: read.refunds,
         adjustments: read.adjustments.iter().map(waiting).collect(),
         certificates: ending(web, now),
+        open_steps: 0,
         rows: read.rows,
     }
 }
@@ -300,7 +306,7 @@ fn shown(takings: Takings, filter: OrderFilter) -> Shown {
 fn of_kind(kind: &str, open: i64) -> Choice {
     Choice {
         value: format!("/admin/work-items?state=open&kind={kind}"),
-        text: format!("{} {open}", verdict_zh(kind).0),
+        text: format!("{} {}", verdict_zh(kind).0, grouped(open)),
         current: false,
     }
 }
@@ -308,7 +314,7 @@ fn of_kind(kind: &str, open: i64) -> Choice {
 fn waiting(one: &Adjustment) -> Choice {
     Choice {
         value: format!("/admin/users/{}", one.user_id),
-        text: format!("用户 #{} 调整 {} 元", one.user_id, yuan_text(one.fen)),
+        text: format!("用户 #{} 调整 {} 元", one.user_id, grouped(yuan_text(one.fen))),
         current: false,
     }
 }

@@ -17,23 +17,27 @@ use crate::{
     web::{
         Web,
         error::WebError,
+        grouped,
         layout::{Layout, page},
         rights::{Diagnostics, May},
+        session::Admin,
     },
 };
 use actix_web::{HttpResponse, http::StatusCode, web::Data};
 use askama::Template;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// With less than this share of the disk free somebody should look, in percent.
 const LITTLE_ROOM: u64 = 10;
+const JUST_NOW: &str = "支付渠道刚才的答复";
 const MIB: i64 = 1024 * 1024;
 
 #[derive(Template)]
 #[template(path = "admin/diagnostics.html")]
 struct DiagnosticsPage {
     layout: Layout,
+    is_tested: bool,
     parts: Vec<Part>,
     /// The same as plain text.
     text: String,
@@ -45,14 +49,14 @@ struct Part {
     facts: Vec<Fact>,
 }
 
-struct Fact {
+pub struct Fact {
     name: String,
     value: String,
     /// `ok`, `warn` or `bad`; `mute` for what is only told.
     tone: &'static str,
 }
 
-fn fact(name: impl Into<String>, value: impl Into<String>, tone: &'static str) -> Fact {
+pub fn fact(name: impl Into<String>, value: impl Into<String>, tone: &'static str) -> Fact {
     Fact { name: name.into(), value: value.into(), tone }
 }
 
@@ -61,31 +65,43 @@ fn fact(name: impl Into<String>, value: impl Into<String>, tone: &'static str) -
 /// # Errors
 /// The books.
 pub async fn show(web: Data<Arc<Web>>, admin: May<Diagnostics>) -> Result<HttpResponse, WebError> {
+    answer(&web, &admin, Vec::new()).await
+}
+
+/// The page, with what the gateways were just heard to say, if they were asked.
+///
+/// # Errors
+/// The books.
+pub async fn answer(web: &Web, admin: &Admin, tested: Vec<Fact>) -> Result<HttpResponse, WebError> {
     let now = web.app.clock.now();
-    let doors = last_at_doors(&web).await?;
+    let doors = last_at_doors(web).await?;
     let read = web.app.store.read(move |db| {
         let delays = figures::delays(db, now.plus_ms(DAY_MS.saturating_neg()))?;
         Ok((diagnosis::of(db)?, pending::backlog(db)?.0, delays))
     });
     let (books, asked_about, delays) = read.await?;
-    let parts = vec![
-        Part { title: "程序", facts: program(&web, now) },
-        Part { title: "账本", facts: of_books(&web, &books, asked_about) },
-        Part { title: "后台任务", facts: jobs(&web, now) },
-        Part { title: "支付渠道", facts: gateways(&web) },
+    let is_tested = !tested.is_empty();
+    let mut parts = vec![
+        Part { title: "程序", facts: program(web, now) },
+        Part { title: "账本", facts: of_books(web, &books, asked_about) },
+        Part { title: "后台任务", facts: jobs(web, now) },
+        Part { title: "支付渠道", facts: gateways(web) },
         Part {
             title: "最近一条验签通过的回调",
             facts: doors.into_iter().map(|door| of_door(door, now)).collect(),
         },
         Part { title: "时钟", facts: vec![clock(delays)] },
-        Part { title: "证书", facts: of_certificates(&web, now) },
+        Part { title: "证书", facts: of_certificates(web, now) },
     ];
+    if is_tested {
+        parts.insert(0, Part { title: JUST_NOW, facts: tested });
+    }
     if admin.json {
         return Ok(HttpResponse::Ok().json(as_json(&parts)));
     }
     let text = as_text(&parts, now);
-    let template = DiagnosticsPage { layout: frame(&web, &admin).await?, parts, text };
-    Ok(page(&web, &admin, StatusCode::OK, &template))
+    let template = DiagnosticsPage { layout: frame(web, admin).await?, is_tested, parts, text };
+    Ok(page(web, admin, StatusCode::OK, &template))
 }
 
 fn program(web: &Web, now: UnixMs) -> Vec<Fact> {
@@ -160,10 +176,17 @@ fn gateways(web: &Web) -> Vec<Fact> {
         })
         .collect();
     // What became of every call since the start: the plainest test of a gateway is its answers.
-    facts.extend(web.app.metrics.gateway_calls().into_iter().map(|(call, outcome, count)| {
-        let tone = if outcome == "answered" { "ok" } else { "warn" };
-        let outcome = if outcome == "answered" { "有可用的回答" } else { "没有可用的回答" };
-        fact(call, format!("{outcome} {count} 次（本次启动以来）"), tone)
+    let mut calls: BTreeMap<(String, bool), u64> = BTreeMap::new();
+    for (call, outcome, count) in web.app.metrics.gateway_calls() {
+        // Whatever a gateway says under its signature is an answer, also that it knows of no such order.
+        let is_usable = !matches!(outcome.as_str(), "no_answer" | "untrusted");
+        let sum = calls.entry((call, is_usable)).or_default();
+        *sum = sum.saturating_add(count);
+    }
+    facts.extend(calls.into_iter().map(|((call, is_usable), count)| {
+        let (text, tone) =
+            if is_usable { ("有可用的回答", "ok") } else { ("没有可用的回答", "warn") };
+        fact(call, format!("{text} {} 次（本次启动以来）", grouped(count)), tone)
     }));
     facts
 }

@@ -1,6 +1,9 @@
 //! The ledger as it stands: every leg of every entry, newest first.
 
-use super::frame;
+use super::{
+    frame,
+    order_filter::{self, OrderFilter},
+};
 use crate::{
     domain::{
         ledger::{Account, Kind},
@@ -8,7 +11,7 @@ use crate::{
         order::Provider,
         time::UnixMs,
     },
-    store::ledger::{self, Filter, Posted},
+    store::ledger::{self, Filter, Posted, Sums},
     web::{
         Web,
         error::WebError,
@@ -37,6 +40,12 @@ struct LedgerPage {
     /// Of the chosen account.
     balance: Option<String>,
     kinds: Vec<KindChoice>,
+    from: String,
+    to: String,
+    from_input: &'static str,
+    to_input: &'static str,
+    /// Of exactly what the filter leaves; nothing to say of all of it, which is zero by its nature.
+    sums: Option<ShownSums>,
     accounts: Vec<AccountLink>,
     rows: Vec<PostedRow>,
     next: Option<String>,
@@ -46,6 +55,13 @@ struct KindChoice {
     value: &'static str,
     text: &'static str,
     current: bool,
+}
+
+struct ShownSums {
+    legs: i64,
+    came: String,
+    went: String,
+    net: String,
 }
 
 /// An account that is not a user's, with what stands on it.
@@ -76,30 +92,61 @@ pub struct PostedRow {
 pub struct Shown {
     account: String,
     kind: String,
+    /// Beijing days or moments, as in the list of orders.
+    from: String,
+    to: String,
     before: Option<i64>,
+}
+
+impl Shown {
+    fn read(&self) -> Result<Filter, WebError> {
+        let kind = match self.kind.as_str() {
+            "" => None,
+            word => {
+                Some(Kind::parse(word).ok_or_else(|| WebError::Unprocessable("没有这种流水。".to_owned()))?)
+            }
+        };
+        Ok(Filter {
+            account: (!self.account.is_empty()).then(|| self.account.clone()),
+            kind,
+            from: order_filter::from(&self.from)?,
+            until: order_filter::until(&self.to)?,
+        })
+    }
+
+    fn href(&self) -> String {
+        let mut query = Serializer::new(String::new());
+        let typed =
+            [("account", &self.account), ("kind", &self.kind), ("from", &self.from), ("to", &self.to)];
+        for (name, value) in typed.into_iter().filter(|(_, value)| !value.is_empty()) {
+            query.append_pair(name, value);
+        }
+        if let Some(id) = self.before {
+            query.append_pair("before", &id.to_string());
+        }
+        format!("/admin/ledger?{}", query.finish())
+    }
 }
 
 /// GET /admin/ledger
 ///
 /// # Errors
-/// 422 for a kind that is none; the books.
+/// 422 for a kind or a day that is none; the books.
 pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Shown>) -> Result<HttpResponse, WebError> {
     let shown = query.into_inner();
-    let kind = match shown.kind.as_str() {
-        "" => None,
-        word => Some(Kind::parse(word).ok_or_else(|| WebError::Unprocessable("没有这种流水。".to_owned()))?),
-    };
     let account: String = shown.account.trim().chars().filter(|c| *c != '\0').take(64).collect();
-    let filter = Filter { account: (!account.is_empty()).then(|| account.clone()), kind };
+    let shown = Shown { account, ..shown };
+    let filter = shown.read()?;
     let before = shown.before;
     let read = web.app.store.read(move |db| {
         let found = ledger::list(db, &filter, before, PAGE.saturating_add(1))?;
         let house: Vec<Option<i64>> =
             HOUSE.iter().map(|(account, _)| ledger::balance_of_few(db, account)).collect::<Result<_, _>>()?;
-        Ok((found, house))
+        let sums = if filter.is_any() { ledger::sums_of_few(db, &filter)? } else { None };
+        Ok((found, house, sums))
     });
-    let (mut found, house) = read.await?;
-    let own = match account_called(&account).filter(|_| !admin.json) {
+    let (mut found, house, sums) = read.await?;
+    let own = match account_called(&shown.account).filter(|_| !admin.json) {
         Some(account) => Some(summed(&web, account).await?),
         None => None,
     };
@@ -108,14 +155,17 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Shown>) -> Res
     found.truncate(size);
     let next = found.last().filter(|_| more).map(|leg| leg.id);
     if admin.json {
-        return Ok(HttpResponse::Ok()
-            .json(json!({ "entries": found.iter().map(as_json).collect::<Vec<_>>(), "before": next })));
+        let sums =
+            sums.map(|sums| json!({ "entries": sums.legs, "in_fen": sums.in_fen, "out_fen": sums.out_fen }));
+        return Ok(HttpResponse::Ok().json(json!({
+            "entries": found.iter().map(as_json).collect::<Vec<_>>(), "sums": sums, "before": next,
+        })));
     }
     let link = |((account, text), fen): (&(Account, &'static str), Option<i64>)| AccountLink {
         name: account.name(),
         text,
         balance: fen.map(yuan_text),
-        href: href(&account.name(), "", None),
+        href: of_account(&account.name()),
     };
     let kinds = Kind::ALL.map(|kind| KindChoice {
         value: kind.as_str(),
@@ -128,8 +178,13 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Shown>) -> Res
         kinds: kinds.into(),
         accounts: HOUSE.iter().zip(house).map(link).collect(),
         rows: rows(&found),
-        next: next.map(|id| href(&account, &shown.kind, Some(id))),
-        account,
+        sums: sums.map(shown_sums),
+        from_input: OrderFilter::date_input(&shown.from),
+        to_input: OrderFilter::date_input(&shown.to),
+        next: next.map(|id| Shown { before: Some(id), ..shown.clone() }.href()),
+        account: shown.account,
+        from: shown.from,
+        to: shown.to,
     };
     Ok(page(&web, &admin, StatusCode::OK, &template))
 }
@@ -162,17 +217,17 @@ fn account_called(name: &str) -> Option<Account> {
     user.or_else(|| HOUSE.iter().map(|(account, _)| account).find(|account| account.name() == name).cloned())
 }
 
-fn href(account: &str, kind: &str, before: Option<i64>) -> String {
-    let mut query = Serializer::new(String::new());
-    for (name, value) in [("account", account), ("kind", kind)] {
-        if !value.is_empty() {
-            query.append_pair(name, value);
-        }
+fn of_account(name: &str) -> String {
+    Shown { account: name.to_owned(), ..Shown::default() }.href()
+}
+
+fn shown_sums(sums: Sums) -> ShownSums {
+    ShownSums {
+        legs: sums.legs,
+        came: yuan_text(sums.in_fen),
+        went: yuan_text(sums.out_fen),
+        net: yuan_text(sums.in_fen.saturating_add(sums.out_fen)),
     }
-    if let Some(id) = before {
-        query.append_pair("before", &id.to_string());
-    }
-    format!("/admin/ledger?{}", query.finish())
 }
 
 fn kind_zh(kind: &str) -> &'static str {
@@ -204,7 +259,7 @@ fn row(leg: &Posted) -> PostedRow {
         kind: kind_zh(&leg.kind),
         account_url: match user {
             Some(id) => format!("/admin/users/{id}"),
-            None => href(&leg.account, "", None),
+            None => of_account(&leg.account),
         },
         account: leg.account.clone(),
         amount: match leg.fen {

@@ -86,9 +86,8 @@ impl OrderFilter {
         };
         Ok(Wanted {
             by,
-            from: moment(&self.from)?.map(|(at, _)| at),
-            // A whole day lasts until the next one begins.
-            until: moment(&self.to)?.map(|(at, whole_day)| if whole_day { at.plus_ms(DAY_MS) } else { at }),
+            from: from(&self.from)?,
+            until: until(&self.to)?,
             state,
             channels: self.channels().ok_or_else(|| wrong("没有这种支付方式。"))?,
             account: (!self.account.is_empty()).then(|| self.account.chars().take(128).collect()),
@@ -252,6 +251,22 @@ impl OrderFilter {
         let shown = query.trim_start_matches('?');
         if shown.is_empty() { "all".to_owned() } else { shown.to_owned() }
     }
+}
+
+/// The first moment of a range, as the address has it.
+///
+/// # Errors
+/// 422 for what is no day and no moment.
+pub fn from(text: &str) -> Result<Option<UnixMs>, WebError> {
+    Ok(moment(text)?.map(|(at, _)| at))
+}
+
+/// The first moment after a range: a whole day lasts until the next one begins.
+///
+/// # Errors
+/// As `from`.
+pub fn until(text: &str) -> Result<Option<UnixMs>, WebError> {
+    Ok(moment(text)?.map(|(at, whole_day)| if whole_day { at.plus_ms(DAY_MS) } else { at }))
 }
 
 /// A Beijing day, and that it is a whole one; or a minute, or a second.

@@ -75,7 +75,7 @@ pub async fn submit(
             let user = User { id, username: String::new(), role: Role::Owner };
             let place = visitor.place();
             let secret = log_in::open_session_at(&web.app, &user, Some(visitor.browser), None, place).await?;
-            Ok(see_other("/admin/orders", Some(cookie(&web.app, &secret))))
+            Ok(see_other("/admin/first-run", Some(cookie(&web.app, &secret))))
         }
         Ok(None) => Err(WebError::NotFound),
         Err(RegisterError::Flow(error)) => Err(error.into()),
