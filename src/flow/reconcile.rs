@@ -177,8 +177,7 @@ async fn fetch(app: &App, gateway: &dyn Gateway, bill: &BillOfDay) -> Result<Fet
     let (fetched, outcome) = match told {
         Ok(Billed::Here(file)) => (Fetched::Bill(file), "answered"),
         Ok(Billed::NotYet { code }) => (Fetched::NotYet(code), "not_yet"),
-        // Believed when our books have nothing of that day either.
-        Ok(Billed::Nothing { .. }) if unbilled(app, gateway, bill).await?.is_empty() => {
+        Ok(Billed::Nothing { .. }) if is_empty_day(app, gateway, bill).await? => {
             (Fetched::Bill(Bill { rows: Vec::new(), sha256: String::new() }), "nothing")
         }
         Ok(Billed::Nothing { code }) => (Fetched::NotYet(code), "not_yet"),
@@ -187,6 +186,17 @@ async fn fetch(app: &App, gateway: &dyn Gateway, bill: &BillOfDay) -> Result<Fet
     };
     app.metrics.gateway_calls.with_label_values(&[call, outcome]).inc();
     Ok(fetched)
+}
+
+/// "No bill" also means that it is not made yet. It is believed from noon on, of a day our books have nothing of either
+/// and no line of which any bill has shown.
+async fn is_empty_day(app: &App, gateway: &dyn Gateway, bill: &BillOfDay) -> Result<bool, FlowError> {
+    if !is_overdue(bill.day, app.clock.now()) || bill.theirs != Totals::default() {
+        return Ok(false);
+    }
+    let id = bill.id;
+    let has_lines = app.store.read(move |db| Ok(!bills::rows_after(db, id, 0, 1)?.is_empty())).await?;
+    Ok(!has_lines && unbilled(app, gateway, bill).await?.is_empty())
 }
 
 async fn unbilled(app: &App, gateway: &dyn Gateway, bill: &BillOfDay) -> Result<Vec<Unbilled>, FlowError> {
@@ -439,7 +449,7 @@ fn report(app: &App, bill: &BillOfDay, outcome: &Outcome) {
         }
         Outcome::NotYet(said) | Outcome::Unheard(said) => {
             tracing::warn!(%day, "the bill of {account} for {day} is still to be compared: {said}");
-            if is_overdue(day, app.clock.now()) {
+            if bill.state == bills::BillState::Waiting && is_overdue(day, app.clock.now()) {
                 app.metrics.alerts.with_label_values(&["bill_overdue"]).inc();
                 tracing::error!(%day, "the bill of {account} for {day} was due by noon");
             }

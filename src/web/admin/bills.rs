@@ -220,6 +220,7 @@ pub async fn again(
             return Err(WebError::Conflict("正在对账，还没有结束。没有任何改动，请三分钟后再试。"));
         }
         Some(Outcome::Compared(_)) => "compared",
+        Some(Outcome::NotYet(_)) if bill.state != BillState::Waiting => "kept",
         Some(Outcome::NotYet(_)) => "not_yet",
         Some(Outcome::Unheard(_)) => "unheard",
     };
@@ -295,6 +296,7 @@ fn did_zh(word: &str) -> Option<&'static str> {
     match word {
         "compared" => Some("已重新对账，下面是最新的结果。"),
         "not_yet" => Some("支付平台还没有出这一天的账单。稍后会自动再取，不需要做什么。"),
+        "kept" => Some("支付平台现在没有给出这一天的账单。上次取到的账单和对账结果都保留着，没有任何改动。"),
         "unheard" => Some("没有得到可用的答复，已发现的差异都保留着。稍后会自动再试，钱和账都没有受影响。"),
         _ => None,
     }
