@@ -156,11 +156,11 @@ pub fn close(db: &mut Db, id: i64, actor: &str, note: &str, now: UnixMs) -> Resu
     Ok(if still_open { Closed::Refunding } else { Closed::Before })
 }
 
-/// Opens an item again, if it was closed, because the refund that dealt with it came to nothing.
+/// Opens an item again, if it was closed, because what dealt with it came to nothing.
 ///
 /// # Errors
 /// The database.
-pub fn reopen(db: &mut Db, id: i64, out_refund_no: &str, now: UnixMs) -> Result<(), StoreError> {
+pub fn reopen(db: &mut Db, id: i64, why: &str, now: UnixMs) -> Result<(), StoreError> {
     let closed = work_items::table.filter(work_items::id.eq(id)).filter(work_items::closed_at.is_not_null());
     let reopened = diesel::update(closed)
         .set((
@@ -174,7 +174,7 @@ pub fn reopen(db: &mut Db, id: i64, out_refund_no: &str, now: UnixMs) -> Result<
             actor: BY_THE_BOOKS,
             action: "work_item_reopened",
             target: &id.to_string(),
-            detail: &format!("refund {out_refund_no} came to nothing"),
+            detail: why,
             was: "closed",
             became: "open",
         };
