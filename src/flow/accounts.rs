@@ -35,6 +35,8 @@ pub enum AccountError {
     LastOwner,
     #[error("nobody closes their own account")]
     Oneself,
+    #[error("one's own second factor takes the password")]
+    OwnFactor,
     #[error("the password is wrong")]
     WrongPassword,
     #[error("the new password is not accepted")]
@@ -217,8 +219,7 @@ pub async fn sign_out(app: &App, actor: &User, id: i64, session: Option<String>)
         let (ended, detail) = match session {
             Some(session) => (sessions::delete_listed(db, account.user.id, &session, now)?, session),
             None => {
-                sessions::delete_of_user(db, account.user.id)?;
-                second_factors::forget_waits(db, account.user.id)?;
+                end_everything(db, account)?;
                 (true, "all".to_owned())
             }
         };
@@ -237,17 +238,20 @@ pub async fn remove_second_factor(
     id: i64,
     reason: String,
 ) -> Result<(), AccountError> {
+    if actor.id == id {
+        return Err(AccountError::OwnFactor);
+    }
     change(app, actor, id, move |db, account, _| {
         if !second_factors::remove(db, account.user.id)? {
             return Ok(Ok(None));
         }
-        sessions::delete_of_user(db, account.user.id)?;
+        end_everything(db, account)?;
         Ok(Ok(Some(Changed { action: "second_factor_removed", detail: reason, was: "on", became: "off" })))
     })
     .await
 }
 
-/// Replaces one's own password and signs out everywhere but here.
+/// Replaces one's own password, signs out everywhere but here and closes the links one has handed out.
 ///
 /// # Errors
 /// The old one is wrong; the new one is not accepted; the books.
@@ -260,21 +264,22 @@ pub async fn change_password(
 ) -> Result<(), AccountError> {
     let name = Username::parse(&actor.username).ok_or(AccountError::NotFound)?;
     password::check(&new, name.as_str()).map_err(AccountError::Weak)?;
-    if !log_in::is_password_of(app, actor, old).await? {
-        return Err(AccountError::WrongPassword);
-    }
+    let proof = log_in::is_password_of(app, actor, old).await?.ok_or(AccountError::WrongPassword)?;
     let hash = password::hash(app, new).await?;
     let (id, here, now) = (actor.id, token::hash(browser), app.clock.now());
-    app.store
-        .write(move |db| {
-            users::set_password(db, &name, &hash)?;
-            sessions::delete_others(db, id, &here)?;
-            second_factors::forget_waits(db, id)?;
-            let (actor, target) = (name.as_str(), name.as_str());
-            audit_log::insert(db, Act { actor, action: "password_changed", target, ..Act::default() }, now)
-        })
-        .await?;
-    Ok(())
+    let changed = app.store.write(move |db| {
+        if !proof.holds(db)? {
+            return Ok(false);
+        }
+        users::set_password(db, &name, &hash)?;
+        sessions::delete_others(db, id, &here)?;
+        second_factors::forget_waits(db, id)?;
+        invitations::delete_of(db, name.as_str())?;
+        let (actor, target) = (name.as_str(), name.as_str());
+        audit_log::insert(db, Act { actor, action: "password_changed", target, ..Act::default() }, now)?;
+        Ok(true)
+    });
+    if changed.await? { Ok(()) } else { Err(AccountError::WrongPassword) }
 }
 
 /// What the audit log is told.

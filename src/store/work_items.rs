@@ -133,6 +133,8 @@ pub enum Closed {
     Before,
     /// Its payment is on its way back, and it is closed or not as that ends.
     Refunding,
+    /// Its payment is still with nobody, and who wanted it closed may not move money.
+    MoneyDecides,
 }
 
 /// Closes an item unless its payment is being refunded. An abnormal refund does not count: only the gateway's own pages
