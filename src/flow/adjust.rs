@@ -120,8 +120,9 @@ fn write(
         return Ok(Err(AdjustError::BelowZero(balance)));
     }
     let since = new.requested_at.plus_ms(TOGETHER_MS.saturating_neg());
-    let lately = adjustments::moved_since(db, new.user_id, since)?
-        .max(adjustments::asked_by_since(db, &new.requested_by, since)?);
+    let of_user = adjustments::moved_since(db, new.user_id, since)?;
+    let of_actor = adjustments::asked_by_since(db, &new.requested_by, since)?;
+    let lately = of_user.max(of_actor);
     let asked = adjustments::insert(db, new)?;
     if lately.saturating_add(size.get()) > limit.get() {
         let act = Act {

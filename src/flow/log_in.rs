@@ -9,7 +9,9 @@ use crate::{
         user::User,
     },
     store::{
-        Db, StoreError, second_factors,
+        Db, StoreError,
+        audit_log::{self, Act},
+        second_factors,
         sessions::{self, Place, Session},
         users,
     },
@@ -169,6 +171,8 @@ pub async fn open_session_at(
 pub(super) struct NewSession {
     hash: String,
     user_id: i64,
+    /// Of an administrator.
+    admin: Option<String>,
     appid: String,
     now: UnixMs,
     expires: UnixMs,
@@ -179,6 +183,7 @@ impl NewSession {
         NewSession {
             hash: token::hash(secret),
             user_id: user.id,
+            admin: user.role.is_admin().then(|| user.username.clone()),
             appid: appid.to_owned(),
             now,
             expires: now.plus_secs(life_secs(user)),
@@ -192,7 +197,13 @@ impl NewSession {
         place: &Place,
     ) -> Result<(), StoreError> {
         let openid = openid.map(|openid| (openid, self.appid.as_str()));
-        sessions::insert(db, &self.hash, self.user_id, openid, place, self.now, self.expires)
+        sessions::insert(db, &self.hash, self.user_id, openid, place, self.now, self.expires)?;
+        if let Some(name) = &self.admin {
+            let (action, detail) = ("admin_signed_in", place.ip.as_str());
+            let act = Act { actor: name, action, target: name, detail, ..Act::default() };
+            audit_log::insert(db, act, self.now)?;
+        }
+        Ok(())
     }
 }
 

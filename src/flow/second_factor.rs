@@ -293,6 +293,9 @@ fn judge(
         FIRST_WAIT_SECS.saturating_mul(2_i64.saturating_pow(times)).min(LONGEST_WAIT_SECS)
     });
     second_factors::refuse(db, user.id, failures, now.plus_secs(wait))?;
+    if failures == TRIES {
+        note(db, user, "second_factor_blocked", "", "", now)?;
+    }
     Ok(if wait > 0 { Judged::Blocked(wait) } else { Judged::Wrong })
 }
 

@@ -116,7 +116,7 @@ pub async fn reset_password(app: &App, username: &str, password: String) -> Resu
             if let Some((user, _)) = users::by_name(db, &name)? {
                 sessions::delete_of_user(db, user.id)?;
                 openids::delete_of_user(db, user.id)?;
-                invitations::delete_of(db, name.as_str())?;
+                invitations::delete_of(db, &user)?;
                 let (actor, target) = (BY_COMMAND, name.as_str());
                 let act = Act { actor, action: "password_reset", target, ..Act::default() };
                 audit_log::insert(db, act, now)?;

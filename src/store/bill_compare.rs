@@ -124,8 +124,7 @@ fn booked_refunds(
     biller: &Biller,
     numbers: &[&str],
 ) -> Result<BTreeMap<(String, String), Fen>, StoreError> {
-    let nothing =
-        [RefundState::Waiting, RefundState::Closed, RefundState::Failed, RefundState::Rejected];
+    let nothing = [RefundState::Waiting, RefundState::Closed, RefundState::Failed, RefundState::Rejected];
     let ours: Vec<(String, String, i64)> = refunds::table
         .filter(refunds::out_refund_no.eq_any(numbers.iter().copied()))
         .filter(refunds::provider.eq(biller.provider.as_str()))

@@ -336,6 +336,32 @@ pub fn compared_since(db: &mut Db, biller: &Biller, day: BillDay) -> Result<Vec<
     Ok(days.iter().filter_map(|day| BillDay::parse(day)).collect())
 }
 
+/// The days of a biller before this one that were never compared to the end, oldest first, and whether that was begun:
+/// of those some lines are there, or were.
+///
+/// # Errors
+/// The database.
+pub fn waiting_before(
+    db: &mut Db,
+    biller: &Biller,
+    day: BillDay,
+) -> Result<Vec<(BillDay, bool)>, StoreError> {
+    let lines = rows::table.filter(rows::bill_id.eq(bills::id));
+    let days: Vec<(String, Option<i64>, Option<i64>, bool)> = bills::table
+        .filter(bills::provider.eq(biller.provider.as_str()))
+        .filter(bills::account.eq(&biller.account))
+        .filter(bills::environment.eq(biller.environment.as_str()))
+        .filter(bills::day.lt(day.to_string()))
+        .filter(bills::state.eq(BillState::Waiting.as_str()))
+        .order(bills::day.asc())
+        .select((bills::day, bills::fetched_at, bills::compared_at, diesel::dsl::exists(lines)))
+        .load(db)?;
+    let begun = |(day, fetched, compared, lines): &(String, Option<i64>, Option<i64>, bool)| {
+        Some((BillDay::parse(day)?, fetched.is_some() || compared.is_some() || *lines))
+    };
+    Ok(days.iter().filter_map(begun).collect())
+}
+
 /// When the first attempt with this provider was made.
 ///
 /// # Errors

@@ -77,17 +77,25 @@ pub struct Matter<'a> {
     pub payment: Option<Claim<'a>>,
 }
 
-/// Opens an item unless the same matter is known. Runs inside the writer, so nobody comes between.
+/// Whether this very matter was ever reported.
 ///
 /// # Errors
 /// The database.
-pub fn open_once(db: &mut Db, matter: Matter<'_>, now: UnixMs) -> Result<bool, StoreError> {
+pub fn is_known(db: &mut Db, matter: &Matter<'_>) -> Result<bool, StoreError> {
     let known = work_items::table
         .filter(work_items::kind.eq(matter.kind))
         .filter(work_items::out_trade_no.eq(matter.out_trade_no))
         .filter(work_items::transaction_id.eq(matter.transaction_id))
         .filter(work_items::out_refund_no.eq(matter.out_refund_no));
-    if diesel::select(diesel::dsl::exists(known)).get_result(db)? {
+    Ok(diesel::select(diesel::dsl::exists(known)).get_result(db)?)
+}
+
+/// Opens an item unless the same matter is known. Runs inside the writer, so nobody comes between.
+///
+/// # Errors
+/// The database.
+pub fn open_once(db: &mut Db, matter: Matter<'_>, now: UnixMs) -> Result<bool, StoreError> {
+    if is_known(db, &matter)? {
         return Ok(false);
     }
     // Only fen can be refunded or credited here; another currency is for the gateway's own pages.

@@ -389,6 +389,9 @@ impl From<AccountError> for WebError {
             AccountError::Oneself => {
                 WebError::Conflict("不能停用自己的账号。没有任何改动；需要时请另一位负责人来做。")
             }
+            AccountError::NoFactor => {
+                WebError::Conflict("这个账号没有开启两步验证。没有任何改动；请刷新页面查看。")
+            }
             AccountError::OwnFactor => WebError::Conflict(
                 "自己的两步验证要在“我的账号”里用密码关闭。没有任何改动；手机和恢复码都丢了时，请另一位负责人来做。",
             ),

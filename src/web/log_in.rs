@@ -86,7 +86,8 @@ pub async fn submit(
     let entered = match log_in::check(&web.app, &form.username, form.password).await? {
         Some((user, proof)) => {
             let place = if user.role.is_admin() { visitor.place() } else { Place::default() };
-            let home = if user.role.is_admin() && form.next.is_empty() { "/admin/orders" } else { next.as_str() };
+            let home =
+                if user.role.is_admin() && form.next.is_empty() { "/admin/orders" } else { next.as_str() };
             let (browser, openid) = (visitor.browser.clone(), visitor.openid.clone());
             let entered =
                 log_in::enter(&web.app, (&user, proof), browser, openid, place, home.to_owned()).await?;
@@ -96,9 +97,7 @@ pub async fn submit(
     };
     Ok(match entered {
         Some((Entered::In(secret), home)) => see_other(&home, Some(cookie(&web.app, &secret))),
-        Some((Entered::CodeFirst(secret), _)) => {
-            see_other("/login/code", Some(cookie(&web.app, &secret)))
-        }
+        Some((Entered::CodeFirst(secret), _)) => see_other("/login/code", Some(cookie(&web.app, &secret))),
         None => {
             let form = LoginPage {
                 layout: Layout::of(&web, &visitor),

@@ -156,6 +156,9 @@ fn action_zh(action: &str) -> (&'static str, Option<&'static str>) {
         "orders_exported" => ("导出充值记录", None),
         "admin_created" => ("新建管理员", None),
         "password_reset" => ("重设密码", None),
+        "password_renewed" => ("用链接设置新密码", None),
+        "admin_signed_in" => ("登录", None),
+        "second_factor_blocked" => ("验证码错得太多", None),
         _ => ("其他", None),
     }
 }
