@@ -340,3 +340,33 @@ async fn a_password_reset_at_the_machine_takes_the_second_factor_away() {
     let acts = acts(&shop).await;
     assert_eq!(acts[acts.len() - 2..], ["password_reset", "second_factor_removed"]);
 }
+
+#[actix_web::test]
+async fn every_sign_in_of_an_administrator_and_the_first_block_stand_in_the_log() {
+    let shop = Shop::open().await;
+    let admin = shop.admin().await;
+    let sign_ins = async || {
+        let log = rows(&shop, "audit_log").await.into_iter().filter(|act| act["action"] == "admin_signed_in");
+        log.map(|act| (act["actor"].clone(), act["detail"].clone())).collect::<Vec<_>>()
+    };
+    let boss = (serde_json::json!("boss"), serde_json::json!("127.0.0.1"));
+    assert_eq!(sign_ins().await, [boss.clone()], "by the link");
+    shop.user("ann").await;
+    assert_eq!(shop.browser().log_in("boss", PASSWORD).await.status, 303);
+    assert_eq!(sign_ins().await, [boss.clone(), boss.clone()], "by the password; of payers nothing");
+    let phone = enrol(&shop, &admin).await;
+    let browser = with_password(&shop, "boss").await;
+    assert_eq!(sign_ins().await.len(), 2, "half of the way");
+    let blocks = async || acts(&shop).await.into_iter().filter(|act| act == "second_factor_blocked").count();
+    for wrong in 1..=5 {
+        assert_eq!(blocks().await, 0, "{wrong}");
+        show_code(&browser, "12345").await;
+    }
+    assert_eq!(blocks().await, 1);
+    shop.clock.advance_ms(61_000);
+    show_code(&browser, "12345").await;
+    assert_eq!(blocks().await, 1, "the first of a row");
+    shop.clock.advance_ms(121_000);
+    assert_eq!(show_code(&browser, &phone.code(&shop)).await.status, 303);
+    assert_eq!(sign_ins().await.len(), 3);
+}
