@@ -346,20 +346,22 @@ pub fn waiting_before(
     biller: &Biller,
     day: BillDay,
 ) -> Result<Vec<(BillDay, bool)>, StoreError> {
-    let lines = rows::table.filter(rows::bill_id.eq(bills::id));
-    let days: Vec<(String, Option<i64>, Option<i64>, bool)> = bills::table
+    let waiting: Vec<Row> = bills::table
         .filter(bills::provider.eq(biller.provider.as_str()))
         .filter(bills::account.eq(&biller.account))
         .filter(bills::environment.eq(biller.environment.as_str()))
         .filter(bills::day.lt(day.to_string()))
         .filter(bills::state.eq(BillState::Waiting.as_str()))
         .order(bills::day.asc())
-        .select((bills::day, bills::fetched_at, bills::compared_at, diesel::dsl::exists(lines)))
         .load(db)?;
-    let begun = |(day, fetched, compared, lines): &(String, Option<i64>, Option<i64>, bool)| {
-        Some((BillDay::parse(day)?, fetched.is_some() || compared.is_some() || *lines))
-    };
-    Ok(days.iter().filter_map(begun).collect())
+    let mut days = Vec::new();
+    for row in waiting {
+        let bill = row.bill()?;
+        let lines = rows::table.filter(rows::bill_id.eq(bill.id));
+        let has_lines: bool = diesel::select(diesel::dsl::exists(lines)).get_result(db)?;
+        days.push((bill.day, has_lines || bill.fetched_at.is_some() || bill.compared_at.is_some()));
+    }
+    Ok(days)
 }
 
 /// When the first attempt with this provider was made.

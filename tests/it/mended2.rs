@@ -9,7 +9,7 @@ use crate::{
     refunds::at_wechat,
 };
 use shouyin::{
-    domain::{bill::Bucket, money::Fen, refund::RefundState},
+    domain::{bill::Bucket, money::Fen, refund::RefundState, time::UnixMs, user::User},
     flow::{
         accounts::{self, AccountError},
         log_in,
@@ -208,18 +208,14 @@ async fn a_password_that_was_right_when_it_was_typed_opens_nothing_once_it_is_an
     let shop = Shop::open().await;
     shop.admin().await;
     let typed = || log_in::check(&shop.app, "boss", PASSWORD.to_owned());
-    let enter = async |(user, proof): (_, log_in::Proof)| {
+    let enter = async |(user, proof): (User, log_in::Proof)| {
         let (browser, next) = ("browser".to_owned(), "/admin".to_owned());
         log_in::enter(&shop.app, (&user, proof), browser, None, Place::default(), next).await.unwrap()
     };
     assert!(enter(typed().await.unwrap().unwrap()).await.is_some());
     let slow = typed().await.unwrap().unwrap();
     let id = slow.0.id;
-    shop.app
-        .store
-        .write(move |db| users::set_disabled(db, id, Some(shouyin::domain::time::UnixMs(1))))
-        .await
-        .unwrap();
+    shop.app.store.write(move |db| users::set_disabled(db, id, Some(UnixMs(1)))).await.unwrap();
     assert!(enter(slow).await.is_none(), "closed meanwhile");
     shop.app.store.write(move |db| users::set_disabled(db, id, None)).await.unwrap();
     let slow = typed().await.unwrap().unwrap();
