@@ -256,6 +256,20 @@ fn the_example_environment_refuses_to_serve() {
     }
 }
 
+#[test]
+fn every_act_in_the_audit_log_has_a_name_on_its_page() {
+    let page = fs::read_to_string("src/web/admin/audit_log.rs").unwrap();
+    let mut acts = BTreeSet::new();
+    for (_, text) in sources() {
+        for rest in production(&text).split("action: \"").skip(1) {
+            acts.insert(rest.split('"').next().unwrap().to_owned());
+        }
+    }
+    assert!(acts.len() > 15, "{acts:?}");
+    let unnamed: Vec<_> = acts.iter().filter(|act| !page.contains(&format!("\"{act}\" => "))).collect();
+    assert!(unnamed.is_empty(), "shown as something else: {unnamed:?}");
+}
+
 /// Permissive licences only, and none of the crates this project has reasons to avoid.
 #[test]
 fn every_dependency_is_permissive_and_wanted() {

@@ -188,8 +188,8 @@ async fn there_is_always_an_owner_left() {
     let both = futures_util::future::join(
         owner.post(&mine, &[("token", &my_token), ("reason", "x")]),
         second.post(&theirs, &[("token", &their_token), ("reason", "x")]),
-    );
-    let both = both.await;
+    )
+    .await;
     // Whoever comes late is refused, or has been signed out by then and is sent to sign in again.
     let closed = |answer: &Answer| answer.status == 303 && !answer.header("location").contains("/login");
     assert_eq!([closed(&both.0), closed(&both.1)].iter().filter(|closed| **closed).count(), 1, "{both:?}");
