@@ -172,6 +172,9 @@ fn action_zh(action: &str) -> (&'static str, Option<&'static str>) {
         "second_factor_removed" => ("移除两步验证", None),
         "recovery_code_used" => ("用恢复码登录", None),
         "recovery_codes_renewed" => ("换新恢复码", None),
+        "password_renewed" => ("用链接设置新密码", None),
+        "admin_signed_in" => ("登录", None),
+        "second_factor_blocked" => ("验证码错得太多", None),
         "audit_chain_begins" => ("审计链开始", None),
         _ => ("其他", None),
     }
