@@ -97,7 +97,7 @@ pub struct Page {
 }
 
 /// Where in a list an order stands.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Place {
     at: i64,
     id: i64,
