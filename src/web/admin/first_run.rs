@@ -171,7 +171,7 @@ fn keys(found: &Found) -> Step {
         text: match is_done {
             true => format!("{} 受理过我们的请求。", list(known)),
             false => format!(
-                "{} 还没有受理过我们的请求。到诊断页按“现在查一次”，不花钱就能知道密钥对不对。",
+                "{} 还没有受理过我们的请求。到诊断页按“现在查一次”，不花钱就能知道密钥对不对；受理过第一笔之后这一项自动完成。",
                 list(unknown)
             ),
         },
