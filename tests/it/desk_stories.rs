@@ -200,12 +200,12 @@ async fn the_set_up_link_leads_through_the_first_day_to_a_colleague_and_a_second
     window.click("form.card [type=submit]").await;
     window.wait_until("location.pathname === '/admin/first-run'").await;
     window.wait_for_text("下一步：支付平台认得我们的密钥").await;
-    window.click(".steps a[href='/admin/diagnostics']").await;
+    window.click(".first-run a[href='/admin/diagnostics']").await;
     window.click("form[action='/admin/diagnostics/gateways'] button").await;
     window.wait_for_text("有答复，签名正确").await;
 
     window.goto(&format!("{}/admin/first-run", shop.url)).await;
-    window.click(".steps a[href='/admin/accounts']").await;
+    window.click(".first-run a[href='/admin/accounts']").await;
     window.fill("#for_whom", "财务 王芳").await;
     window.click(".choice:has([value=finance])").await;
     window.click("form[action='/admin/accounts/invite'] [type=submit]").await;

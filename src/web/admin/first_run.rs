@@ -209,7 +209,7 @@ fn callbacks(web: &Web, doors: &[(Protocol, Option<UnixMs>)]) -> Step {
         key: "callbacks",
         title: "支付平台的回调到得了",
         is_done: !doors.is_empty() && doors.iter().all(|(_, at)| at.is_some()),
-        text: doors.iter().map(told).collect(),
+        text: doors.iter().map(told).collect::<Vec<_>>().join("\n"),
         link: Some(("回调", "/admin/notices".to_owned())),
     }
 }
