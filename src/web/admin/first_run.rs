@@ -171,7 +171,7 @@ fn keys(found: &Found) -> Step {
         text: match is_done {
             true => format!("{} 受理过我们的请求。", list(known)),
             false => format!(
-                "{} 还没有受理过我们的请求。到诊断页按“现在查一次”，不花钱就能知道密钥对不对。",
+                "{} 还没有受理过我们的请求。到诊断页按“现在查一次”，不花钱就能知道密钥对不对；受理过第一笔之后这一项自动完成。",
                 list(unknown)
             ),
         },
@@ -209,7 +209,7 @@ fn callbacks(web: &Web, doors: &[(Protocol, Option<UnixMs>)]) -> Step {
         key: "callbacks",
         title: "支付平台的回调到得了",
         is_done: !doors.is_empty() && doors.iter().all(|(_, at)| at.is_some()),
-        text: doors.iter().map(told).collect(),
+        text: doors.iter().map(told).collect::<Vec<_>>().join("\n"),
         link: Some(("回调", "/admin/notices".to_owned())),
     }
 }
