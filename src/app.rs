@@ -54,6 +54,8 @@ pub struct App {
     pub waiting: Waiting,
     pub rounds: Rounds,
     pub hashing: Arc<Semaphore>,
+    /// One bill at a time: a large one takes hundreds of MiB while it is read.
+    pub bills: Semaphore,
     pub sweeps: Sweeps,
     /// How many messages that nobody vouches for may be written down.
     pub junk: Sweeps,
@@ -94,6 +96,7 @@ impl App {
             waiting: Waiting::default(),
             rounds: Rounds::default(),
             hashing: Arc::new(Semaphore::new(HASHING)),
+            bills: Semaphore::new(1),
             sweeps: RateLimiter::direct_with_clock(
                 Quota::per_second(SWEEPS_PER_SECOND),
                 Monotonic(clock.clone()),

@@ -5,7 +5,7 @@ use crate::{
     app::App,
     clock::Clock,
     config::{Config, Source},
-    domain::{bill::BillDay, money::yuan_text},
+    domain::{bill::BillDay, money::yuan_text, time::UnixMs},
     flow::reconcile::{self, Outcome},
     store::{
         Store, bill_differences,
@@ -31,8 +31,8 @@ pub(super) async fn run(source: &Source, options: Options) -> Result<(), CliErro
         .ok_or_else(|| CliError::Usage(format!("{} is no day like 2026-11-20", options.day)))?;
     let store = Store::open(&config.database)?;
     let app = App::new(config, store, Clock::system())?;
-    if day >= BillDay::of(app.clock.now()) {
-        return Err(CliError::Usage(format!("{day} is not over in Beijing")));
+    if let Some(why) = too_early(day, app.clock.now()) {
+        return Err(CliError::Usage(why));
     }
     let (mut open, mut unheard) = (0, Vec::new());
     for (gateway, biller) in reconcile::billers(&app) {
@@ -50,6 +50,15 @@ pub(super) async fn run(source: &Source, options: Options) -> Result<(), CliErro
         (false, _) => Err(CliError::OutOfReach(unheard.join("; "))),
         (true, 0) => Ok(()),
         (true, open) => Err(CliError::Failed(format!("{open} differences wait for somebody"))),
+    }
+}
+
+/// Why a day cannot be compared yet. A bill that is asked for too soon looks like a day without one.
+fn too_early(day: BillDay, now: UnixMs) -> Option<String> {
+    match () {
+        () if now < day.end() => Some(format!("{day} is not over in Beijing")),
+        () if now < day.ready_at() => Some(format!("there is no bill of {day} before 10:10 in Beijing")),
+        () => None,
     }
 }
 
@@ -91,4 +100,19 @@ async fn print(app: &App, bill: &BillOfDay) -> Result<i64, CliError> {
         );
     }
     Ok(counts.iter().map(|(_, _, open)| open).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_compared_from_ten_past_ten_of_the_next_on() {
+        let day = BillDay::of(UnixMs(1_795_176_000_000));
+        let said = |now| too_early(day, now).unwrap_or_default();
+        assert!(said(day.end().plus_ms(-1)).contains("not over"));
+        assert!(said(day.end()).contains("before 10:10"));
+        assert!(said(day.ready_at().plus_ms(-1)).contains("before 10:10"));
+        assert_eq!(said(day.ready_at()), "");
+    }
 }

@@ -8,6 +8,7 @@ pub mod close;
 pub mod confirm;
 pub mod credit_by_hand;
 pub mod decide_refund;
+pub mod due_bills;
 pub mod export;
 pub mod freeze;
 pub mod gateway_keys;

@@ -4,7 +4,7 @@
 //! Every step may be repeated: a run that was cut off leaves lines, credits and work items that the next one finds.
 
 use super::{
-    FlowError,
+    FlowError, gateway_keys,
     query::{self, Asked},
     refund,
     settle::{self, Evidence},
@@ -27,7 +27,8 @@ use crate::{
         bills::{self, BillOfDay, Biller, Turn},
     },
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
+use tokio::task::JoinHandle;
 
 /// Whoever works on a day has it so long without a word, in ms: a file takes a minute, a step less.
 const LEASE_MS: i64 = 3 * 60_000;
@@ -35,8 +36,6 @@ const LEASE_MS: i64 = 3 * 60_000;
 const AGAIN_MS: i64 = 10 * 60_000;
 /// A bill that is not compared by noon of the next day is an alarm.
 const OVERDUE_MS: i64 = 12 * HOUR_MS;
-/// So many days back are made up for.
-const DAYS_BACK: usize = 7;
 /// Lines handled at once, so that no change keeps the writer from money for long.
 const STEP: usize = 200;
 
@@ -68,28 +67,6 @@ pub fn billers(app: &App) -> Vec<(&dyn Gateway, Biller)> {
     found
 }
 
-/// The days whose bills should be there and are not compared, oldest first; none from before the first order.
-///
-/// # Errors
-/// The books.
-pub async fn due_days(app: &App, biller: &Biller) -> Result<Vec<BillDay>, FlowError> {
-    let now = app.clock.now();
-    let mut days = vec![BillDay::of(now).before()];
-    while days.len() < DAYS_BACK {
-        let Some(last) = days.last() else { break };
-        days.push(last.before());
-    }
-    days.reverse();
-    let (asked, oldest) = (biller.clone(), days.first().copied().unwrap_or(BillDay::of(now)));
-    let (first, done) = app
-        .store
-        .read(move |db| Ok((bills::first_attempt(db, &asked)?, bills::compared_since(db, &asked, oldest)?)))
-        .await?;
-    let Some(first) = first else { return Ok(Vec::new()) };
-    days.retain(|day| day.ready_at() <= now && first < day.end() && !done.contains(day));
-    Ok(days)
-}
-
 /// Fetches the bill of a day, asks about what only the bill knows, compares.
 ///
 /// # Errors
@@ -101,6 +78,7 @@ pub async fn run(
     day: BillDay,
     turn: Turn,
 ) -> Result<Outcome, FlowError> {
+    let Ok(_alone) = app.bills.try_acquire() else { return Ok(Outcome::Busy) };
     let (now, asked) = (app.clock.now(), biller.clone());
     let until = now.plus_ms(LEASE_MS);
     let claimed = app.store.write(move |db| bills::claim(db, &asked, day, turn, now, until)).await?;
@@ -124,11 +102,13 @@ pub async fn run(
     Ok(outcome)
 }
 
-/// An administrator wants it done again: who asked is written down before.
-///
-/// # Errors
-/// The books.
-pub async fn again(app: &App, actor: &User, bill: &BillOfDay) -> Result<Option<Outcome>, FlowError> {
+/// An administrator wants it done again: who asked is written down before. On a task of its own: a browser that has
+/// waited long enough does not stop it when the old lines are gone and the new ones are not there.
+pub fn again(app: Arc<App>, actor: User, bill: BillOfDay) -> JoinHandle<Result<Option<Outcome>, FlowError>> {
+    tokio::spawn(async move { compare_again(&app, &actor, &bill).await })
+}
+
+async fn compare_again(app: &App, actor: &User, bill: &BillOfDay) -> Result<Option<Outcome>, FlowError> {
     let found = billers(app).into_iter().find(|(_, biller)| *biller == bill.biller);
     let Some((gateway, biller)) = found else { return Ok(None) };
     let (name, target, was, now) =
@@ -157,6 +137,8 @@ enum Fetched {
 }
 
 async fn fetch(app: &App, gateway: &dyn Gateway, bill: &BillOfDay) -> Result<Fetched, FlowError> {
+    // A command has nobody who fetched them before.
+    gateway_keys::refresh(app).await?;
     let request = gateway.bill(bill.day, &app.clock.stamp()?);
     let mut call = request.call;
     let mut told = match app.fetch(&request).await {
@@ -177,8 +159,7 @@ async fn fetch(app: &App, gateway: &dyn Gateway, bill: &BillOfDay) -> Result<Fet
     let (fetched, outcome) = match told {
         Ok(Billed::Here(file)) => (Fetched::Bill(file), "answered"),
         Ok(Billed::NotYet { code }) => (Fetched::NotYet(code), "not_yet"),
-        // Believed when our books have nothing of that day either.
-        Ok(Billed::Nothing { .. }) if unbilled(app, gateway, bill).await?.is_empty() => {
+        Ok(Billed::Nothing { .. }) if is_empty_day(app, gateway, bill).await? => {
             (Fetched::Bill(Bill { rows: Vec::new(), sha256: String::new() }), "nothing")
         }
         Ok(Billed::Nothing { code }) => (Fetched::NotYet(code), "not_yet"),
@@ -187,6 +168,17 @@ async fn fetch(app: &App, gateway: &dyn Gateway, bill: &BillOfDay) -> Result<Fet
     };
     app.metrics.gateway_calls.with_label_values(&[call, outcome]).inc();
     Ok(fetched)
+}
+
+/// "No bill" also means that it is not made yet. It is believed from noon on, of a day our books have nothing of either
+/// and no line of which any bill has shown.
+async fn is_empty_day(app: &App, gateway: &dyn Gateway, bill: &BillOfDay) -> Result<bool, FlowError> {
+    if !is_overdue(bill.day, app.clock.now()) || bill.theirs != Totals::default() {
+        return Ok(false);
+    }
+    let id = bill.id;
+    let has_lines = app.store.read(move |db| Ok(!bills::rows_after(db, id, 0, 1)?.is_empty())).await?;
+    Ok(!has_lines && unbilled(app, gateway, bill).await?.is_empty())
 }
 
 async fn unbilled(app: &App, gateway: &dyn Gateway, bill: &BillOfDay) -> Result<Vec<Unbilled>, FlowError> {
@@ -439,7 +431,7 @@ fn report(app: &App, bill: &BillOfDay, outcome: &Outcome) {
         }
         Outcome::NotYet(said) | Outcome::Unheard(said) => {
             tracing::warn!(%day, "the bill of {account} for {day} is still to be compared: {said}");
-            if is_overdue(day, app.clock.now()) {
+            if bill.state == bills::BillState::Waiting && is_overdue(day, app.clock.now()) {
                 app.metrics.alerts.with_label_values(&["bill_overdue"]).inc();
                 tracing::error!(%day, "the bill of {account} for {day} was due by noon");
             }

@@ -3,11 +3,15 @@
 use super::FlowError;
 use crate::{
     app::App,
-    domain::{order::Attempt, refund::Refund, user::User},
+    domain::{
+        order::Attempt,
+        refund::Refund,
+        user::{Right, User},
+    },
     store::{
-        attempts,
+        Db, StoreError, attempts,
         audit_log::{self, Act},
-        refunds,
+        refunds, settlement,
         work_items::{self, Closed},
     },
 };
@@ -44,15 +48,20 @@ pub async fn note(app: &App, actor: &User, id: i64, note: String) -> Result<bool
     Ok(noted)
 }
 
-/// Closes an item, unless its payment is on its way back.
+/// Closes an item, unless its payment is on its way back. A closed item is neither refunded nor credited any more: of a
+/// payment that is still with nobody, who may move money decides.
 ///
 /// # Errors
 /// The books.
 pub async fn close(app: &App, actor: &User, id: i64, note: String) -> Result<Closed, FlowError> {
     let (name, now) = (actor.username.clone(), app.clock.now());
+    let may_money = actor.role.may(Right::Money);
     let closed = app
         .store
         .write(move |db| {
+            if !may_money && holds_money(db, id)? {
+                return Ok(Closed::MoneyDecides);
+            }
             let closed = work_items::close(db, id, &name, &note, now)?;
             if closed == Closed::Done {
                 let act = Act {
@@ -69,6 +78,14 @@ pub async fn close(app: &App, actor: &User, id: i64, note: String) -> Result<Clo
         })
         .await?;
     Ok(closed)
+}
+
+/// Whether an open item has a payment of which anything is neither credited nor refunded.
+fn holds_money(db: &mut Db, id: i64) -> Result<bool, StoreError> {
+    let item = work_items::by_id(db, id)?.filter(|item| item.closed_at.is_none());
+    let Some(payment) = item.and_then(|item| item.payment()) else { return Ok(false) };
+    let back = refunds::reserved_of_payment(db, &payment.transaction_id)?;
+    Ok(back < payment.amount.get() && !settlement::is_credited(db, &payment.transaction_id)?)
 }
 
 /// What was sent to a gateway long ago and whose outcome nobody knows. Nothing is to be done by hand: the same

@@ -12,6 +12,9 @@ use std::io::Read;
 /// A bill, packed or unpacked, may be this large: a line takes some 400 bytes.
 pub const LARGEST: usize = 64 * 1024 * 1024;
 
+/// And may have this many lines, or reading it would take many times its size.
+pub const MOST_LINES: usize = 300_000;
+
 /// A whole bill that holds together: its structure, its sums, its merchant and its day were checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bill {
@@ -75,6 +78,12 @@ pub(super) fn all_of(reader: impl Read) -> Result<Vec<u8>, Untrusted> {
     if unpacked.len() > LARGEST { Err(malformed("it is larger than 64 MiB unpacked")) } else { Ok(unpacked) }
 }
 
+/// # Errors
+/// This line would be one too many.
+pub(super) fn room_after(lines: usize) -> Result<(), Untrusted> {
+    if lines < MOST_LINES { Ok(()) } else { Err(malformed("it has more than 300000 lines")) }
+}
+
 pub(super) fn malformed(what: &str) -> Untrusted {
     Untrusted::Malformed(what.to_owned())
 }
@@ -100,6 +109,12 @@ mod tests {
         assert_eq!(gunzipped(b"plain").unwrap(), b"plain");
         let whole = zipped(1000);
         assert!(gunzipped(&whole[..whole.len() - 9]).is_err());
+    }
+
+    #[test]
+    fn of_lines_there_may_be_only_so_many() {
+        assert!(room_after(MOST_LINES - 1).is_ok());
+        assert_eq!(room_after(MOST_LINES), Err(malformed("it has more than 300000 lines")));
     }
 
     #[test]

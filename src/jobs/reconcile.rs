@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     flow::{
-        FlowError,
+        FlowError, due_bills,
         reconcile::{self, Outcome},
     },
     store::bills::Turn,
@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
     let mut compared = 0;
     for (gateway, biller) in reconcile::billers(&app) {
-        for day in reconcile::due_days(&app, &biller).await? {
+        for day in due_bills::days(&app, &biller).await? {
             let outcome = reconcile::run(&app, gateway, &biller, day, Turn::Due).await?;
             compared += usize::from(matches!(outcome, Outcome::Compared(_)));
         }

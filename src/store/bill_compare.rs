@@ -117,18 +117,20 @@ fn expected_payments(
     made.into_iter().map(|(number, amount)| Ok((number, fen(amount)?))).collect()
 }
 
-/// By our number and the payment's: what is refunded or on its way.
+/// By our number and the payment's: what is refunded or on its way. One that waits for a second administrator, or was
+/// never asked for, is not: a line with its number is somebody else's refund.
 fn booked_refunds(
     db: &mut Db,
     biller: &Biller,
     numbers: &[&str],
 ) -> Result<BTreeMap<(String, String), Fen>, StoreError> {
-    let nothing = [RefundState::Closed, RefundState::Failed, RefundState::Rejected];
+    let nothing = [RefundState::Waiting, RefundState::Closed, RefundState::Failed, RefundState::Rejected];
     let ours: Vec<(String, String, i64)> = refunds::table
         .filter(refunds::out_refund_no.eq_any(numbers.iter().copied()))
         .filter(refunds::provider.eq(biller.provider.as_str()))
         .filter(refunds::environment.eq(biller.environment.as_str()))
         .filter(refunds::state.ne_all(nothing.map(RefundState::as_str)))
+        .filter(refunds::state.ne(RefundState::Asking.as_str()).or(refunds::asked.gt(0)))
         .select((refunds::out_refund_no, refunds::transaction_id, refunds::amount_fen))
         .load(db)?;
     ours.into_iter().map(|(number, payment, amount)| Ok(((number, payment), fen(amount)?))).collect()

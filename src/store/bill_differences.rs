@@ -2,6 +2,7 @@
 
 use super::{
     Db, StoreError,
+    audit_log::{self, Act},
     bills::BillState,
     schema::{bill_differences as differences, bill_rows as rows, bills, orders, work_items as items},
     work_items::{self, Matter},
@@ -89,7 +90,8 @@ pub fn keep(db: &mut Db, bill_id: i64, found: &Difference, now: UnixMs) -> Resul
     Ok(new)
 }
 
-/// The item of this difference, opened now if nobody knew of it.
+/// The item of this difference, opened now if nobody knew of it or the books had closed it. What a person has closed
+/// stays closed: they have said what it was.
 fn open(db: &mut Db, found: &Difference, now: UnixMs) -> Result<(i64, bool), StoreError> {
     let matter = Matter {
         kind: found.bucket.matter(),
@@ -99,14 +101,18 @@ fn open(db: &mut Db, found: &Difference, now: UnixMs) -> Result<(i64, bool), Sto
         ..Matter::default()
     };
     let new = work_items::open_once(db, matter, now)?;
-    let id = items::table
+    let (id, closed_by): (i64, Option<String>) = items::table
         .filter(items::kind.eq(matter.kind))
         .filter(items::out_trade_no.eq(matter.out_trade_no))
         .filter(items::transaction_id.eq(matter.transaction_id))
         .filter(items::out_refund_no.eq(matter.out_refund_no))
-        .select(items::id)
+        .select((items::id, items::closed_by))
         .get_result(db)?;
-    Ok((id, new))
+    let back = closed_by.as_deref() == Some(BY_THE_BOOKS);
+    if back {
+        work_items::reopen(db, id, "books and bill differ again", now)?;
+    }
+    Ok((id, new || back))
 }
 
 /// Closes an item that a bill opened, because there is no such difference any more.
@@ -115,9 +121,20 @@ fn close(db: &mut Db, id: i64, note: &str, now: UnixMs) -> Result<(), StoreError
         .filter(items::id.eq(id))
         .filter(items::closed_at.is_null())
         .filter(items::kind.eq_any(Bucket::ALL.map(Bucket::matter)));
-    diesel::update(ours)
+    let closed = diesel::update(ours)
         .set((items::closed_at.eq(now.0), items::closed_by.eq(BY_THE_BOOKS), items::note.eq(note)))
         .execute(db)?;
+    if closed == 1 {
+        let act = Act {
+            actor: BY_THE_BOOKS,
+            action: "work_item_closed",
+            target: &id.to_string(),
+            detail: note,
+            was: "open",
+            became: "closed",
+        };
+        audit_log::insert(db, act, now)?;
+    }
     Ok(())
 }
 

@@ -336,6 +336,34 @@ pub fn compared_since(db: &mut Db, biller: &Biller, day: BillDay) -> Result<Vec<
     Ok(days.iter().filter_map(|day| BillDay::parse(day)).collect())
 }
 
+/// The days of a biller before this one that were never compared to the end, oldest first, and whether that was begun:
+/// of those some lines are there, or were.
+///
+/// # Errors
+/// The database.
+pub fn waiting_before(
+    db: &mut Db,
+    biller: &Biller,
+    day: BillDay,
+) -> Result<Vec<(BillDay, bool)>, StoreError> {
+    let waiting: Vec<Row> = bills::table
+        .filter(bills::provider.eq(biller.provider.as_str()))
+        .filter(bills::account.eq(&biller.account))
+        .filter(bills::environment.eq(biller.environment.as_str()))
+        .filter(bills::day.lt(day.to_string()))
+        .filter(bills::state.eq(BillState::Waiting.as_str()))
+        .order(bills::day.asc())
+        .load(db)?;
+    let mut days = Vec::new();
+    for row in waiting {
+        let bill = row.bill()?;
+        let lines = rows::table.filter(rows::bill_id.eq(bill.id));
+        let has_lines: bool = diesel::select(diesel::dsl::exists(lines)).get_result(db)?;
+        days.push((bill.day, has_lines || bill.fetched_at.is_some() || bill.compared_at.is_some()));
+    }
+    Ok(days)
+}
+
 /// When the first attempt with this provider was made.
 ///
 /// # Errors

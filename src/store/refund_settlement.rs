@@ -294,7 +294,8 @@ fn release(db: &mut Db, refund: &Refund, notice_id: Option<&str>, now: UnixMs) -
             ))
             .execute(db)?;
         // Closed while it was under way: the payment is nobody's again.
-        work_items::reopen(db, id, refund.out_refund_no.as_str(), now)?;
+        let why = format!("refund {} came to nothing", refund.out_refund_no);
+        work_items::reopen(db, id, &why, now)?;
     }
     if let Some(user_id) = refund.user_id {
         let entry = Entry::refund_released(refund.id, refund.order_id, user_id, refund.amount);

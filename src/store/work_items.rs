@@ -77,17 +77,25 @@ pub struct Matter<'a> {
     pub payment: Option<Claim<'a>>,
 }
 
-/// Opens an item unless the same matter is known. Runs inside the writer, so nobody comes between.
+/// Whether this very matter was ever reported.
 ///
 /// # Errors
 /// The database.
-pub fn open_once(db: &mut Db, matter: Matter<'_>, now: UnixMs) -> Result<bool, StoreError> {
+pub fn is_known(db: &mut Db, matter: &Matter<'_>) -> Result<bool, StoreError> {
     let known = work_items::table
         .filter(work_items::kind.eq(matter.kind))
         .filter(work_items::out_trade_no.eq(matter.out_trade_no))
         .filter(work_items::transaction_id.eq(matter.transaction_id))
         .filter(work_items::out_refund_no.eq(matter.out_refund_no));
-    if diesel::select(diesel::dsl::exists(known)).get_result(db)? {
+    Ok(diesel::select(diesel::dsl::exists(known)).get_result(db)?)
+}
+
+/// Opens an item unless the same matter is known. Runs inside the writer, so nobody comes between.
+///
+/// # Errors
+/// The database.
+pub fn open_once(db: &mut Db, matter: Matter<'_>, now: UnixMs) -> Result<bool, StoreError> {
+    if is_known(db, &matter)? {
         return Ok(false);
     }
     // Only fen can be refunded or credited here; another currency is for the gateway's own pages.
@@ -133,6 +141,8 @@ pub enum Closed {
     Before,
     /// Its payment is on its way back, and it is closed or not as that ends.
     Refunding,
+    /// Its payment is still with nobody, and who wanted it closed may not move money.
+    MoneyDecides,
 }
 
 /// Closes an item unless its payment is being refunded. An abnormal refund does not count: only the gateway's own pages
@@ -156,11 +166,11 @@ pub fn close(db: &mut Db, id: i64, actor: &str, note: &str, now: UnixMs) -> Resu
     Ok(if still_open { Closed::Refunding } else { Closed::Before })
 }
 
-/// Opens an item again, if it was closed, because the refund that dealt with it came to nothing.
+/// Opens an item again, if it was closed, because what dealt with it came to nothing.
 ///
 /// # Errors
 /// The database.
-pub fn reopen(db: &mut Db, id: i64, out_refund_no: &str, now: UnixMs) -> Result<(), StoreError> {
+pub fn reopen(db: &mut Db, id: i64, why: &str, now: UnixMs) -> Result<(), StoreError> {
     let closed = work_items::table.filter(work_items::id.eq(id)).filter(work_items::closed_at.is_not_null());
     let reopened = diesel::update(closed)
         .set((
@@ -174,7 +184,7 @@ pub fn reopen(db: &mut Db, id: i64, out_refund_no: &str, now: UnixMs) -> Result<
             actor: BY_THE_BOOKS,
             action: "work_item_reopened",
             target: &id.to_string(),
-            detail: &format!("refund {out_refund_no} came to nothing"),
+            detail: why,
             was: "closed",
             became: "open",
         };

@@ -27,7 +27,7 @@ const TWO_HOURS_MS: i64 = 2 * 3600 * 1000;
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
 /// V3 in certificate mode: it knows no key before it has asked.
-async fn open_by_certificate() -> Shop {
+pub async fn open_by_certificate() -> Shop {
     Shop::open_with_keys(|config, keys| {
         let mut account = keys.wechat_v3(config.wechat_v2.as_ref().unwrap()).unwrap();
         account.public_key = None;
@@ -36,7 +36,7 @@ async fn open_by_certificate() -> Shop {
     .await
 }
 
-async fn fetch_keys(shop: &Shop) -> usize {
+pub async fn fetch_keys(shop: &Shop) -> usize {
     jobs::gateway_keys::run_once(shop.app.clone()).await.unwrap()
 }
 

@@ -38,17 +38,17 @@ use std::{
 const MINUTE_MS: i64 = 60_000;
 
 /// The day every shop of the tests opens on.
-fn day() -> BillDay {
+pub fn day() -> BillDay {
     BillDay::of(START)
 }
 
 /// It is this time of the day after, in minutes from midnight.
-fn morning(shop: &Shop, minutes: i64) {
+pub fn morning(shop: &Shop, minutes: i64) {
     let at = day().end().plus_ms(minutes * MINUTE_MS);
     shop.clock.advance_ms(at.since(shop.clock.now()));
 }
 
-async fn job(shop: &Shop) -> usize {
+pub async fn job(shop: &Shop) -> usize {
     jobs::reconcile::run_once(shop.app.clone()).await.unwrap()
 }
 
@@ -57,12 +57,12 @@ async fn bills(shop: &Shop) -> Vec<BillOfDay> {
 }
 
 /// WeChat's bill of that day.
-async fn bill(shop: &Shop) -> BillOfDay {
+pub async fn bill(shop: &Shop) -> BillOfDay {
     let account = shop.app.config.wechat_v2.as_ref().unwrap().mch_id.clone();
     bills(shop).await.into_iter().find(|bill| bill.biller.account == account && bill.day == day()).unwrap()
 }
 
-async fn by_hand(app: &App, day: BillDay) -> Vec<Outcome> {
+pub async fn by_hand(app: &App, day: BillDay) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     for (gateway, biller) in reconcile::billers(app) {
         outcomes.push(reconcile::run(app, gateway, &biller, day, Turn::Now).await.unwrap());
@@ -71,7 +71,7 @@ async fn by_hand(app: &App, day: BillDay) -> Vec<Outcome> {
 }
 
 /// Bucket, numbers and work item of every difference, and which items are open.
-async fn differences(shop: &Shop) -> Vec<(Bucket, String, String, i64, bool)> {
+pub async fn differences(shop: &Shop) -> Vec<(Bucket, String, String, i64, bool)> {
     let mut found = Vec::new();
     for bill in bills(shop).await {
         let shown =
@@ -85,13 +85,13 @@ async fn differences(shop: &Shop) -> Vec<(Bucket, String, String, i64, bool)> {
     found
 }
 
-async fn work(shop: &Shop) -> Vec<String> {
+pub async fn work(shop: &Shop) -> Vec<String> {
     let mut kinds: Vec<String> = shop.work_items().await.into_iter().map(|item| item.kind).collect();
     kinds.sort();
     kinds
 }
 
-fn alerts(shop: &Shop, name: &str) -> u64 {
+pub fn alerts(shop: &Shop, name: &str) -> u64 {
     shop.app.metrics.alerts.with_label_values(&[name]).get()
 }
 
@@ -246,7 +246,7 @@ async fn so_is_one_made_at_alipay() {
 
 /// A shop whose day has one payment of every kind of difference, and one that agrees. Gives the numbers: lacking in our
 /// books, lacking in the bill, of another amount.
-async fn unequal() -> (Shop, [String; 3]) {
+pub async fn unequal() -> (Shop, [String; 3]) {
     let shop = Shop::open().await;
     let agreed = shop.paid("ann", "50").await;
     let extra = like_the_order(&shop, &agreed, "extra0000001", 700).await;
@@ -417,7 +417,7 @@ async fn a_refund_nobody_here_asked_for_is_a_difference_and_one_not_heard_of_yet
 }
 
 /// The shop with another way to WeChat: what the simulator answers, altered.
-fn through(shop: &Shop, alter: impl Fn(&str, String) -> String + Send + Sync + 'static) -> Arc<App> {
+pub fn through(shop: &Shop, alter: impl Fn(&str, String) -> String + Send + Sync + 'static) -> Arc<App> {
     let (simulator, alter) = (shop.simulator.clone(), Arc::new(alter));
     let line = Arc::new(move |letter: shouyin::http::Letter| {
         let path = letter.url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap();

@@ -156,6 +156,7 @@ pub fn table(text: &str) -> Result<Table, Untrusted> {
             table.comments.push(comment.to_owned());
             continue;
         }
+        bill::room_after(table.lines.len())?;
         let cells = cells(line).ok_or_else(|| malformed("a line of the bill cannot be read"))?;
         match () {
             () if ended => return Err(malformed("something follows the end of the bill")),

@@ -95,7 +95,10 @@ pub fn read(body: &[u8]) -> Result<Downloaded, Untrusted> {
     let sums = loop {
         let line = lines.next().ok_or_else(|| malformed("the bill breaks off before its sums"))?;
         match line.strip_prefix('`') {
-            Some(cells) => rows.push(cells_of(cells, header.len())?),
+            Some(cells) => {
+                bill::room_after(rows.len())?;
+                rows.push(cells_of(cells, header.len())?);
+            }
             None => break names(line)?,
         }
     };

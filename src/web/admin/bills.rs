@@ -7,8 +7,12 @@ use crate::{
         money::{Fen, yuan_text},
         order::Provider,
     },
-    flow::reconcile::{self, Outcome},
+    flow::{
+        FlowError,
+        reconcile::{self, Outcome},
+    },
     store::{
+        StoreError,
         bill_differences::{self, Shown},
         bills::{self, BillOfDay, BillState},
     },
@@ -29,9 +33,11 @@ use actix_web::{
 use askama::Template;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 const PAGE: i64 = 60;
+/// A browser is answered after this time; comparing goes on.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// More differences of one day than this are not shown at once.
 const MOST: i64 = 500;
 
@@ -210,7 +216,12 @@ pub async fn again(
     let id = id.into_inner();
     let found = web.app.store.read(move |db| bills::by_id(db, id)).await?;
     let bill = found.ok_or(WebError::NotFound)?;
-    let did = match reconcile::again(&web.app, &admin.user, &bill).await? {
+    let was = bill.state;
+    let task = reconcile::again(web.app.clone(), admin.user.clone(), bill);
+    let Ok(done) = tokio::time::timeout(PATIENCE, task).await else {
+        return Ok(see_other(&format!("/admin/bills/{id}?did=running"), None));
+    };
+    let did = match done.unwrap_or(Err(FlowError::Store(StoreError::Busy)))? {
         None => {
             return Err(WebError::Conflict(
                 "这份账单属于另一个商户号，现在的设置里没有它。没有任何改动；换回旧设置后可以重新对账。",
@@ -220,6 +231,7 @@ pub async fn again(
             return Err(WebError::Conflict("正在对账，还没有结束。没有任何改动，请三分钟后再试。"));
         }
         Some(Outcome::Compared(_)) => "compared",
+        Some(Outcome::NotYet(_)) if was != BillState::Waiting => "kept",
         Some(Outcome::NotYet(_)) => "not_yet",
         Some(Outcome::Unheard(_)) => "unheard",
     };
@@ -295,6 +307,8 @@ fn did_zh(word: &str) -> Option<&'static str> {
     match word {
         "compared" => Some("已重新对账，下面是最新的结果。"),
         "not_yet" => Some("支付平台还没有出这一天的账单。稍后会自动再取，不需要做什么。"),
+        "running" => Some("这一天很大，还在对账。不需要等：结束后刷新这一页就能看到结果。"),
+        "kept" => Some("支付平台现在没有给出这一天的账单。上次取到的账单和对账结果都保留着，没有任何改动。"),
         "unheard" => Some("没有得到可用的答复，已发现的差异都保留着。稍后会自动再试，钱和账都没有受影响。"),
         _ => None,
     }

@@ -114,6 +114,7 @@ pub fn verdict_zh(verdict: &str) -> (&'static str, &'static str) {
         "refund_contradicted" => ("已放弃的退款，支付平台说付出去了", "bad"),
         "bill_extra" => ("对账：账单有，我方没有", "bad"),
         "bill_missing" => ("对账：我方有，账单没有", "bad"),
+        "bill_overdue" => ("对账：一周没有取到账单", "bad"),
         "bill_amount" => ("对账：金额不符", "bad"),
         _ => ("其他", "info"),
     }

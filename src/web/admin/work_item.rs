@@ -7,7 +7,10 @@ use super::{
     work_items::{advice, as_json},
 };
 use crate::{
-    domain::{time::UnixMs, user::BY_THE_BOOKS},
+    domain::{
+        time::UnixMs,
+        user::{BY_THE_BOOKS, Right},
+    },
     flow::{
         credit_by_hand::{self, ToWhom, Wish},
         timeline::masked_body,
@@ -209,7 +212,7 @@ pub async fn note(
 /// POST /admin/work-items/{id}/close
 ///
 /// # Errors
-/// 422 without a note; 409 when somebody closed it before; the books.
+/// 422 without a note; 403 when its payment waits for who may move money; 409 when somebody closed it before; the books.
 pub async fn close(
     web: Data<Arc<Web>>,
     request: HttpRequest,
@@ -221,6 +224,7 @@ pub async fn close(
     let note = written(&form.note, "请写明怎么处理的。")?;
     match work::close(&web.app, &admin.user, id.into_inner(), note).await? {
         Closed::Done => Ok(see_other("/admin/work-items", None)),
+        Closed::MoneyDecides => Err(WebError::MissingRight(Right::Money)),
         Closed::Before => Err(WebError::Conflict("这件事已经处理过，或不存在。没有任何改动。")),
         Closed::Refunding => Err(WebError::Conflict(
             "这笔付款正在退款，现在不能标记已处理。没有任何改动；退款成功后会自动处理，没有退成仍在这里。",

@@ -142,3 +142,10 @@ fn a_file_is_fetched_from_alipay_over_tls_and_from_nowhere_else() {
     assert!(place(&here, "http://127.0.0.1:8090/bill?x=1").is_some());
     assert!(place(&here, "http://127.0.0.1:8091/bill?x=1").is_none());
 }
+
+#[test]
+fn a_bill_of_more_lines_than_there_are_payments_in_a_day_is_refused() {
+    let of = |lines: usize| format!("支付宝交易号\n{}#end\n", "1\n".repeat(lines));
+    assert!(table(&of(bill::MOST_LINES)).is_ok());
+    assert_eq!(table(&of(bill::MOST_LINES + 1)), Err(malformed("it has more than 300000 lines")));
+}

@@ -79,3 +79,11 @@ fn another_merchants_bill_and_another_days_are_refused() {
     let late = PAID.replace("2019-04-15 20:30:40", "2019-04-16 00:00:00");
     assert_eq!(typed(&table(&[&late], "`1,`0.20,`0.00")), Err(Untrusted::Identity("day")));
 }
+
+#[test]
+fn a_bill_of_more_lines_than_there_are_payments_in_a_day_is_refused() {
+    let body = format!("a\n{}b\n`1\n", "`1\n".repeat(bill::MOST_LINES));
+    assert!(read(body.as_bytes()).is_ok());
+    let body = format!("a\n{}b\n`1\n", "`1\n".repeat(bill::MOST_LINES + 1));
+    assert_eq!(read(body.as_bytes()), Err(malformed("it has more than 300000 lines")));
+}
