@@ -17,8 +17,8 @@ use crate::{
     },
 };
 
-/// What was moved in a user's balance within this time counts together, in ms: a large adjustment is not split into
-/// small ones.
+/// What was moved in a user's balance, or asked for by one administrator, within this time counts together, in ms: a
+/// large adjustment is not split into small ones.
 const TOGETHER_MS: i64 = 24 * 3_600_000;
 
 /// What an administrator wants.
@@ -49,6 +49,8 @@ pub enum AdjustError {
     BelowZero(i64),
     #[error("the one who asks for an adjustment cannot approve it")]
     OwnRequest,
+    #[error("nobody adjusts their own balance or agrees to it")]
+    OwnBalance,
     #[error("it was decided before")]
     DecidedBefore,
     #[error(transparent)]
@@ -109,15 +111,18 @@ fn write(
         let same = known.user_id == new.user_id && known.fen == new.fen;
         return Ok(if same { Ok(known) } else { Err(AdjustError::IntentReused) });
     }
-    if users::by_id(db, new.user_id)?.is_none() {
-        return Ok(Err(AdjustError::NotFound));
+    let Some(owner) = users::by_id(db, new.user_id)? else { return Ok(Err(AdjustError::NotFound)) };
+    if owner.username == new.requested_by {
+        return Ok(Err(AdjustError::OwnBalance));
     }
     let balance = ledger::balance(db, &Account::User(new.user_id))?;
     if balance.saturating_add(new.fen) < 0 {
         return Ok(Err(AdjustError::BelowZero(balance)));
     }
-    let lately =
-        adjustments::moved_since(db, new.user_id, new.requested_at.plus_ms(TOGETHER_MS.saturating_neg()))?;
+    let since = new.requested_at.plus_ms(TOGETHER_MS.saturating_neg());
+    let of_user = adjustments::moved_since(db, new.user_id, since)?;
+    let of_actor = adjustments::asked_by_since(db, &new.requested_by, since)?;
+    let lately = of_user.max(of_actor);
     let asked = adjustments::insert(db, new)?;
     if lately.saturating_add(size.get()) > limit.get() {
         let act = Act {
@@ -184,6 +189,9 @@ pub async fn decide(
         let own = asked.requested_by == name;
         if agreed && own {
             return Ok(Err(AdjustError::OwnRequest));
+        }
+        if agreed && users::by_id(db, asked.user_id)?.is_some_and(|owner| owner.username == name) {
+            return Ok(Err(AdjustError::OwnBalance));
         }
         if agreed {
             return make(db, &asked, Some(&name), &note, now);

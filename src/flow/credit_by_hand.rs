@@ -9,6 +9,7 @@ use crate::{
     domain::{
         ids::Username,
         ledger::Account,
+        money::Fen,
         order::{Refusal, Settled, Source},
         user::User,
     },
@@ -64,6 +65,11 @@ pub enum CreditError {
     NoReason,
     #[error("no such user")]
     NoSuchUser,
+    #[error("nobody credits themself")]
+    Oneself,
+    /// Who it belongs to is one person's word: above the limit it takes two, as a refund does.
+    #[error("more than {0} fen is refunded and not credited by a name")]
+    TooMuch(Fen),
     #[error("the number belongs to an order of ours now: query that order")]
     HasOrder,
     #[error("the payment was made to another merchant account or environment")]
@@ -113,7 +119,8 @@ pub async fn credit(app: &App, actor: &User, wish: Wish) -> Result<String, Credi
     }
     let id = wish.work_item_id;
     let name = Username::parse(&wish.username);
-    let (payment, owner) = app.store.read(move |db| prepare(db, id, name.as_ref())).await??;
+    let (me, limit) = (actor.id, app.config.refund_second_admin_above);
+    let (payment, owner) = app.store.read(move |db| prepare(db, id, name.as_ref(), (me, limit))).await??;
     if app.gateway_of(payment.provider, &payment.account, payment.environment).is_none() {
         return Err(CreditError::OtherAccount);
     }
@@ -152,6 +159,7 @@ fn prepare(
     db: &mut Db,
     id: i64,
     named: Option<&Username>,
+    (me, limit): (i64, Fen),
 ) -> Result<Result<(UncreditedPayment, User), CreditError>, StoreError> {
     let Some(item) = work_items::by_id(db, id)? else {
         return Ok(Err(CreditError::NotFound));
@@ -168,11 +176,15 @@ fn prepare(
         (ToWhom::OrdersOwner, None) => None,
         // Restored since: the order's own door compares more than a person would.
         (ToWhom::Named, Some(_)) => return Ok(Err(CreditError::HasOrder)),
+        (ToWhom::Named, None) if payment.amount > limit => return Ok(Err(CreditError::TooMuch(limit))),
         (ToWhom::Named, None) => match named {
             Some(name) => users::by_name(db, name)?.map(|(user, _)| user),
             None => None,
         },
     };
+    if to_whom == ToWhom::Named && owner.as_ref().is_some_and(|owner| owner.id == me) {
+        return Ok(Err(CreditError::Oneself));
+    }
     Ok(owner.map(|owner| (payment, owner)).ok_or(CreditError::NoSuchUser))
 }
 

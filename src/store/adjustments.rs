@@ -7,6 +7,10 @@ use crate::domain::{
 };
 use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
 
+/// What counts towards the limit, and how.
+const COUNTED: [AdjustmentState; 2] = [AdjustmentState::Waiting, AdjustmentState::Made];
+const SUM: &str = "CAST(COALESCE(SUM(ABS(amount_fen)), 0) AS BIGINT)";
+
 /// Where an adjustment stands. Only a made one has moved fen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdjustmentState {
@@ -217,10 +221,21 @@ pub fn moved_since(db: &mut Db, user_id: i64, since: UnixMs) -> Result<i64, Stor
     Ok(adjustments::table
         .filter(adjustments::user_id.eq(user_id))
         .filter(adjustments::requested_at.ge(since.0))
-        .filter(
-            adjustments::state.eq_any([AdjustmentState::Waiting.as_str(), AdjustmentState::Made.as_str()]),
-        )
-        .select(sql::<BigInt>("CAST(COALESCE(SUM(ABS(amount_fen)), 0) AS BIGINT)"))
+        .filter(adjustments::state.eq_any(COUNTED.map(AdjustmentState::as_str)))
+        .select(sql::<BigInt>(SUM))
+        .first(db)?)
+}
+
+/// The same of what one administrator asked for, in whosever balance.
+///
+/// # Errors
+/// The database.
+pub fn asked_by_since(db: &mut Db, requested_by: &str, since: UnixMs) -> Result<i64, StoreError> {
+    Ok(adjustments::table
+        .filter(adjustments::requested_by.eq(requested_by))
+        .filter(adjustments::requested_at.ge(since.0))
+        .filter(adjustments::state.eq_any(COUNTED.map(AdjustmentState::as_str)))
+        .select(sql::<BigInt>(SUM))
         .first(db)?)
 }
 

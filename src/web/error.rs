@@ -350,6 +350,13 @@ impl From<CreditError> for WebError {
             CreditError::NoSuchUser => {
                 WebError::Unprocessable("没有这个用户，没有入账。请核对用户名。".to_owned())
             }
+            CreditError::Oneself => {
+                WebError::Conflict("不能入账给自己。没有任何改动；请另一位管理员核对后来做。")
+            }
+            CreditError::TooMuch(limit) => WebError::Unprocessable(format!(
+                "超过 {} 元、又不属于任何订单的付款，不能由一个人指定入账给谁。没有任何改动；请从这里原路退款，退款要第二位管理员同意。",
+                limit.yuan()
+            )),
             CreditError::NotThisKind => {
                 WebError::Conflict("这类事项不能人工入账。没有任何改动；请看页面上的处理建议。")
             }
@@ -382,6 +389,12 @@ impl From<AccountError> for WebError {
             AccountError::Oneself => {
                 WebError::Conflict("不能停用自己的账号。没有任何改动；需要时请另一位负责人来做。")
             }
+            AccountError::NoFactor => {
+                WebError::Conflict("这个账号没有开启两步验证。没有任何改动；请刷新页面查看。")
+            }
+            AccountError::OwnFactor => WebError::Conflict(
+                "自己的两步验证要在“我的账号”里用密码关闭。没有任何改动；手机和恢复码都丢了时，请另一位负责人来做。",
+            ),
             AccountError::WrongPassword => {
                 WebError::Unprocessable("现在的密码不正确，没有任何改动。".to_owned())
             }
@@ -445,6 +458,9 @@ impl From<AdjustError> for WebError {
             )),
             AdjustError::OwnRequest => WebError::Conflict(
                 "这是你自己申请的，要另一位管理员来同意。没有任何改动；不想调整了可以撤回。",
+            ),
+            AdjustError::OwnBalance => WebError::Conflict(
+                "这是你自己的余额，不能由你申请或同意调整。没有任何改动；请另外两位管理员来处理。",
             ),
             AdjustError::DecidedBefore => {
                 WebError::Conflict("这次调整已经有人决定过。没有任何改动；请刷新页面查看结果。")

@@ -8,7 +8,7 @@ use crate::{
 };
 use shouyin::{
     domain::{ledger::Account, money::Fen},
-    store::books,
+    store::{books, users},
 };
 
 async fn json(admin: &Browser, path: &str, fields: &[(&str, &str)]) -> Answer {
@@ -213,4 +213,32 @@ async fn above_the_limit_a_second_person_agrees_and_nobody_splits_it_into_small_
     assert_eq!(shop.balance(id).await, 12_000);
     assert_eq!(acts(&admin, "balance_adjusted").await[0]["actor"], "second");
     assert_eq!(json(&colleague, "/admin/adjustments/999/approve", &note).await.status, 404);
+}
+
+#[actix_web::test]
+async fn nobody_splits_an_adjustment_over_many_balances_or_has_a_hand_in_their_own() {
+    let shop = Shop::open_with(|config| config.refund_second_admin_above = Fen::new(10_000).unwrap()).await;
+    let admin = shop.admin().await;
+    let colleague = second_admin(&shop).await;
+    let mut ids = Vec::new();
+    for name in ["ann", "bob"] {
+        let number = shop.user(name).await.top_up("1").await;
+        ids.push(shop.order(&number).await.user_id);
+    }
+    let state = |answer: Answer| answer.json()["state"].as_str().map(str::to_owned);
+    assert_eq!(state(adjust(&admin, ids[0], "split-001", "add", "60").await).as_deref(), Some("made"));
+    assert_eq!(state(adjust(&admin, ids[1], "split-002", "add", "60").await).as_deref(), Some("waiting"));
+    assert_eq!(shop.balance(ids[1]).await, 0);
+    // Another administrator has a sum of their own.
+    assert_eq!(state(adjust(&colleague, ids[1], "split-003", "add", "30").await).as_deref(), Some("made"));
+
+    let all = shop.app.store.read(users::admins).await.unwrap();
+    let me = all.iter().find(|account| account.user.username == "boss").unwrap().user.id;
+    let own = adjust(&admin, me, "own-00001", "add", "1").await;
+    assert_eq!(own.status, 409, "{}", own.body);
+    assert!(own.body.contains("自己的余额"), "{}", own.body);
+    let asked = adjust(&colleague, me, "own-00002", "add", "150").await.json();
+    let note = [("note", "核对过")];
+    let agreed = json(&admin, &format!("/admin/adjustments/{}/approve", asked["id"]), &note).await;
+    assert_eq!((agreed.status, shop.balance(me).await), (409, 0), "{}", agreed.body);
 }

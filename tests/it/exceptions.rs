@@ -7,7 +7,7 @@ use crate::{
     refund_pages::{press, refund},
 };
 use shouyin::{
-    domain::{ids::OutTradeNo, money::Fen, order::Attempt},
+    domain::{ids::OutTradeNo, money::Fen, order::Attempt, user::Role},
     gateway::Protocol,
     simulator::faults::Scenario,
     store::attempts,
@@ -173,6 +173,44 @@ async fn a_payment_for_an_unknown_order_goes_to_the_user_the_administrator_names
     shop.simulator.resend("of-an-old-backup").unwrap();
     shop.deliver().await;
     assert_eq!((shop.balance(owner).await, shop.work_items().await.len()), (7700, 1));
+}
+
+#[actix_web::test]
+async fn one_person_names_who_gets_a_payment_of_no_order_up_to_the_limit_and_never_themself() {
+    let shop = Shop::open_with(|config| config.refund_second_admin_above = Fen::new(7700).unwrap()).await;
+    let admin = shop.admin().await;
+    let number = shop.user("ann").await.top_up("50").await;
+    for (other, fen) in [("at-the-limit", 7700), ("above-the-limit", 7701)] {
+        pay_at_wechat(&shop, &like_the_order(&shop, &number, other, fen).await);
+    }
+    shop.deliver().await;
+    let items = shop.work_items().await;
+    let credit = async |other: &str, name: &str| {
+        let item = items.iter().find(|item| item.out_trade_no == other).unwrap().id;
+        let fields = [("reason", "x"), ("username", name)];
+        press(&admin, &format!("/admin/work-items/{item}/credit"), &fields).await
+    };
+    let too_much = credit("above-the-limit", "ann").await;
+    assert_eq!(too_much.status, 422);
+    assert!(too_much.body.contains("77.00") && too_much.body.contains("退款"), "{}", too_much.body);
+    let own = credit("at-the-limit", "boss").await;
+    assert_eq!(own.status, 409);
+    assert!(own.body.contains("不能入账给自己"), "{}", own.body);
+    assert_eq!(credit("at-the-limit", "ann").await.status, 303);
+    assert_eq!(shop.balance(shop.order(&number).await.user_id).await, 7700);
+}
+
+#[actix_web::test]
+async fn as_long_as_a_payment_is_with_nobody_closing_its_item_takes_the_right_to_move_money() {
+    let (shop, admin, _) = paid_twice().await;
+    let close = format!("{}/close", id(&shop.work_items().await));
+    let support = shop.admin_as(Role::Support).await;
+    let refused = press(&support, &close, &[("note", "不管它")]).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.body.contains("退款和入账"), "{}", refused.body);
+    assert!(shop.work_items().await[0].closed_at.is_none());
+    assert_eq!(press(&admin, &close, &[("note", "用户已在平台退款")]).await.status, 303);
+    assert!(shop.work_items().await[0].closed_at.is_some());
 }
 
 #[actix_web::test]
