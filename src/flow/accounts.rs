@@ -35,6 +35,10 @@ pub enum AccountError {
     LastOwner,
     #[error("nobody closes their own account")]
     Oneself,
+    #[error("there is no second factor to take away")]
+    NoFactor,
+    #[error("one's own second factor takes the password")]
+    OwnFactor,
     #[error("the password is wrong")]
     WrongPassword,
     #[error("the new password is not accepted")]
@@ -106,7 +110,7 @@ pub async fn invitation(app: &App, secret: &str) -> Result<Option<Invitation>, F
     Ok(app.store.read(move |db| invitations::by_hash(db, &hash, now)).await?)
 }
 
-/// Makes the account of an invitation and uses the link up. `None` when it is not open.
+/// Makes the account of an invitation, or sets the new password of one, and uses the link up. `None` when it is not open.
 ///
 /// # Errors
 /// What a person can mend leaves the link open; then the books.
@@ -116,8 +120,9 @@ pub async fn accept(
     username: &str,
     password: String,
 ) -> Result<Option<User>, RegisterError> {
-    if invitation(app, secret).await?.is_none() {
-        return Ok(None);
+    let Some(invitation) = invitation(app, secret).await? else { return Ok(None) };
+    if let Some(account) = invitation.account {
+        return renew_password(app, secret, account, password).await;
     }
     let name = Username::parse(username).ok_or(RegisterError::BadName)?;
     if user::is_reserved(&name) {
@@ -146,6 +151,35 @@ pub async fn accept(
         Ok(Ok(Some(User { id, username: name.as_str().to_owned(), role })))
     });
     made.await.map_err(FlowError::from)?
+}
+
+/// The new password of an account that lost its second factor.
+async fn renew_password(
+    app: &App,
+    secret: &str,
+    id: i64,
+    password: String,
+) -> Result<Option<User>, RegisterError> {
+    let found = app.store.read(move |db| users::admin(db, id)).await.map_err(FlowError::from)?;
+    let Some(account) = found.filter(|account| account.disabled_at.is_none()) else { return Ok(None) };
+    password::check(&password, &account.user.username).map_err(RegisterError::Weak)?;
+    let hash = password::hash(app, password).await?;
+    let (link, now) = (token::hash(secret), app.clock.now());
+    let renewed = app.store.write(move |db| {
+        let Some(invitation) = invitations::by_hash(db, &link, now)? else { return Ok(None) };
+        let Some(name) = Username::parse(&account.user.username) else { return Ok(None) };
+        users::set_password(db, &name, &hash)?;
+        end_everything(db, &account)?;
+        let (actor, target) = (name.as_str(), name.as_str());
+        let detail = &format!("by a link of {}", invitation.invited_by);
+        audit_log::insert(
+            db,
+            Act { actor, action: "password_renewed", target, detail, ..Act::default() },
+            now,
+        )?;
+        Ok(Some(account.user))
+    });
+    Ok(renewed.await.map_err(FlowError::from)?)
 }
 
 /// # Errors
@@ -217,8 +251,7 @@ pub async fn sign_out(app: &App, actor: &User, id: i64, session: Option<String>)
         let (ended, detail) = match session {
             Some(session) => (sessions::delete_listed(db, account.user.id, &session, now)?, session),
             None => {
-                sessions::delete_of_user(db, account.user.id)?;
-                second_factors::forget_waits(db, account.user.id)?;
+                end_everything(db, account)?;
                 (true, "all".to_owned())
             }
         };
@@ -227,27 +260,39 @@ pub async fn sign_out(app: &App, actor: &User, id: i64, session: Option<String>)
     .await
 }
 
-/// Takes away the second factor of somebody who lost phone and recovery codes.
+/// Takes away the second factor of somebody who lost phone and recovery codes, and the password with it: who has stolen
+/// that must not be let in by this. Gives the address of a link that sets a new one, which nobody sees again; asked once
+/// more before it is used, another link.
 ///
 /// # Errors
-/// No such administrator; the books.
+/// No such administrator; one's own; nothing to take away; the books.
 pub async fn remove_second_factor(
     app: &App,
     actor: &User,
     id: i64,
     reason: String,
-) -> Result<(), AccountError> {
-    change(app, actor, id, move |db, account, _| {
-        if !second_factors::remove(db, account.user.id)? {
-            return Ok(Ok(None));
+) -> Result<String, AccountError> {
+    if actor.id == id {
+        return Err(AccountError::OwnFactor);
+    }
+    let secret = app.clock.token().map_err(FlowError::from)?;
+    let (hash, name) = (token::hash(&secret), actor.username.clone());
+    change(app, actor, id, move |db, account, now| {
+        let was_on = second_factors::remove(db, account.user.id)?;
+        if !was_on && !account.has_no_password {
+            return Ok(Err(AccountError::NoFactor));
         }
-        sessions::delete_of_user(db, account.user.id)?;
-        Ok(Ok(Some(Changed { action: "second_factor_removed", detail: reason, was: "on", became: "off" })))
+        users::void_password(db, account.user.id)?;
+        end_everything(db, account)?;
+        invitations::insert_for(db, &hash, &account.user, &name, now.plus_secs(LINK_LIFE_SECS))?;
+        let was = if was_on { "on" } else { "off" };
+        Ok(Ok(Some(Changed { action: "second_factor_removed", detail: reason, was, became: "off" })))
     })
-    .await
+    .await?;
+    Ok(format!("{}/admin/invite/{secret}", app.config.public_url))
 }
 
-/// Replaces one's own password and signs out everywhere but here.
+/// Replaces one's own password, signs out everywhere but here and closes the links one has handed out.
 ///
 /// # Errors
 /// The old one is wrong; the new one is not accepted; the books.
@@ -260,21 +305,22 @@ pub async fn change_password(
 ) -> Result<(), AccountError> {
     let name = Username::parse(&actor.username).ok_or(AccountError::NotFound)?;
     password::check(&new, name.as_str()).map_err(AccountError::Weak)?;
-    if !log_in::is_password_of(app, actor, old).await? {
-        return Err(AccountError::WrongPassword);
-    }
+    let proof = log_in::is_password_of(app, actor, old).await?.ok_or(AccountError::WrongPassword)?;
     let hash = password::hash(app, new).await?;
-    let (id, here, now) = (actor.id, token::hash(browser), app.clock.now());
-    app.store
-        .write(move |db| {
-            users::set_password(db, &name, &hash)?;
-            sessions::delete_others(db, id, &here)?;
-            second_factors::forget_waits(db, id)?;
-            let (actor, target) = (name.as_str(), name.as_str());
-            audit_log::insert(db, Act { actor, action: "password_changed", target, ..Act::default() }, now)
-        })
-        .await?;
-    Ok(())
+    let (me, here, now) = (actor.clone(), token::hash(browser), app.clock.now());
+    let changed = app.store.write(move |db| {
+        if !proof.holds(db)? {
+            return Ok(false);
+        }
+        users::set_password(db, &name, &hash)?;
+        sessions::delete_others(db, me.id, &here)?;
+        second_factors::forget_waits(db, me.id)?;
+        invitations::delete_of(db, &me)?;
+        let (actor, target) = (name.as_str(), name.as_str());
+        audit_log::insert(db, Act { actor, action: "password_changed", target, ..Act::default() }, now)?;
+        Ok(true)
+    });
+    if changed.await? { Ok(()) } else { Err(AccountError::WrongPassword) }
 }
 
 /// What the audit log is told.
@@ -318,5 +364,5 @@ fn is_last_owner(db: &mut Db, account: &Account) -> Result<bool, StoreError> {
 fn end_everything(db: &mut Db, account: &Account) -> Result<(), StoreError> {
     sessions::delete_of_user(db, account.user.id)?;
     second_factors::forget_waits(db, account.user.id)?;
-    invitations::delete_of(db, &account.user.username)
+    invitations::delete_of(db, &account.user)
 }

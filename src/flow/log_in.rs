@@ -9,7 +9,9 @@ use crate::{
         user::User,
     },
     store::{
-        Db, StoreError, second_factors,
+        Db, StoreError,
+        audit_log::{self, Act},
+        second_factors,
         sessions::{self, Place, Session},
         users,
     },
@@ -24,22 +26,42 @@ const CODE_WAIT_SECS: i64 = 5 * 60;
 /// A session in use is written back at most this often, in ms.
 const TOUCH_MS: i64 = 5 * 60_000;
 
+/// A password that was right when the books were read. Hashing takes its time, and waits for its turn: whoever acts on it
+/// asks within the change whether it is still.
+pub struct Proof {
+    user_id: i64,
+    hash: String,
+}
+
+impl Proof {
+    /// Whether the account is open and the password the same as then.
+    ///
+    /// # Errors
+    /// The database.
+    pub(super) fn holds(&self, db: &mut Db) -> Result<bool, StoreError> {
+        let is_same = users::password_hash(db, self.user_id)?.as_ref() == Some(&self.hash);
+        Ok(is_same && !users::is_disabled(db, self.user_id)?)
+    }
+}
+
 /// The user, if name and password fit and the account is open. Unknown name, wrong password and a closed account look
 /// and last the same.
 ///
 /// # Errors
 /// The books; too many passwords at once.
-pub async fn check(app: &App, username: &str, password: String) -> Result<Option<User>, FlowError> {
+pub async fn check(app: &App, username: &str, password: String) -> Result<Option<(User, Proof)>, FlowError> {
     let found = match Username::parse(username) {
         Some(name) => app.store.read(move |db| open_account(db, &name)).await?,
         None => None,
     };
-    let (user, hash) = found.map_or((None, None), |(user, hash)| (Some(user), Some(hash)));
-    let right = password::verify(app, password, hash).await?;
+    let right = password::verify(app, password, found.as_ref().map(|(_, hash)| hash.clone())).await?;
     if !right {
         app.metrics.log_in_failures.with_label_values::<&str>(&[]).inc();
     }
-    Ok(user.filter(|_| right))
+    Ok(found.filter(|_| right).map(|(user, hash)| {
+        let user_id = user.id;
+        (user, Proof { user_id, hash })
+    }))
 }
 
 fn open_account(db: &mut Db, name: &Username) -> Result<Option<(User, String)>, StoreError> {
@@ -49,18 +71,18 @@ fn open_account(db: &mut Db, name: &Username) -> Result<Option<(User, String)>, 
     }
 }
 
-/// Whether this is the password of an account that is signed in already.
+/// Whether this is the password of an account that is signed in already: `None` when it is not.
 ///
 /// # Errors
 /// The books; too many passwords at once.
-pub async fn is_password_of(app: &App, user: &User, password: String) -> Result<bool, FlowError> {
-    let id = user.id;
-    let hash = app.store.read(move |db| users::password_hash(db, id)).await?;
-    let right = password::verify(app, password, hash).await?;
+pub async fn is_password_of(app: &App, user: &User, password: String) -> Result<Option<Proof>, FlowError> {
+    let user_id = user.id;
+    let hash = app.store.read(move |db| users::password_hash(db, user_id)).await?;
+    let right = password::verify(app, password, hash.clone()).await?;
     if !right {
         app.metrics.log_in_failures.with_label_values::<&str>(&[]).inc();
     }
-    Ok(right)
+    Ok(hash.filter(|_| right).map(|hash| Proof { user_id, hash }))
 }
 
 /// What a right password has opened.
@@ -73,24 +95,27 @@ pub enum Entered {
 }
 
 /// Goes in after a right password, or waits for the second factor of an account that has one. The session this browser
-/// had is over in both cases.
+/// had is over in both cases. `None` when the password was changed or the account closed meanwhile.
 ///
 /// # Errors
 /// The books.
 pub async fn enter(
     app: &App,
-    user: &User,
+    (user, proof): (&User, Proof),
     old_token: String,
     openid: Option<Openid>,
     place: Place,
     next: String,
-) -> Result<Entered, FlowError> {
+) -> Result<Option<Entered>, FlowError> {
     let secret = app.clock.token()?;
     let session = NewSession::of(app.appid(), app.clock.now(), &secret, user);
     let old = token::hash(&old_token);
     let code_first = app
         .store
         .write(move |db| {
+            if !proof.holds(db)? {
+                return Ok(None);
+            }
             sessions::delete(db, &old)?;
             let code_first = second_factors::is_on(db, session.user_id)?;
             if code_first {
@@ -99,10 +124,10 @@ pub async fn enter(
             } else {
                 session.insert(db, openid.as_ref(), &place)?;
             }
-            Ok(code_first)
+            Ok(Some(code_first))
         })
         .await?;
-    Ok(if code_first { Entered::CodeFirst(secret) } else { Entered::In(secret) })
+    Ok(code_first.map(|code_first| if code_first { Entered::CodeFirst(secret) } else { Entered::In(secret) }))
 }
 
 /// Opens a session and ends the one this browser had. Gives the token for the cookie.
@@ -146,6 +171,8 @@ pub async fn open_session_at(
 pub(super) struct NewSession {
     hash: String,
     user_id: i64,
+    /// Of an administrator.
+    admin: Option<String>,
     appid: String,
     now: UnixMs,
     expires: UnixMs,
@@ -156,6 +183,7 @@ impl NewSession {
         NewSession {
             hash: token::hash(secret),
             user_id: user.id,
+            admin: user.role.is_admin().then(|| user.username.clone()),
             appid: appid.to_owned(),
             now,
             expires: now.plus_secs(life_secs(user)),
@@ -169,7 +197,13 @@ impl NewSession {
         place: &Place,
     ) -> Result<(), StoreError> {
         let openid = openid.map(|openid| (openid, self.appid.as_str()));
-        sessions::insert(db, &self.hash, self.user_id, openid, place, self.now, self.expires)
+        sessions::insert(db, &self.hash, self.user_id, openid, place, self.now, self.expires)?;
+        if let Some(name) = &self.admin {
+            let (action, detail) = ("admin_signed_in", place.ip.as_str());
+            let act = Act { actor: name, action, target: name, detail, ..Act::default() };
+            audit_log::insert(db, act, self.now)?;
+        }
+        Ok(())
     }
 }
 

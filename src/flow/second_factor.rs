@@ -72,21 +72,22 @@ pub struct Enrolment {
 /// # Errors
 /// The password is wrong; it is on already; the books.
 pub async fn begin(app: &App, user: &User, password: String) -> Result<(), FactorError> {
-    if !is_password_of(app, user, password).await? {
-        return Err(FactorError::WrongPassword);
-    }
+    let proof = is_password_of(app, user, password).await?.ok_or(FactorError::WrongPassword)?;
     let (secret, nonce) = (app.clock.random::<{ totp::SECRET }>()?, app.clock.random()?);
     let sealed = seal::seal(&app.config.secret_key, SECRET, user.id, nonce, &secret);
     let sealed = sealed.ok_or(FlowError::NoKeys("second factors"))?;
     let id = user.id;
     let begun = app.store.write(move |db| {
+        if !proof.holds(db)? {
+            return Ok(Err(FactorError::WrongPassword));
+        }
         if second_factors::is_on(db, id)? {
-            return Ok(false);
+            return Ok(Err(FactorError::NotNow));
         }
         second_factors::begin(db, id, &sealed)?;
-        Ok(true)
+        Ok(Ok(()))
     });
-    if begun.await? { Ok(()) } else { Err(FactorError::NotNow) }
+    begun.await?
 }
 
 /// What was begun and not confirmed yet.
@@ -140,18 +141,19 @@ pub async fn confirm(app: &App, user: &User, browser: &str, typed: &str) -> Resu
 /// # Errors
 /// The password is wrong; it is off; the books.
 pub async fn turn_off(app: &App, user: &User, password: String) -> Result<(), FactorError> {
-    if !is_password_of(app, user, password).await? {
-        return Err(FactorError::WrongPassword);
-    }
+    let proof = is_password_of(app, user, password).await?.ok_or(FactorError::WrongPassword)?;
     let (user, now) = (user.clone(), app.clock.now());
     let removed = app.store.write(move |db| {
-        let removed = second_factors::remove(db, user.id)?;
-        if removed {
-            note(db, &user, "second_factor_off", "on", "off", now)?;
+        if !proof.holds(db)? {
+            return Ok(Err(FactorError::WrongPassword));
         }
-        Ok(removed)
+        if !second_factors::remove(db, user.id)? {
+            return Ok(Err(FactorError::NotNow));
+        }
+        note(db, &user, "second_factor_off", "on", "off", now)?;
+        Ok(Ok(()))
     });
-    if removed.await? { Ok(()) } else { Err(FactorError::NotNow) }
+    removed.await?
 }
 
 /// Ten new recovery codes in place of the old ones.
@@ -159,21 +161,23 @@ pub async fn turn_off(app: &App, user: &User, password: String) -> Result<(), Fa
 /// # Errors
 /// The password is wrong; it is off; the books.
 pub async fn renew_codes(app: &App, user: &User, password: String) -> Result<Vec<String>, FactorError> {
-    if !is_password_of(app, user, password).await? {
-        return Err(FactorError::WrongPassword);
-    }
+    let proof = is_password_of(app, user, password).await?.ok_or(FactorError::WrongPassword)?;
     let codes = fresh_codes(app)?;
     let hashes = hashes(app, user.id, &codes);
     let (user, now) = (user.clone(), app.clock.now());
     let renewed = app.store.write(move |db| {
-        let is_on = second_factors::is_on(db, user.id)?;
-        if is_on {
-            second_factors::put_codes(db, user.id, &hashes)?;
-            note(db, &user, "recovery_codes_renewed", "", "", now)?;
+        if !proof.holds(db)? {
+            return Ok(Err(FactorError::WrongPassword));
         }
-        Ok(is_on)
+        if !second_factors::is_on(db, user.id)? {
+            return Ok(Err(FactorError::NotNow));
+        }
+        second_factors::put_codes(db, user.id, &hashes)?;
+        note(db, &user, "recovery_codes_renewed", "", "", now)?;
+        Ok(Ok(()))
     });
-    if renewed.await? { Ok(codes) } else { Err(FactorError::NotNow) }
+    renewed.await??;
+    Ok(codes)
 }
 
 /// How it stands with an account: on, and how many recovery codes are left.
@@ -254,7 +258,8 @@ enum Judged {
 }
 
 /// Looks at a code and writes down that it was looked at. Recovery codes count once the factor is confirmed: before,
-/// there are none.
+/// there are none. They open also while codes of the phone have to wait, or who has the password could lock their owner
+/// out by guessing: of 80 bits nobody guesses any.
 fn judge(
     db: &mut Db,
     key: &SecretString,
@@ -263,11 +268,17 @@ fn judge(
     typed: &str,
     now: UnixMs,
 ) -> Result<Judged, StoreError> {
+    let typed: String = typed.chars().filter(|c| c.is_ascii_alphanumeric()).take(64).collect();
+    let hash = seal::keyed_hash(key, RECOVERY, user.id, &typed.to_ascii_lowercase());
+    if second_factors::use_code(db, user.id, &hash, now)? {
+        second_factors::accept(db, user.id, factor.last_step)?;
+        note(db, user, "recovery_code_used", "", "", now)?;
+        return Ok(Judged::Right);
+    }
     let wait_ms = factor.blocked_until.saturating_sub(now.0);
     if wait_ms > 0 {
         return Ok(Judged::Blocked(wait_ms.div_euclid(1000).saturating_add(1)));
     }
-    let typed: String = typed.chars().filter(|c| c.is_ascii_alphanumeric()).take(64).collect();
     let secret = opened(key, factor);
     if secret.is_none() {
         tracing::error!("a second factor cannot be read: was SECRET_KEY changed? (docs/admins.md)");
@@ -276,18 +287,15 @@ fn judge(
         second_factors::accept(db, user.id, step)?;
         return Ok(Judged::Right);
     }
-    let hash = seal::keyed_hash(key, RECOVERY, user.id, &typed.to_ascii_lowercase());
-    if second_factors::use_code(db, user.id, &hash, now)? {
-        second_factors::accept(db, user.id, factor.last_step)?;
-        note(db, user, "recovery_code_used", "", "", now)?;
-        return Ok(Judged::Right);
-    }
     let failures = factor.failures.saturating_add(1);
     let doublings = u32::try_from(failures.saturating_sub(TRIES)).ok();
     let wait = doublings.map_or(0, |times| {
         FIRST_WAIT_SECS.saturating_mul(2_i64.saturating_pow(times)).min(LONGEST_WAIT_SECS)
     });
     second_factors::refuse(db, user.id, failures, now.plus_secs(wait))?;
+    if failures == TRIES {
+        note(db, user, "second_factor_blocked", "", "", now)?;
+    }
     Ok(if wait > 0 { Judged::Blocked(wait) } else { Judged::Wrong })
 }
 

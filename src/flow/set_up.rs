@@ -12,7 +12,7 @@ use crate::{
     },
     store::{
         audit_log::{self, Act},
-        openids, second_factors, sessions, tickets, users,
+        invitations, openids, second_factors, sessions, tickets, users,
     },
     token,
 };
@@ -99,8 +99,8 @@ pub async fn admin_by_command(
     register::account(app, username, password, role).await
 }
 
-/// Replaces an account's password, ends its sessions, takes its second factor away and forgets its phone. `false` when
-/// there is no such account.
+/// Replaces an account's password, ends its sessions and invitations, takes its second factor away and forgets its phone.
+/// `false` when there is no such account.
 ///
 /// # Errors
 /// A name or password that is not accepted; the books.
@@ -116,6 +116,7 @@ pub async fn reset_password(app: &App, username: &str, password: String) -> Resu
             if let Some((user, _)) = users::by_name(db, &name)? {
                 sessions::delete_of_user(db, user.id)?;
                 openids::delete_of_user(db, user.id)?;
+                invitations::delete_of(db, &user)?;
                 let (actor, target) = (BY_COMMAND, name.as_str());
                 let act = Act { actor, action: "password_reset", target, ..Act::default() };
                 audit_log::insert(db, act, now)?;

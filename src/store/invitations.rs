@@ -1,7 +1,10 @@
-//! Links that make one administrator's account each.
+//! Links that make one administrator's account each, or give one a new password.
 
 use super::{Db, StoreError, schema::invitations};
-use crate::domain::{time::UnixMs, user::Role};
+use crate::domain::{
+    time::UnixMs,
+    user::{Role, User},
+};
 use diesel::prelude::*;
 
 /// A link that is still open. The token itself is nowhere.
@@ -13,6 +16,8 @@ pub struct Invitation {
     pub for_whom: String,
     pub invited_by: String,
     pub expires_at: UnixMs,
+    /// The account that gets a new password; otherwise a new one is made.
+    pub account: Option<i64>,
 }
 
 impl Invitation {
@@ -22,11 +27,13 @@ impl Invitation {
     }
 }
 
-type Row = (String, String, String, String, i64);
+type Row = (String, String, String, String, i64, Option<i64>);
 
-fn invitation((token_hash, role, for_whom, invited_by, expires_at): Row) -> Result<Invitation, StoreError> {
+fn invitation(
+    (token_hash, role, for_whom, invited_by, expires_at, account): Row,
+) -> Result<Invitation, StoreError> {
     let role = Role::parse_admin(&role).ok_or(StoreError::Unreadable("role"))?;
-    Ok(Invitation { token_hash, role, for_whom, invited_by, expires_at: UnixMs(expires_at) })
+    Ok(Invitation { token_hash, role, for_whom, invited_by, expires_at: UnixMs(expires_at), account })
 }
 
 /// # Errors
@@ -47,6 +54,24 @@ pub fn insert(
             invitations::invited_by.eq(invited_by),
             invitations::expires_at.eq(expires_at.0),
         ))
+        .execute(db)?;
+    Ok(())
+}
+
+/// A link that gives this administrator a new password.
+///
+/// # Errors
+/// The database.
+pub fn insert_for(
+    db: &mut Db,
+    token_hash: &str,
+    account: &User,
+    invited_by: &str,
+    expires_at: UnixMs,
+) -> Result<(), StoreError> {
+    insert(db, token_hash, account.role, &account.username, invited_by, expires_at)?;
+    diesel::update(invitations::table.find(token_hash))
+        .set(invitations::account_id.eq(account.id))
         .execute(db)?;
     Ok(())
 }
@@ -79,12 +104,13 @@ pub fn take(db: &mut Db, invitation: &Invitation) -> Result<bool, StoreError> {
     Ok(diesel::delete(invitations::table.find(&invitation.token_hash)).execute(db)? == 1)
 }
 
-/// Those that somebody has handed out.
+/// Those that somebody has handed out, and those for their account.
 ///
 /// # Errors
 /// The database.
-pub fn delete_of(db: &mut Db, invited_by: &str) -> Result<(), StoreError> {
-    diesel::delete(invitations::table.filter(invitations::invited_by.eq(invited_by))).execute(db)?;
+pub fn delete_of(db: &mut Db, whose: &User) -> Result<(), StoreError> {
+    let about = invitations::invited_by.eq(&whose.username).or(invitations::account_id.eq(whose.id));
+    diesel::delete(invitations::table.filter(about)).execute(db)?;
     Ok(())
 }
 

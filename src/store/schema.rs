@@ -339,6 +339,7 @@ diesel::table! {
         for_whom -> Text,
         invited_by -> Text,
         expires_at -> BigInt,
+        account_id -> Nullable<BigInt>,
     }
 }
 

@@ -104,12 +104,14 @@ pub struct Account {
     pub disabled_at: Option<UnixMs>,
     /// A code is asked for after the password.
     pub has_second_factor: bool,
+    /// It waits for a new password: none opens it.
+    pub has_no_password: bool,
 }
 
-type AccountRow = (i64, String, String, i64, Option<i64>, Option<i64>);
+type AccountRow = (i64, String, String, i64, Option<i64>, Option<i64>, String);
 
 fn account(
-    (id, username, role, created_at, disabled_at, confirmed_at): AccountRow,
+    (id, username, role, created_at, disabled_at, confirmed_at, password_hash): AccountRow,
 ) -> Result<Account, StoreError> {
     let role = Role::parse(&role).ok_or(StoreError::Unreadable("role"))?;
     Ok(Account {
@@ -117,6 +119,7 @@ fn account(
         created_at: UnixMs(created_at),
         disabled_at: disabled_at.map(UnixMs),
         has_second_factor: confirmed_at.is_some(),
+        has_no_password: password_hash == NO_PASSWORD,
     })
 }
 
@@ -136,6 +139,7 @@ pub fn admins(db: &mut Db) -> Result<Vec<Account>, StoreError> {
             users::created_at,
             users::disabled_at,
             second_factors::confirmed_at.nullable(),
+            users::password_hash,
         ))
         .load(db)?;
     rows.into_iter().map(account).collect()
@@ -176,6 +180,18 @@ pub fn is_disabled(db: &mut Db, id: i64) -> Result<bool, StoreError> {
 /// The database.
 pub fn password_hash(db: &mut Db, id: i64) -> Result<Option<String>, StoreError> {
     Ok(users::table.find(id).select(users::password_hash).first(db).optional()?)
+}
+
+/// What no password hashes to.
+const NO_PASSWORD: &str = "none";
+
+/// From now on no password opens the account, until it is given a new one.
+///
+/// # Errors
+/// The database.
+pub fn void_password(db: &mut Db, id: i64) -> Result<(), StoreError> {
+    diesel::update(users::table.find(id)).set(users::password_hash.eq(NO_PASSWORD)).execute(db)?;
+    Ok(())
 }
 
 /// Replaces a password. `false` when there is no such account.

@@ -63,6 +63,14 @@ impl Limits {
         self.check(app, "sign_in", self.sign_in_by_name.check_key(&name))
     }
 
+    /// A code after the password counts as one more try of its address.
+    ///
+    /// # Errors
+    /// `TooMany`.
+    pub fn code(&self, app: &App, ip: IpAddr) -> Result<(), WebError> {
+        self.check(app, "sign_in", self.sign_in_by_address.check_key(&household(ip)))
+    }
+
     /// # Errors
     /// `TooMany`.
     pub fn register(&self, app: &App, ip: IpAddr) -> Result<(), WebError> {

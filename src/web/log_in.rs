@@ -83,17 +83,21 @@ pub async fn submit(
     csrf::check(&request, &web.app, &visitor, &form.token)?;
     web.limits.sign_in(&web.app, &form.username, visitor.ip)?;
     let next = local_path(&form.next);
-    match log_in::check(&web.app, &form.username, form.password).await? {
-        Some(user) => {
+    let entered = match log_in::check(&web.app, &form.username, form.password).await? {
+        Some((user, proof)) => {
             let place = if user.role.is_admin() { visitor.place() } else { Place::default() };
             let home =
-                if user.role.is_admin() && form.next.is_empty() { "/admin/orders".to_owned() } else { next };
-            let (browser, openid) = (visitor.browser, visitor.openid);
-            Ok(match log_in::enter(&web.app, &user, browser, openid, place, home.clone()).await? {
-                Entered::In(secret) => see_other(&home, Some(cookie(&web.app, &secret))),
-                Entered::CodeFirst(secret) => see_other("/login/code", Some(cookie(&web.app, &secret))),
-            })
+                if user.role.is_admin() && form.next.is_empty() { "/admin/orders" } else { next.as_str() };
+            let (browser, openid) = (visitor.browser.clone(), visitor.openid.clone());
+            let entered =
+                log_in::enter(&web.app, (&user, proof), browser, openid, place, home.to_owned()).await?;
+            entered.map(|entered| (entered, home.to_owned()))
         }
+        None => None,
+    };
+    Ok(match entered {
+        Some((Entered::In(secret), home)) => see_other(&home, Some(cookie(&web.app, &secret))),
+        Some((Entered::CodeFirst(secret), _)) => see_other("/login/code", Some(cookie(&web.app, &secret))),
         None => {
             let form = LoginPage {
                 layout: Layout::of(&web, &visitor),
@@ -102,9 +106,9 @@ pub async fn submit(
                 error: Some(visitor.view.lang.wrong_login()),
                 wechat_login: visitor.can_ask_wechat(&web.app),
             };
-            Ok(page(&web, &visitor, StatusCode::UNPROCESSABLE_ENTITY, &form))
+            page(&web, &visitor, StatusCode::UNPROCESSABLE_ENTITY, &form)
         }
-    }
+    })
 }
 
 /// POST /logout: the session is dead on the server, and the browser gets a new cookie.

@@ -45,7 +45,7 @@ pub async fn show(web: Data<Arc<Web>>, visitor: Visitor) -> Result<HttpResponse,
 /// POST /login/code: signs in, or goes back to the password when that was too long ago.
 ///
 /// # Errors
-/// `Forbidden` without the form's token; a wrong code comes back as the form with 422; the books.
+/// `Forbidden` without the form's token; `TooMany`; a wrong code comes back as the form with 422; the books.
 pub async fn submit(
     web: Data<Arc<Web>>,
     request: HttpRequest,
@@ -53,6 +53,7 @@ pub async fn submit(
     posted: Form<CodeForm>,
 ) -> Result<HttpResponse, WebError> {
     csrf::check(&request, &web.app, &visitor, &posted.token)?;
+    web.limits.code(&web.app, visitor.ip)?;
     let wrong = |text: String| form(&web, &visitor, StatusCode::UNPROCESSABLE_ENTITY, Some(text));
     Ok(match second_factor::answer(&web.app, &visitor.browser, &posted.code, visitor.place()).await? {
         Answer::In { secret, next } => see_other(&next, Some(cookie(&web.app, &secret))),

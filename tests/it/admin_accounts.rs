@@ -3,9 +3,11 @@
 use crate::{
     attacks::rows,
     harness::{Answer, Browser, PASSWORD, Shop},
+    second_factor::enrol,
 };
 use shouyin::{
     domain::user::Role,
+    flow::set_up,
     store::users::{self, Account},
 };
 
@@ -68,8 +70,8 @@ async fn an_invitation_makes_one_account_of_its_role_and_is_used_up() {
         let refused = post(&owner, "/admin/accounts/invite", &[("role", role), ("for_whom", "x")]).await;
         assert_eq!(refused.status, 422, "{role}");
     }
-    let made = rows(&shop, "audit_log").await.pop().unwrap();
-    assert_eq!(made["action"], "admin_created");
+    let log = rows(&shop, "audit_log").await;
+    let made = log.iter().rfind(|row| row["action"] == "admin_created").unwrap();
     assert_eq!((&made["detail"], &made["became"]), (&"invited by boss".into(), &"finance".into()));
 }
 
@@ -95,6 +97,36 @@ async fn an_invitation_ends_after_half_an_hour_when_withdrawn_and_with_whoever_g
     let path = format!("{}/disable", home(&shop, "owner").await);
     assert_eq!(post(&owner, &path, &[("reason", "离职")]).await.status, 303);
     assert_eq!(accept(&shop, &link, "late").await.1.status, 404);
+}
+
+#[actix_web::test]
+async fn links_die_however_whoever_handed_them_out_is_put_out() {
+    let shop = Shop::open().await;
+    let boss = shop.admin().await;
+    let second = shop.admin_as(Role::Owner).await;
+    let path = home(&shop, "owner").await;
+    let is_dead = async |link: String| accept(&shop, &link, "late").await.1.status == 404;
+
+    let link = invite(&shop, &second, "owner").await;
+    assert_eq!(post(&boss, &format!("{path}/sign-out"), &[]).await.status, 303);
+    assert!(is_dead(link).await, "signed out everywhere");
+
+    assert_eq!(second.log_in("owner", PASSWORD).await.status, 303);
+    let link = invite(&shop, &second, "owner").await;
+    let (old, new) = (("old", PASSWORD), ("new", "another good password"));
+    assert_eq!(post(&second, "/admin/me/password", &[old, new]).await.status, 303);
+    assert!(is_dead(link).await, "a new password");
+
+    let link = invite(&shop, &second, "owner").await;
+    assert!(set_up::reset_password(&shop.app, "owner", PASSWORD.to_owned()).await.unwrap());
+    assert!(is_dead(link).await, "a new password at the machine");
+
+    assert_eq!(second.log_in("owner", PASSWORD).await.status, 303);
+    enrol(&shop, &second).await;
+    let link = invite(&shop, &second, "owner").await;
+    let taken = post(&boss, &format!("{path}/second-factor"), &[("reason", "手机丢了")]).await;
+    assert_eq!(taken.status, 200, "{}", taken.body);
+    assert!(is_dead(link).await, "without the second factor");
 }
 
 #[actix_web::test]
@@ -240,7 +272,9 @@ async fn every_act_about_an_account_is_written_down_with_before_and_after() {
         .collect();
     let expected = [
         ["boss", "admin_created", "boss", "by setup link", "", "owner"],
+        ["boss", "admin_signed_in", "boss", "127.0.0.1", "", ""],
         ["cli", "admin_created", "support", "", "", "support"],
+        ["support", "admin_signed_in", "support", "127.0.0.1", "", ""],
         ["boss", "admin_invited", "王芳", "", "", "auditor"],
         ["boss", "admin_role_changed", "support", "", "support", "finance"],
         ["boss", "admin_signed_out", "support", "all", "", ""],

@@ -28,6 +28,7 @@ mod instances;
 mod looks;
 mod matrix;
 mod mended;
+mod mended2;
 mod oauth;
 mod pages;
 mod pay_page;

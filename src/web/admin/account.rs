@@ -43,11 +43,21 @@ struct AccountPage {
     created: String,
     closed: Option<String>,
     has_second_factor: bool,
+    has_no_password: bool,
     is_me: bool,
     roles: Vec<Choice>,
     sessions: Vec<SessionRow>,
     /// Where a session is ended.
     sign_out: String,
+}
+
+#[derive(Template)]
+#[template(path = "admin/new_password.html")]
+struct NewPasswordPage {
+    layout: Layout,
+    back: String,
+    name: String,
+    link: String,
 }
 
 /// A session as a line.
@@ -131,6 +141,7 @@ pub async fn show(
         created: account.created_at.beijing_text(),
         closed: account.disabled_at.map(UnixMs::beijing_text),
         has_second_factor: account.has_second_factor,
+        has_no_password: account.has_no_password,
         is_me: id == admin.user.id,
         roles: choices(account.user.role),
         sessions: sessions.iter().map(|listed| SessionRow::of(listed, &admin)).collect(),
@@ -146,7 +157,6 @@ fn did_zh(word: &str) -> Option<&'static str> {
         "disabled" => Some("账号已停用，所有登录都已退出。它做过的事仍在操作日志里。"),
         "enabled" => Some("账号已恢复，可以重新登录。"),
         "signed_out" => Some("已退出。"),
-        "second_factor" => Some("两步验证已关闭，所有登录都已退出。请提醒本人重新开启。"),
         _ => None,
     }
 }
@@ -224,10 +234,10 @@ pub async fn sign_out(
     Ok(back(*id, "signed_out"))
 }
 
-/// POST /admin/accounts/{id}/second-factor: takes it away.
+/// POST /admin/accounts/{id}/second-factor: takes it away with the password; shows the link for a new one, this once.
 ///
 /// # Errors
-/// 404; 422 without a reason; the books.
+/// 404; 409 for one's own and when there is none; 422 without a reason; the books.
 pub async fn remove_second_factor(
     web: Data<Arc<Web>>,
     request: HttpRequest,
@@ -237,6 +247,14 @@ pub async fn remove_second_factor(
 ) -> Result<HttpResponse, WebError> {
     csrf::check(&request, &web.app, &admin, &form.token)?;
     let reason = written(&form.reason, "请写明为什么关闭，没有任何改动。")?;
-    accounts::remove_second_factor(&web.app, &admin.user, *id, reason).await?;
-    Ok(back(*id, "second_factor"))
+    let link = accounts::remove_second_factor(&web.app, &admin.user, *id, reason).await?;
+    let id = *id;
+    let name = web.app.store.read(move |db| Ok(users::by_id(db, id)?.map(|user| user.username))).await?;
+    let template = NewPasswordPage {
+        layout: frame(&web, &admin).await?,
+        back: format!("/admin/accounts/{id}"),
+        name: name.unwrap_or_default(),
+        link,
+    };
+    Ok(page(&web, &admin, StatusCode::OK, &template))
 }

@@ -169,6 +169,9 @@ fn action_zh(action: &str) -> (&'static str, Option<&'static str>) {
         "recovery_codes_renewed" => ("更换恢复码", None),
         "password_changed" => ("修改密码", None),
         "password_reset" => ("重设密码", None),
+        "password_renewed" => ("用链接设置新密码", None),
+        "admin_signed_in" => ("登录", None),
+        "second_factor_blocked" => ("验证码错得太多", None),
         "audit_chain_begins" => ("审计链开始", None),
         _ => ("其他", None),
     }

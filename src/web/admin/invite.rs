@@ -1,4 +1,4 @@
-//! The account of somebody who was invited, behind a one-time link.
+//! The account of somebody who was invited, or the new password of one, behind a one-time link.
 
 use crate::{
     flow::{accounts, log_in, register::RegisterError},
@@ -30,6 +30,8 @@ struct InvitePage {
     role: &'static str,
     about: &'static str,
     invited_by: String,
+    /// Whose new password it sets; otherwise it makes an account.
+    renews: Option<String>,
     username: String,
     username_error: Option<&'static str>,
     password_error: Option<&'static str>,
@@ -58,7 +60,7 @@ pub async fn show(
     Ok(form(&web, &visitor, StatusCode::OK, &link, invitation, "", (None, None)))
 }
 
-/// POST /admin/invite/{link}: makes the account, uses up the link, signs in.
+/// POST /admin/invite/{link}: makes the account or sets its password, uses up the link, signs in.
 ///
 /// # Errors
 /// As `show`; what a person can mend comes back as the form with 422.
@@ -107,6 +109,7 @@ fn form(
         action: format!("/admin/invite/{link}"),
         role: role_zh(invitation.role),
         about: about_role_zh(invitation.role),
+        renews: invitation.account.is_some().then_some(invitation.for_whom),
         invited_by: invitation.invited_by,
         username: username.to_owned(),
         username_error: errors.0,
