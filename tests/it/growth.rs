@@ -20,6 +20,7 @@ use std::{
 #[path = "../../benches/growth/books.rs"]
 mod books;
 #[path = "../../benches/growth/operations.rs"]
+#[allow(dead_code, reason = "the benchmark reads more of it")]
 mod operations;
 
 /// More than any list looks through or sums unasked.
