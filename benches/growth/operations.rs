@@ -28,6 +28,7 @@ pub const WITH_THE_RATE: &str = "first page's thirty days";
 
 /// What is asked about, drawn from all over the books.
 pub struct Known {
+    pub users: i64,
     now: UnixMs,
     orders: Vec<Order>,
     /// Second attempts, payments, our refund numbers and the gateway's.
@@ -67,6 +68,7 @@ impl Known {
             "SELECT id AS number FROM orders WHERE user_id = {BUSY_USER} ORDER BY id LIMIT 1 OFFSET 100"
         );
         Known {
+            users: plan.users(),
             now: UnixMs(plan.made_at(size)),
             orders,
             numbers,
