@@ -51,6 +51,8 @@ use writer::Writer;
 
 const READERS: u32 = 4;
 const READER_WAIT: Duration = Duration::from_secs(1);
+/// A command may wait longer than a page: of several servers the first may be one that never answers.
+const COMMAND_WAIT: Duration = Duration::from_secs(10);
 /// A server that keeps the connection and says nothing is waited for so long: more than the statements of a page may take.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -125,13 +127,15 @@ impl Store {
             Database::Sqlite(path) => {
                 let (db, lock) = sqlite::open(path)?;
                 let writer = Writer::start(db, None).map_err(|error| cannot_open(database, error))?;
-                Ok(Store::with(database, [writer.clone(), writer], Some(Arc::new(lock))))
+                let readers = readers(database, READER_WAIT);
+                Ok(Store::with(database, [writer.clone(), writer], readers, Some(Arc::new(lock))))
             }
             Database::Postgres(url) => {
                 let start =
                     |db| Writer::start(db, Some(url.clone())).map_err(|error| cannot_open(database, error));
                 let changes = start(postgres::open(url)?)?;
-                Ok(Store::with(database, [start(postgres::connect(url)?)?, changes], None))
+                let writers = [start(postgres::connect(url)?)?, changes];
+                Ok(Store::with(database, writers, readers(database, READER_WAIT), None))
             }
         }
     }
@@ -143,11 +147,15 @@ impl Store {
     pub fn open_to_read(database: &Database) -> Result<Store, StoreError> {
         let db = connect_to_read(database)?;
         let writer = Writer::start(db, None).map_err(|error| cannot_open(database, error))?;
-        Ok(Store::with(database, [writer.clone(), writer], None))
+        Ok(Store::with(database, [writer.clone(), writer], readers(database, COMMAND_WAIT), None))
     }
 
-    fn with(database: &Database, [settlements, changes]: [Writer; 2], lock: Option<Arc<File>>) -> Store {
-        let readers = readers(database);
+    fn with(
+        database: &Database,
+        [settlements, changes]: [Writer; 2],
+        readers: r2d2::Pool<Readers>,
+        lock: Option<Arc<File>>,
+    ) -> Store {
         let shared = matches!(database, Database::Postgres(_));
         Store(Kind::Threads(Threads { settlements, changes, readers, shared, _lock: lock }))
     }
@@ -280,11 +288,11 @@ fn connect_to_read(database: &Database) -> Result<Db, StoreError> {
 }
 
 /// Nothing is waited for: a writer has just been connected, and of several servers the first may take seconds to be given up.
-fn readers(database: &Database) -> r2d2::Pool<Readers> {
+fn readers(database: &Database, wait: Duration) -> r2d2::Pool<Readers> {
     r2d2::Pool::builder()
         .max_size(READERS)
         .min_idle(Some(1))
-        .connection_timeout(READER_WAIT)
+        .connection_timeout(wait)
         // A server's connections end with it: after a failover each idle one would cost somebody a page.
         .test_on_check_out(matches!(database, Database::Postgres(_)))
         .build_unchecked(Readers { database: database.clone() })
