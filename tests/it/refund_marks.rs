@@ -75,8 +75,8 @@ async fn who_says_no_and_who_takes_back_are_told_apart() {
     let number = shop.paid("ann", "50").await;
     for (who, action) in [("vice", "refund_rejected"), ("boss", "refund_withdrawn")] {
         let asked = shop.refund(&number, "20").await.unwrap();
-        let no =
-            decide_refund::decide(&shop.app, &admin_called(who), &asked.out_refund_no, false, "no".into());
+        let admin = admin_called(who);
+        let no = decide_refund::decide(&shop.app, &admin, &asked.out_refund_no, false, "no".to_owned());
         let ended = no.await.unwrap();
         assert_eq!((ended.state, ended.is_withdrawn()), (RefundState::Rejected, who == "boss"));
         assert!(!ended.is_given_up());
