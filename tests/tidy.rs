@@ -80,10 +80,10 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ("env::var", &["config/"], "configuration is read once"),
     ("reqwest::", &["http.rs"], "one sender, with its limits"),
     ("process::abort", &["failpoint.rs"], "only a test ends the process like that"),
-    ("Status::Paid.number()", &["store/settlement.rs", "store/settle_together.rs"], "one door for money"),
+    ("Status::Paid.number()", &["store/settlement.rs", "store/settle_together/"], "one door for money"),
     (
         "Entry::top_up",
-        &["domain/ledger.rs", "store/settlement.rs", "store/settle_together.rs"],
+        &["domain/ledger.rs", "store/settlement.rs", "store/settle_together/"],
         "one door for money",
     ),
     (
