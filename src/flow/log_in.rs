@@ -171,8 +171,7 @@ pub async fn open_session_at(
 pub(super) struct NewSession {
     hash: String,
     user_id: i64,
-    /// Of an administrator.
-    admin: Option<String>,
+    is_admin: bool,
     appid: String,
     now: UnixMs,
     expires: UnixMs,
@@ -183,7 +182,7 @@ impl NewSession {
         NewSession {
             hash: token::hash(secret),
             user_id: user.id,
-            admin: user.role.is_admin().then(|| user.username.clone()),
+            is_admin: user.role.is_admin(),
             appid: appid.to_owned(),
             now,
             expires: now.plus_secs(life_secs(user)),
@@ -198,9 +197,11 @@ impl NewSession {
     ) -> Result<(), StoreError> {
         let openid = openid.map(|openid| (openid, self.appid.as_str()));
         sessions::insert(db, &self.hash, self.user_id, openid, place, self.now, self.expires)?;
-        if let Some(name) = &self.admin {
-            let (action, detail) = ("admin_signed_in", place.ip.as_str());
-            let act = Act { actor: name, action, target: name, detail, ..Act::default() };
+        if self.is_admin
+            && let Some(user) = users::by_id(db, self.user_id)?
+        {
+            let (name, detail) = (user.username.as_str(), place.ip.as_str());
+            let act = Act { actor: name, action: "admin_signed_in", target: name, detail, ..Act::default() };
             audit_log::insert(db, act, self.now)?;
         }
         Ok(())

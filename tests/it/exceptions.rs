@@ -111,7 +111,7 @@ async fn a_payment_the_gateway_does_not_confirm_is_never_credited_by_hand() {
     // Signed with our key, and unknown to WeChat: a key in two hands.
     shop.notify(shop.simulator.signed_notify(&number, &[("transaction_id", "4200000000209901010000000001")]))
         .await;
-    shop.notify(shop.simulator.signed_notify("ZZZ", &[("total_fee", "100000")])).await;
+    shop.notify(shop.simulator.signed_notify("ZZZ", &[("total_fee", "10000")])).await;
     // Real, but said to be of another amount.
     let other = user.top_up("10").await;
     shop.simulator.set_scenario(&other, Scenario::NotifyLost);
