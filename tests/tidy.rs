@@ -80,10 +80,10 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ("env::var", &["config/"], "configuration is read once"),
     ("reqwest::", &["http.rs"], "one sender, with its limits"),
     ("process::abort", &["failpoint.rs"], "only a test ends the process like that"),
-    ("Status::Paid.number()", &["store/settlement.rs", "store/settle_together.rs"], "one door for money"),
+    ("Status::Paid.number()", &["store/settlement.rs", "store/settle_together/"], "one door for money"),
     (
         "Entry::top_up",
-        &["domain/ledger.rs", "store/settlement.rs", "store/settle_together.rs"],
+        &["domain/ledger.rs", "store/settlement.rs", "store/settle_together/"],
         "one door for money",
     ),
     (
@@ -254,6 +254,20 @@ fn the_example_environment_refuses_to_serve() {
     for name in ["SECRET_KEY", "WECHAT_API_KEY", "WECHAT_APP_SECRET"] {
         assert!(refused.0.iter().any(|problem| problem.name == name), "{name} passes as it stands");
     }
+}
+
+#[test]
+fn every_act_in_the_audit_log_has_a_name_on_its_page() {
+    let page = fs::read_to_string("src/web/admin/audit_log.rs").unwrap();
+    let mut acts = BTreeSet::new();
+    for (_, text) in sources() {
+        for rest in production(&text).split("action: \"").skip(1) {
+            acts.insert(rest.split('"').next().unwrap().to_owned());
+        }
+    }
+    assert!(acts.len() > 15, "{acts:?}");
+    let unnamed: Vec<_> = acts.iter().filter(|act| !page.contains(&format!("\"{act}\" => "))).collect();
+    assert!(unnamed.is_empty(), "shown as something else: {unnamed:?}");
 }
 
 /// Permissive licences only, and none of the crates this project has reasons to avoid.

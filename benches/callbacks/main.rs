@@ -8,15 +8,21 @@
     reason = "a measurement may panic"
 )]
 
+mod child;
+mod pace;
 mod postgres;
 mod shop;
 mod sqlite;
+mod threads;
 
+use pace::Pace;
 use postgres::{Form, Schema};
+use shop::{Load, Taken};
 use shouyin::{clock::Clock, config::Database};
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 const ORDERS: usize = 6_400;
@@ -24,16 +30,28 @@ const ROUNDS: usize = 5;
 
 fn main() {
     actix_web::rt::System::new().block_on(async {
+        if child::played().await {
+            return;
+        }
         let folder = PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/bench-callbacks"));
         fs::remove_dir_all(&folder).ok();
         fs::create_dir_all(&folder).unwrap();
         println!("{ORDERS} orders a round, medians of {ROUNDS} rounds; both sides durable");
-        println!("{:<66} {:>9} {:>9} {:>6} {:>13}", "", "ours/s", "theirs/s", "ratio", "of rounds");
+        println!("{:<72} {:>9} {:>9} {:>6} {:>13}", "", "ours/s", "theirs/s", "ratio", "of rounds");
         in_a_file(&folder).await;
-        match std::env::var("SHOUYIN_TEST_POSTGRES") {
-            Ok(server) => on_a_server(&server, &folder).await,
-            Err(_) => println!("PostgreSQL skipped: SHOUYIN_TEST_POSTGRES names no server"),
+        let server = std::env::var("SHOUYIN_TEST_POSTGRES").ok();
+        match &server {
+            Some(server) => on_a_server(server, &folder).await,
+            None => println!("PostgreSQL skipped: SHOUYIN_TEST_POSTGRES names no server"),
         }
+        println!("\n{:<72} {:>9} {:>9} {:>6} {:>13}", "", "p99 ms", "sync ms", "ratio", "of rounds");
+        waits(server.as_deref(), &folder).await;
+        let (before, during) = child::waiting_pages(&folder.join("pages"));
+        println!(
+            "\nA server's memory with 1,000 pages waiting: {:.1} MiB ({:.1} MiB before they came)",
+            during as f64 / 1024.0,
+            before as f64 / 1024.0
+        );
         fs::remove_dir_all(&folder).ok();
     });
 }
@@ -44,15 +62,19 @@ async fn in_a_file(folder: &Path) {
         Row::new("SQLite, inside, 64 callers / its API, 64 orders a transaction"),
         Row::new("SQLite, inside, 1 caller / its API, one order a transaction"),
     ];
+    let mut cpu = vec![];
     for _ in 0..ROUNDS {
         let (one, body) = by_sqlite(folder, ORDERS, 1).await;
         let (many, _) = by_sqlite(folder, ORDERS, 64).await;
         assert!(body.len() > 500, "{body}");
-        rows[0].add(shop::over_http(empty(folder), ORDERS, 64).await.0, one);
-        rows[1].add(shop::inside(empty(folder), ORDERS, 64).await, many);
-        rows[2].add(shop::inside(empty(folder), ORDERS / 4, 1).await, one);
+        let taken = shop::over_http(Load::on(empty(folder), ORDERS, 64)).await;
+        rows[0].add(taken.rate, one);
+        cpu.push(taken.cpu);
+        rows[1].add(shop::inside(Load::on(empty(folder), ORDERS, 64)).await, many);
+        rows[2].add(shop::inside(Load::on(empty(folder), ORDERS / 4, 1)).await, one);
     }
     rows.iter().for_each(Row::print);
+    print_cpu("SQLite", cpu);
 }
 
 async fn on_a_server(server: &str, folder: &Path) {
@@ -61,39 +83,85 @@ async fn on_a_server(server: &str, folder: &Path) {
         Row::new("PostgreSQL, HTTP, 64 connections / pgbench, 64 clients, one statement"),
         Row::new("PostgreSQL, HTTP, 256 connections / pgbench, 64 clients, six statements"),
         Row::new("PostgreSQL, HTTP, 256 connections / pgbench, 64 clients, one statement"),
+        Row::new("PostgreSQL, HTTP, 256 connections / pgbench, 256 clients, one statement"),
         Row::new("PostgreSQL, inside, 1 caller / pgbench, 1 client, six statements"),
+        Row::new("PostgreSQL, inside, 64 callers, one user / pgbench, 64, and a balance row"),
+        Row::new("PostgreSQL, HTTP, 64 connections, two instances / one instance"),
     ];
-    let empty = || Schema::new(server, "shouyin_bench");
+    let mut cpu = vec![];
     for _ in 0..ROUNDS {
-        let mut theirs = [0.0; 3];
-        for (rate, (form, clients, orders)) in theirs.iter_mut().zip([
-            (Form::Statements, 64, ORDERS),
-            (Form::One, 64, ORDERS),
-            (Form::Statements, 1, ORDERS / 4),
-        ]) {
-            let schema = empty();
-            let bodies = shop::prepare(&shop::open(schema.database()), orders).await;
-            *rate = postgres::orders_per_second(&schema, folder, orders, clients, form, &bodies[0]);
-        }
-        let ours = |connections| {
-            let schema = empty();
-            async move { shop::over_http(schema.database(), ORDERS, connections).await.0 }
-        };
-        let (few, many) = (ours(64).await, ours(256).await);
-        rows[0].add(few, theirs[0]);
-        rows[1].add(few, theirs[1]);
-        rows[2].add(many, theirs[0]);
-        rows[3].add(many, theirs[1]);
-        let schema = empty();
-        rows[4].add(shop::inside(schema.database(), ORDERS / 4, 1).await, theirs[2]);
+        let statements = theirs(server, folder, 64, Form::Statements).await;
+        let one = theirs(server, folder, 64, Form::One).await;
+        let one_of_many = theirs(server, folder, 256, Form::One).await;
+        let alone = theirs(server, folder, 1, Form::Statements).await;
+        let balance = theirs(server, folder, 64, Form::Balance).await;
+        let few = ours(server, 64, 1).await;
+        let many = ours(server, 256, 1).await.rate;
+        rows[0].add(few.rate, statements);
+        rows[1].add(few.rate, one);
+        rows[2].add(many, statements);
+        rows[3].add(many, one);
+        rows[4].add(many, one_of_many);
+        let schema = new_schema(server);
+        rows[5].add(shop::inside(Load::on(schema.database(), ORDERS / 4, 1)).await, alone);
+        let schema = new_schema(server);
+        let hot = Load { users: 1, ..Load::on(schema.database(), ORDERS, 64) };
+        rows[6].add(shop::inside(hot).await, balance);
+        rows[7].add(ours(server, 64, 2).await.rate, few.rate);
+        cpu.push(few.cpu);
     }
     rows.iter().for_each(Row::print);
+    print_cpu("PostgreSQL", cpu);
+}
+
+fn new_schema(server: &str) -> Schema {
+    Schema::new(server, "shouyin_bench")
+}
+
+async fn ours(server: &str, connections: usize, instances: usize) -> Taken {
+    let schema = new_schema(server);
+    shop::over_http(Load { instances, ..Load::on(schema.database(), ORDERS, connections) }).await
+}
+
+async fn theirs(server: &str, folder: &Path, clients: usize, form: Form) -> f64 {
+    let schema = new_schema(server);
+    let orders = if clients == 1 { ORDERS / 4 } else { ORDERS };
+    let users = if matches!(form, Form::Balance) { 1 } else { 100 };
+    let bodies = shop::prepare(&shop::open(schema.database()), orders, users).await;
+    postgres::orders_per_second(&schema, folder, orders, clients, form, &bodies[0])
+}
+
+async fn waits(server: Option<&str>, folder: &Path) {
+    let mut file = Row::new("SQLite, HTTP, p99 at half of the most / one sync of the disk");
+    let mut slow = Row::new("SQLite, the same on a disk that syncs 4 ms slower");
+    let mut away = Row::new("PostgreSQL, HTTP, p99 at half of the most / one sync of the disk");
+    for _ in 0..ROUNDS {
+        file.add_pace(&child::pace(folder, false));
+        slow.add_pace(&child::pace(folder, true));
+        if let Some(server) = server {
+            let (most, half) = (new_schema(server), Schema::new(server, "shouyin_bench_half"));
+            away.add_pace(&pace::at_half(most.database(), half.database(), folder, ORDERS).await);
+        }
+    }
+    file.print_waits();
+    slow.print_waits();
+    if server.is_some() {
+        away.print_waits();
+    }
+}
+
+fn print_cpu(engine: &str, mut cpu: Vec<Duration>) {
+    cpu.sort_unstable();
+    println!(
+        "{engine}, HTTP, 64 connections: {:.1} µs of processor in user mode per callback, outside database and kernel",
+        cpu[cpu.len() / 2].as_secs_f64() * 1e6
+    );
 }
 
 /// Orders a second through SQLite's API, and one of the callbacks they stand for.
 async fn by_sqlite(folder: &Path, orders: usize, each: usize) -> (f64, String) {
     let database = empty(folder);
-    let body = shop::prepare(&shop::open(database.clone()), orders).await.swap_remove(0);
+    let body = shop::prepare(&shop::open(database.clone()), orders, 100).await.swap_remove(0);
     (sqlite::orders_per_second(database.file().unwrap(), orders, each, &body), body)
 }
 
@@ -119,7 +187,20 @@ impl Row {
         self.rounds.push((ours, theirs));
     }
 
+    fn add_pace(&mut self, pace: &Pace) {
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        self.add(millis(pace.p99), millis(pace.sync));
+    }
+
     fn print(&self) {
+        self.line(0);
+    }
+
+    fn print_waits(&self) {
+        self.line(2);
+    }
+
+    fn line(&self, digits: usize) {
         let sorted = |of: fn(&(f64, f64)) -> f64| {
             let mut values: Vec<f64> = self.rounds.iter().map(of).collect();
             values.sort_by(f64::total_cmp);
@@ -128,7 +209,7 @@ impl Row {
         let ratios = sorted(|(ours, theirs)| ours / theirs);
         let median = |values: &[f64]| values[values.len() / 2];
         println!(
-            "{:<66} {:>9.0} {:>9.0} {:>6.2} {:>13}",
+            "{:<72} {:>9.digits$} {:>9.digits$} {:>6.2} {:>13}",
             self.name,
             median(&sorted(|round| round.0)),
             median(&sorted(|round| round.1)),

@@ -10,6 +10,8 @@ pub enum Form {
     Statements,
     /// Everything in one statement, prepared.
     One,
+    /// The six statements, and a row that keeps the user's balance, as many shops have one.
+    Balance,
 }
 
 /// A new schema on the server; gone with the value.
@@ -55,6 +57,13 @@ pub fn orders_per_second(
     form: Form,
     body: &str,
 ) -> f64 {
+    if matches!(form, Form::Balance) {
+        schema.run(&format!(
+            "CREATE TABLE {0}.balances (user_id bigint PRIMARY KEY, fen bigint NOT NULL); \
+             INSERT INTO {0}.balances SELECT id, 0 FROM {0}.users",
+            schema.name
+        ));
+    }
     let each = orders / clients;
     let script = folder.join("settle.sql");
     fs::write(&script, text(form, body)).unwrap();
@@ -98,9 +107,13 @@ fn text(form: Form, body: &str) -> String {
         )
     };
     let unask = format!("DELETE FROM pending_queries WHERE out_trade_no = {number}");
+    let balance = match form {
+        Form::Balance => "UPDATE balances SET fen = fen + 100 WHERE user_id = (:user)::bigint;\n",
+        Form::Statements | Form::One => "",
+    };
     match form {
-        Form::Statements => format!(
-            "{next}BEGIN;\n{flip} RETURNING id AS order, user_id AS user \\gset\n{keep};\n{};\n{};\n{unask};\nCOMMIT;\n",
+        Form::Statements | Form::Balance => format!(
+            "{next}BEGIN;\n{flip} RETURNING id AS order, user_id AS user \\gset\n{balance}{keep};\n{};\n{};\n{unask};\nCOMMIT;\n",
             credit("(:order)::bigint", "(:user)::bigint", ""),
             tell("(:order)::bigint", ""),
         ),

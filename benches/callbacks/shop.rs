@@ -1,5 +1,7 @@
 //! The product under load: a running server on empty books, orders in them, and a genuine callback for each.
 
+use crate::threads;
+use actix_web::dev::ServerHandle;
 use diesel::connection::SimpleConnection;
 use shouyin::{
     app::App,
@@ -38,46 +40,95 @@ pub fn transaction(n: usize) -> String {
     format!("4200{n:024}")
 }
 
-/// An app on these books, without a server.
+/// An app on these books, without a server. All have the same keys, as instances of one shop do.
 pub fn open(database: Database) -> Arc<App> {
-    let clock = Clock::system();
-    let random = || clock.nonce().unwrap();
-    let keys = SimulatorKeys::marked([random(), random(), random()]);
+    let keys = SimulatorKeys::marked(["1", "2", "3"].map(|key| key.repeat(32)));
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
     let config = Config::for_simulator(&keys, database, address, "http://127.0.0.1:9").unwrap();
     let store = Store::open(&config.database).unwrap();
-    App::new(config, store, clock).unwrap()
+    App::new(config, store, Clock::system()).unwrap()
 }
 
-/// Callbacks a second over HTTP, each once, and the time of each.
-pub async fn over_http(database: Database, orders: usize, connections: usize) -> (f64, Vec<Duration>) {
-    let app = open(database);
-    let bodies = prepare(&app, orders).await;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    let requests: Arc<Vec<Vec<u8>>> = Arc::new(bodies.iter().map(|body| request(body)).collect());
-    let serving = server::serve(Web::new(app.clone(), None, Box::new(|| true)), listener, 2).unwrap();
-    let handle = serving.handle();
-    tokio::spawn(serving);
-    let started = Instant::now();
-    let clients: Vec<_> = (0..connections)
-        .map(|client| tokio::spawn(replay(address, requests.clone(), client, connections)))
+/// What is thrown at how many servers.
+pub struct Load {
+    pub database: Database,
+    pub orders: usize,
+    pub users: usize,
+    pub connections: usize,
+    pub instances: usize,
+}
+
+impl Load {
+    /// Of a hundred users' orders, at one server.
+    pub fn on(database: Database, orders: usize, connections: usize) -> Load {
+        Load { database, orders, users: 100, connections, instances: 1 }
+    }
+}
+
+/// How it went.
+pub struct Taken {
+    /// Callbacks a second.
+    pub rate: f64,
+    /// What the threads that answer HTTP spent in user mode, per callback.
+    pub cpu: Duration,
+}
+
+/// Servers of one shop, until they are told to stop.
+pub struct Servers(Vec<(SocketAddr, ServerHandle)>);
+
+impl Servers {
+    pub fn start(apps: &[Arc<App>]) -> Servers {
+        let serve = |app: &Arc<App>| {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let address = listener.local_addr().unwrap();
+            let web = Web::new(app.clone(), None, Box::new(|| true));
+            let serving = server::serve(web, listener, 2).unwrap();
+            let handle = serving.handle();
+            tokio::spawn(serving);
+            (address, handle)
+        };
+        Servers(apps.iter().map(serve).collect())
+    }
+
+    /// Where client number n goes.
+    pub fn address(&self, n: usize) -> SocketAddr {
+        self.0[n % self.0.len()].0
+    }
+
+    pub async fn stop(self) {
+        for (_, handle) in self.0 {
+            handle.stop(false).await;
+        }
+    }
+}
+
+/// Sends each callback once, as fast as it is answered.
+pub async fn over_http(load: Load) -> Taken {
+    let apps: Vec<_> = (0..load.instances).map(|_| open(load.database.clone())).collect();
+    let requests = requests(&prepare(&apps[0], load.orders, load.users).await);
+    let servers = Servers::start(&apps);
+    let (started, spent) = (Instant::now(), threads::user_time("actix-rt"));
+    let clients: Vec<_> = (0..load.connections)
+        .map(|client| {
+            tokio::spawn(replay(servers.address(client), requests.clone(), client, load.connections))
+        })
         .collect();
-    let mut times = Vec::new();
     for client in clients {
-        times.extend(client.await.unwrap());
+        client.await.unwrap();
     }
     let took = started.elapsed();
-    handle.stop(false).await;
-    all_credited(&app, orders).await;
-    times.sort_unstable();
-    (orders as f64 / took.as_secs_f64(), times)
+    let spent = threads::user_time("actix-rt").saturating_sub(spent);
+    servers.stop().await;
+    all_credited(&apps[0], load.orders).await;
+    let orders = u32::try_from(load.orders).unwrap();
+    Taken { rate: load.orders as f64 / took.as_secs_f64(), cpu: spent / orders }
 }
 
 /// Settlements a second inside the process, by so many callers.
-pub async fn inside(database: Database, orders: usize, callers: usize) -> f64 {
+pub async fn inside(load: Load) -> f64 {
+    let Load { database, orders, users, connections: callers, .. } = load;
     let app = open(database);
-    let bodies = Arc::new(prepare(&app, orders).await);
+    let bodies = Arc::new(prepare(&app, orders, users).await);
     let started = Instant::now();
     let callers: Vec<_> = (0..callers)
         .map(|caller| {
@@ -104,25 +155,28 @@ pub async fn inside(database: Database, orders: usize, callers: usize) -> f64 {
     orders as f64 / took.as_secs_f64()
 }
 
-async fn all_credited(app: &Arc<App>, orders: usize) {
+pub async fn all_credited(app: &Arc<App>, orders: usize) {
     let broken = app.store.read(books::breaches).await.unwrap();
     assert!(broken.is_empty(), "{broken:?}");
     let totals = app.store.read(|db| order_lists::totals(db, &order_lists::Filter::default())).await.unwrap();
     assert_eq!(usize::try_from(totals.paid).unwrap(), orders, "every callback credits its order");
 }
 
-fn request(body: &str) -> Vec<u8> {
+/// As they go over the wire.
+pub fn requests(bodies: &[String]) -> Arc<Vec<Vec<u8>>> {
     let head = "POST /notify/wechat HTTP/1.1\r\nhost: bench\r\ncontent-type: text/xml";
-    format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    let request =
+        |body: &String| format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes();
+    Arc::new(bodies.iter().map(request).collect())
 }
 
-/// Orders of 100 users in the books, and a genuine callback for each.
-pub async fn prepare(app: &Arc<App>, count: usize) -> Vec<String> {
+/// Orders of so many users in the books, and a genuine callback for each.
+pub async fn prepare(app: &Arc<App>, count: usize, users: usize) -> Vec<String> {
     let now = app.clock.now();
     let user_ids = app
         .store
         .write(move |db| {
-            (0..100)
+            (0..users)
                 .map(|n| {
                     let name = Username::parse(&format!("user{n}")).unwrap();
                     Ok(users::insert(db, &name, "not a hash", Role::User, now)?.unwrap())
@@ -213,19 +267,12 @@ pub fn callback(account: &Account, number: &str, n: usize) -> String {
     fields.to_xml()
 }
 
-/// One keep-alive connection sends its share, each callback once, and times every answer.
-async fn replay(
-    address: SocketAddr,
-    requests: Arc<Vec<Vec<u8>>>,
-    client: usize,
-    step: usize,
-) -> Vec<Duration> {
+/// One keep-alive connection sends its share, each callback once.
+async fn replay(address: SocketAddr, requests: Arc<Vec<Vec<u8>>>, client: usize, step: usize) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let mut buffer = vec![0; 4096];
-    let mut times = Vec::new();
     for request in requests.iter().skip(client).step_by(step) {
-        let started = Instant::now();
         stream.write_all(request).await.unwrap();
         let mut filled = 0;
         while !buffer[..filled].ends_with(b"</xml>") {
@@ -234,7 +281,5 @@ async fn replay(
             filled += read;
         }
         assert!(buffer[..filled].windows(7).any(|bytes| bytes == b"SUCCESS"));
-        times.push(started.elapsed());
     }
-    times
 }

@@ -118,7 +118,8 @@ async fn look(app: &App, id: i64, fallback: &Order) -> Result<Order, FlowError> 
     let (order, attempt) = app.store.read(reload).await?;
     let order = order.unwrap_or_else(|| fallback.clone());
     match attempt {
-        Some(attempt) => ask_about(app, &attempt, order).await,
+        // Boxed: a page that only waits does not hold the memory of a question to the gateway.
+        Some(attempt) => Box::pin(ask_about(app, &attempt, order)).await,
         None => Ok(order),
     }
 }

@@ -78,7 +78,7 @@ impl Demo {
     /// Answers as soon as the shop says it is ready.
     async fn ready(&self) {
         let operator = Browser::new(self.shop.clone(), "test");
-        for _ in 0..200 {
+        for _ in 0..1_200 {
             if operator.get("/readyz").await.status == 200 {
                 return;
             }
@@ -93,7 +93,7 @@ impl Demo {
         assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let (asked, mut said_so) = (Instant::now(), false);
-        while asked.elapsed() < Duration::from_secs(15) {
+        while asked.elapsed() < Duration::from_secs(40) {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return (status, said_so);
             }
@@ -101,7 +101,7 @@ impl Demo {
             said_so |= answer.is_ok_and(|answer| answer.status() == 503);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("still running 15 s after SIGTERM");
+        panic!("still running 40 s after SIGTERM");
     }
 
     /// Tops up and pays in the simulated cashier; gives the order's number once the shop says it is paid.

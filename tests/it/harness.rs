@@ -370,7 +370,6 @@ pub fn admin_called(name: &str) -> User {
     User { id: 0, username: name.to_owned(), role: Role::Owner }
 }
 
-/// After every test: every rule of the books holds.
 /// See `Shop::server_beside`.
 pub struct Instance {
     pub app: Arc<App>,

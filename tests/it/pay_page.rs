@@ -144,6 +144,8 @@ async fn from_nothing_to_a_balance_by_touch_alone() {
     let shop = Shop::open().await;
     window.goto(&shop.url).await;
     window.click("a[href^='/register']").await;
+    // The page before has a field of that name too.
+    window.wait_until("location.pathname === '/register'").await;
     window.fill("#username", "ann").await;
     window.fill("#password", PASSWORD).await;
     window.click("[type=submit]").await;

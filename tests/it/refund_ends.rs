@@ -18,6 +18,7 @@ use shouyin::{
         wechat_v2::{sign, xml::Fields},
     },
     simulator::Scenario,
+    store::StoreError,
 };
 use std::sync::{Arc, Barrier};
 
@@ -62,12 +63,19 @@ async fn a_refund_that_is_written_is_said_to_be_written_whatever_its_first_step_
         .map(|_| {
             let (store, held, let_go) = (shop.app.store.clone(), held.clone(), let_go.clone());
             tokio::spawn(async move {
-                let hold = move |_: &mut _| {
-                    held.wait();
-                    let_go.wait();
-                    Ok(())
-                };
-                store.read(hold).await.unwrap();
+                // A connection may take longer than a reader waits for one.
+                loop {
+                    let (held, let_go) = (held.clone(), let_go.clone());
+                    let hold = move |_: &mut _| {
+                        held.wait();
+                        let_go.wait();
+                        Ok(())
+                    };
+                    match store.read(hold).await {
+                        Err(StoreError::NoReader) => continue,
+                        done => return done.unwrap(),
+                    }
+                }
             })
         })
         .collect();

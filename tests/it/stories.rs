@@ -51,6 +51,8 @@ async fn phone() -> Option<Window> {
 async fn walk(window: &Window, shop: &Shop, words: &Words) {
     window.goto(&format!("{}/?{}", shop.url, words.wish)).await;
     window.click("a[href^='/register']").await;
+    // The page before has a field of that name too.
+    window.wait_until("location.pathname === '/register'").await;
     window.fill("#username", "ann").await;
     window.fill("#password", PASSWORD).await;
     window.click("[type=submit]").await;

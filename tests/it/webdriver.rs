@@ -73,7 +73,14 @@ pub async fn open(wish: Wish) -> Option<Window> {
         "goog:chromeOptions": { "args": arguments, "binary": browser },
         "goog:loggingPrefs": { "browser": "ALL" },
     } } });
-    let made = window.request(Method::POST, "/session", Some(capabilities)).await.unwrap();
+    let mut made = window.request(Method::POST, "/session", Some(capabilities.clone())).await;
+    // On a busy machine a browser may take longer to start than its driver waits.
+    for _ in 0..2 {
+        if made.is_err() {
+            made = window.request(Method::POST, "/session", Some(capabilities.clone())).await;
+        }
+    }
+    let made = made.unwrap();
     window.session = made["sessionId"].as_str().unwrap().to_owned();
     if let Some((width, height)) = wish.size {
         window.resize(width, height).await;

@@ -17,7 +17,9 @@ use crate::{
     },
     store::{books, notices::Notice, postgres, settlement, sqlite},
 };
-use diesel::{Connection, connection::SimpleConnection};
+use diesel::{
+    Connection, QueryableByName, RunQueryDsl, connection::SimpleConnection, sql_query, sql_types::Text,
+};
 use std::path::Path;
 
 const NOW: i64 = 1_795_176_000_000;
@@ -144,7 +146,7 @@ fn written(db: &mut Db) -> Vec<String> {
         (
             "orders",
             "out_trade_no || ':' || status || coalesce(paid_at, 0) || coalesce(transaction_id, '-') \
-            || coalesce(settled_by, '-') || late || refund_fen || refunds",
+            || coalesce(settled_by, '-') || coalesce(told_paid_at, 0) || late || refund_fen || refunds",
         ),
         (
             "notices",

@@ -26,7 +26,9 @@ impl Said {
     }
 }
 
-const SILENCE: Duration = Duration::from_secs(2);
+/// Longer than a busy machine takes to answer, and to hang up after it.
+const FIRST: Duration = Duration::from_secs(15);
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// Sends these bytes to the shop and listens.
 pub async fn say(shop: &Shop, bytes: &[u8]) -> Said {
@@ -39,7 +41,8 @@ pub async fn say_to(origin: &str, bytes: &[u8]) -> Said {
     let _ = stream.write_all(bytes).await;
     let (mut heard, mut buffer) = (Vec::new(), [0; 16 * 1024]);
     let closed = loop {
-        match timeout(SILENCE, stream.read(&mut buffer)).await {
+        let patience = if heard.is_empty() { FIRST } else { SILENCE };
+        match timeout(patience, stream.read(&mut buffer)).await {
             Ok(Ok(0)) | Ok(Err(_)) => break true,
             Ok(Ok(read)) => heard.extend_from_slice(&buffer[..read]),
             Err(_) => break false,

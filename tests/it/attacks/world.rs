@@ -251,7 +251,10 @@ pub async fn rows(shop: &Shop, table: &'static str) -> Vec<Value> {
 
 fn all(db: &mut Db, table: &str) -> Result<Vec<OneText>, StoreError> {
     if let Db::Postgres(_) = db {
-        return Ok(sql_query(format!("SELECT to_json(t)::text AS text FROM {table} t")).load(db)?);
+        return Ok(sql_query(format!(
+            "SELECT to_json(t)::text AS text FROM {table} t ORDER BY to_jsonb(t)->'id', to_jsonb(t)->'created_at', ctid"
+        ))
+        .load(db)?);
     }
     let columns = format!("SELECT name AS text FROM pragma_table_info('{table}')");
     let columns: Vec<OneText> = sql_query(columns).load(db)?;
