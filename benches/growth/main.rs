@@ -19,6 +19,9 @@ mod settling;
 #[allow(dead_code, reason = "of this only the app and its callbacks")]
 mod shop;
 mod table;
+#[path = "../callbacks/threads.rs"]
+#[allow(dead_code, reason = "what the shop needs besides")]
+mod threads;
 
 use books::Plan;
 use diesel::connection::SimpleConnection;
