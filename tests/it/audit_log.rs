@@ -226,16 +226,16 @@ async fn the_hourly_look_moves_the_seal_and_tells_of_a_broken_row() {
     shop.admin().await;
     assert_eq!(jobs::audit::run_once(shop.app.clone()).await.unwrap(), 0);
     let sealed = shop.app.store.read(audit_chain::seal).await.unwrap();
-    assert_eq!((sealed.row_id, sealed.rows), (1, 1));
+    assert_eq!((sealed.row_id, sealed.rows), (2, 2));
     shop.admin_as(Role::Support).await;
     let drop_trigger = match shop.app.config.database.file() {
         Some(_) => "DROP TRIGGER audit_log_unchanged",
         None => "DROP TRIGGER audit_log_unchanged ON audit_log",
     };
     shop.app.store.write(sql(drop_trigger)).await.unwrap();
-    shop.app.store.write(sql("UPDATE audit_log SET became = 'owner' WHERE id = 2")).await.unwrap();
+    shop.app.store.write(sql("UPDATE audit_log SET became = 'owner' WHERE id = 3")).await.unwrap();
     assert_eq!(jobs::audit::run_once(shop.app.clone()).await.unwrap(), 1);
-    shop.app.store.write(sql("UPDATE audit_log SET became = 'support' WHERE id = 2")).await.unwrap();
+    shop.app.store.write(sql("UPDATE audit_log SET became = 'support' WHERE id = 3")).await.unwrap();
     assert_eq!(jobs::audit::run_once(shop.app.clone()).await.unwrap(), 0);
 }
 

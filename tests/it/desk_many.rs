@@ -39,7 +39,7 @@ async fn sums_of_very_many_orders_are_made_when_asked_for_and_exact_then() {
     assert_eq!(list(&admin, "min=1000&totals=1").await["totals"]["orders"], 1);
     // The page that follows is not summed again.
     let page = admin.get("/admin/orders?totals=1").await.body;
-    assert!(page.contains("共 <strong>21000</strong> 笔"), "{page}");
+    assert!(page.contains("共 <strong>21,000</strong> 笔"), "{page}");
     assert!(page.contains("href=\"/admin/orders?before=20951\""), "{page}");
     // What is found by an index or lies in a few days is summed at once.
     assert_eq!(list(&admin, "user=2").await["totals"]["orders"], ORDERS);
