@@ -16,7 +16,7 @@ async fn shop_of_many() -> (Shop, Browser) {
         let fill = format!(
             "WITH RECURSIVE n (i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {first} + 2999)
              INSERT INTO orders (out_trade_no, user_id, intent, goods_name, amount_fen, environment, created_at, expires_at, close_after)
-             SELECT 'o' || i, 2, 'i' || i, 'g', CASE WHEN i = 1 THEN 123456 ELSE 100 END, 'simulator', 400000 * i,
+             SELECT 'o' || i, 2, 'i' || i, 'g', CASE WHEN i = 1 THEN 123456 ELSE 100 END, 'simulator', 400000 * CAST(i AS BIGINT),
                  9000000000000, 9000000000000 FROM n"
         );
         shop.app.store.write(move |db| Ok(sql_query(fill).execute(db)?)).await.unwrap();

@@ -195,7 +195,8 @@ async fn forged_flood(world: &mut World) -> Outcome {
     }
     let asked = queries(&shop) - asked_before;
     let per_second = 10 * (started.elapsed().as_secs() + 2);
-    let within = (1..=numbers.len()).contains(&asked) && u64::try_from(asked).unwrap() <= per_second;
+    // Once for each of the forty: the payer's is asked about too when a busy machine puts its callback off.
+    let within = (1..=numbers.len() + 1).contains(&asked) && u64::try_from(asked).unwrap() <= per_second;
     world.holds(
         "orderquery calls <= the budget",
         within,
