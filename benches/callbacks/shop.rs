@@ -156,7 +156,7 @@ pub async fn inside(load: Load) -> f64 {
 }
 
 pub async fn all_credited(app: &Arc<App>, orders: usize) {
-    let broken = app.store.read(books::breaches).await.unwrap();
+    let broken = app.store.read_at_length(books::audit).await.unwrap();
     assert!(broken.is_empty(), "{broken:?}");
     let totals = app.store.read(|db| order_lists::totals(db, &order_lists::Filter::default())).await.unwrap();
     assert_eq!(usize::try_from(totals.paid).unwrap(), orders, "every callback credits its order");
