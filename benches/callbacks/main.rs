@@ -102,11 +102,8 @@ async fn on_a_server(server: &str, folder: &Path) {
         rows[2].add(many, statements);
         rows[3].add(many, one);
         rows[4].add(many, one_of_many);
-        let schema = new_schema(server);
-        rows[5].add(shop::inside(Load::on(schema.database(), ORDERS / 4, 1)).await, alone);
-        let schema = new_schema(server);
-        let hot = Load { users: 1, ..Load::on(schema.database(), ORDERS, 64) };
-        rows[6].add(shop::inside(hot).await, balance);
+        rows[5].add(inside(server, 1, 100).await, alone);
+        rows[6].add(inside(server, 64, 1).await, balance);
         rows[7].add(ours(server, 64, 2).await.rate, few.rate);
         cpu.push(few.cpu);
     }
@@ -121,6 +118,12 @@ fn new_schema(server: &str) -> Schema {
 async fn ours(server: &str, connections: usize, instances: usize) -> Taken {
     let schema = new_schema(server);
     shop::over_http(Load { instances, ..Load::on(schema.database(), ORDERS, connections) }).await
+}
+
+async fn inside(server: &str, callers: usize, users: usize) -> f64 {
+    let schema = new_schema(server);
+    let orders = if callers == 1 { ORDERS / 4 } else { ORDERS };
+    shop::inside(Load { users, ..Load::on(schema.database(), orders, callers) }).await
 }
 
 async fn theirs(server: &str, folder: &Path, clients: usize, form: Form) -> f64 {
