@@ -8,6 +8,7 @@ use crate::{
 };
 use shouyin::{
     domain::{ledger::Account, money::Fen},
+    flow::request_refund::RefundError,
     store::{books, users},
 };
 
@@ -241,4 +242,16 @@ async fn nobody_splits_an_adjustment_over_many_balances_or_has_a_hand_in_their_o
     let note = [("note", "核对过")];
     let agreed = json(&admin, &format!("/admin/adjustments/{}/approve", asked["id"]), &note).await;
     assert_eq!((agreed.status, shop.balance(me).await), (409, 0), "{}", agreed.body);
+}
+
+#[actix_web::test]
+async fn what_a_user_no_longer_has_is_not_refunded() {
+    let shop = Shop::open().await;
+    let admin = shop.admin().await;
+    let number = shop.paid("ann", "50").await;
+    let id = shop.order(&number).await.user_id;
+    assert_eq!(adjust(&admin, id, "spent-001", "take", "40").await.status, 200);
+    let refused = shop.refund(&number, "10.01").await;
+    assert!(matches!(refused, Err(RefundError::Spent)), "{refused:?}");
+    assert!(shop.refund(&number, "10").await.is_ok(), "what is left can go back");
 }
