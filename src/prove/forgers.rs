@@ -363,6 +363,7 @@ fn alipay(world: &World, keys: &Keys, number: &str) -> (&'static str, String) {
         6 => ("no kind of notice, well signed", with(&[("notify_type", "")])),
         7 => {
             let refund = [("refund_fee", "0.01"), ("out_biz_no", NOBODYS)];
+            locked(&world.memory).told_refunded.push(number.to_owned());
             ("a refund nobody asked for, well signed", with(&refund))
         }
         8 => {

@@ -294,7 +294,9 @@ impl Oracle {
         }
         let item = |kind: &str| items.iter().any(|item| item.kind == kind && item.out_trade_no == *number);
         let paid_by = order.transaction_id.as_ref().map(|id| id.as_str());
-        let refunded = trade.state == TradeState::Refund && item(REFUNDED_ELSEWHERE);
+        // Nobody can tell a signed word about a refund from a true one: it is a person's to look at.
+        let said = trade.state == TradeState::Refund || locked(&world.memory).told_refunded.contains(number);
+        let refunded = said && item(REFUNDED_ELSEWHERE);
         if paid_by != trade.transaction_id.as_deref() {
             if !refunded && !item("second_payment") {
                 self.report(&format!("{number} was paid and is neither credited nor a work item"));

@@ -87,6 +87,8 @@ pub struct Memory {
     pub returned: Vec<(i64, UnixMs)>,
     /// True replies to queries, to be delivered to the wrong question.
     pub replies: Vec<Response>,
+    /// Numbers of which a message with the gateway's own signature said that money went back, and none did.
+    pub told_refunded: Vec<String>,
 }
 
 /// One payment, as the payer remembers it.
