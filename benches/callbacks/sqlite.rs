@@ -22,13 +22,19 @@ pub fn orders_per_second(books: &Path, orders: usize, each: usize, body: &str) -
     orders as f64 / started.elapsed().as_secs_f64()
 }
 
-/// The six statements of one order; COMMIT is the seventh.
+/// The six statements of one order, with the conditions of `src/store/settle_together/in_file.rs`; COMMIT is the seventh.
 fn settle(sqlite: &Connection, n: usize, body: &str) {
     let (number, paid_by, notice) = (number(n), transaction(n), format!("{n:032x}"));
     let mut flip = sqlite
         .prepare_cached(
-            "UPDATE orders SET status = 1, paid_at = 1, transaction_id = ?2, settled_by = 'notify' WHERE id IN \
-             (SELECT order_id FROM attempts WHERE out_trade_no = ?1) AND status = 0 AND amount_fen = 100 \
+            "UPDATE orders SET status = 1, paid_at = 1, transaction_id = ?2, settled_by = 'notify', told_paid_at = 1 \
+             WHERE id = (SELECT order_id FROM attempts WHERE out_trade_no = ?1 AND provider = 'wechat' \
+                 AND account = '1000000000' AND environment = 'simulator') \
+             AND status = 0 AND closed_at IS NULL AND environment = 'simulator' AND amount_fen = 100 \
+             AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.transaction_id = ?2) \
+             AND NOT EXISTS (SELECT 1 FROM corrections c WHERE c.transaction_id = ?2) \
+             AND NOT EXISTS (SELECT 1 FROM refunds r WHERE r.transaction_id = ?2) \
+             AND NOT EXISTS (SELECT 1 FROM work_items w WHERE w.out_trade_no = ?1 AND w.kind = 'refunded_elsewhere') \
              RETURNING id, user_id",
         )
         .unwrap();

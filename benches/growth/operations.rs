@@ -6,11 +6,13 @@ use shouyin::{
     domain::{
         ledger::{Account, Kind},
         money::Fen,
-        order::{Channel, Order, Provider, Source},
+        order::{Channel, Environment, Order, Provider, Source},
         time::UnixMs,
     },
     store::{
-        Db, StoreError, attempts, figures, ledger,
+        Db, StoreError, attempts,
+        bills::{self, Biller},
+        figures, ledger,
         ledger::Filter as Legs,
         notices,
         order_lists::{self, By, Filter, StateFilter},
@@ -104,6 +106,23 @@ pub const OPERATIONS: &[(&str, Operation)] = &[
     ("admin list, page 1", |db, _, _| listed(db, &Filter::default(), None)),
     ("admin list, page 10,000", |db, known, nth| {
         listed(db, &Filter::default(), Some(known.deep + i64::try_from(nth).unwrap_or_default()))
+    }),
+    ("the ledger of two hours", |db, known, _| {
+        let of = Legs {
+            from: Some(known.ago(20 * HOUR_MS)),
+            until: Some(known.ago(18 * HOUR_MS)),
+            ..Legs::default()
+        };
+        assert!(ledger::sums_of_few(db, &of)?.is_some_and(|sums| sums.legs > 0));
+        ledger::list(db, &of, None, 50).map(drop)
+    }),
+    ("the first attempt of a provider", |db, _, _| {
+        let biller =
+            |provider| Biller { provider, account: String::new(), environment: Environment::Simulator };
+        for provider in [Provider::Wechat, Provider::Alipay] {
+            bills::first_attempt(db, &biller(provider))?;
+        }
+        Ok(())
     }),
     ("admin list by the moment of the credit", |db, _, _| {
         listed(db, &Filter { by: By::Paid, ..Filter::default() }, None)

@@ -278,10 +278,11 @@ pub async fn remove_second_factor(
     let secret = app.clock.token().map_err(FlowError::from)?;
     let (hash, name) = (token::hash(&secret), actor.username.clone());
     change(app, actor, id, move |db, account, now| {
-        let was_on = second_factors::remove(db, account.user.id)?;
+        let was_on = second_factors::is_on(db, account.user.id)?;
         if !was_on && !account.has_no_password {
             return Ok(Err(AccountError::NoFactor));
         }
+        second_factors::remove(db, account.user.id)?;
         users::void_password(db, account.user.id)?;
         end_everything(db, account)?;
         invitations::insert_for(db, &hash, &account.user, &name, now.plus_secs(LINK_LIFE_SECS))?;
@@ -357,7 +358,7 @@ where
 /// Two owners who take each other's role away at the same moment come one after the other: the second one stays.
 fn is_last_owner(db: &mut Db, account: &Account) -> Result<bool, StoreError> {
     let is_owner = account.user.role.may(Right::Accounts) && account.disabled_at.is_none();
-    Ok(is_owner && !users::another_with(db, Right::Accounts, account.user.id)?)
+    Ok(is_owner && !users::another_owner(db, account.user.id)?)
 }
 
 /// Sessions, half-made sign-ins, and the links they have handed out.

@@ -3,7 +3,7 @@
 use super::FlowError;
 use crate::{
     app::App,
-    domain::bill::BillDay,
+    domain::{bill::BillDay, time::UnixMs},
     store::{
         bills::{self, Biller},
         work_items::{self, Matter},
@@ -12,8 +12,24 @@ use crate::{
 
 /// So many days back are made up for.
 const DAYS_BACK: usize = 7;
+/// So many where a program that stood still longer left a gap: gateways keep their bills some months.
+const MOST_BACK: usize = 60;
 /// The work item about a day whose bill was not to be had in all that time.
 const OVERDUE: &str = "bill_overdue";
+
+/// Yesterday and the days before: a week, or down to the newest that is known. Oldest first.
+fn wanted(now: UnixMs, newest: Option<BillDay>) -> Vec<BillDay> {
+    let mut days = vec![BillDay::of(now).before()];
+    while let Some(last) = days.last().copied() {
+        let is_gap = newest.is_some_and(|newest| newest < last) && days.len() < MOST_BACK;
+        if days.len() >= DAYS_BACK && !is_gap {
+            break;
+        }
+        days.push(last.before());
+    }
+    days.reverse();
+    days
+}
 
 /// The days whose bills should be there and are not compared, oldest first; none from before the first order. What was
 /// begun is brought to an end however old it is: its lines may be gone.
@@ -22,14 +38,10 @@ const OVERDUE: &str = "bill_overdue";
 /// The books.
 pub async fn days(app: &App, biller: &Biller) -> Result<Vec<BillDay>, FlowError> {
     let now = app.clock.now();
-    let mut days = vec![BillDay::of(now).before()];
-    while days.len() < DAYS_BACK {
-        let Some(last) = days.last() else { break };
-        days.push(last.before());
-    }
-    days.reverse();
-    let (asked, oldest) = (biller.clone(), days.first().copied().unwrap_or(BillDay::of(now)));
+    let asked = biller.clone();
     let read = app.store.read(move |db| {
+        let days = wanted(now, bills::newest_day(db, &asked)?);
+        let oldest = days.first().copied().unwrap_or(BillDay::of(now));
         let first = bills::first_attempt(db, &asked)?;
         let done = bills::compared_since(db, &asked, oldest)?;
         let (begun, left): (Vec<_>, Vec<_>) =
@@ -40,9 +52,9 @@ pub async fn days(app: &App, biller: &Biller) -> Result<Vec<BillDay>, FlowError>
                 untold.push(day);
             }
         }
-        Ok((first, done, begun, untold))
+        Ok((days, first, done, begun, untold))
     });
-    let (first, done, begun, untold) = read.await?;
+    let (mut days, first, done, begun, untold) = read.await?;
     for day in untold {
         let (number, account) = (day.to_string(), biller.account.clone());
         app.store.write(move |db| work_items::open_once(db, overdue(&number, &account), now)).await?;

@@ -13,14 +13,17 @@ use std::sync::Arc;
 /// One round; gives how many days were compared. A day is leased, so of several instances one does it.
 ///
 /// # Errors
-/// The books.
+/// The books: the first day that failed; the others are done.
 pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
-    let mut compared = 0;
+    let (mut compared, mut failed) = (0, None);
     for (gateway, biller) in reconcile::billers(&app) {
         for day in due_bills::days(&app, &biller).await? {
-            let outcome = reconcile::run(&app, gateway, &biller, day, Turn::Due).await?;
-            compared += usize::from(matches!(outcome, Outcome::Compared(_)));
+            match reconcile::run(&app, gateway, &biller, day, Turn::Due).await {
+                Ok(outcome) => compared += usize::from(matches!(outcome, Outcome::Compared(_))),
+                // The other days do not wait for one that cannot be kept.
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
     }
-    Ok(compared)
+    failed.map_or(Ok(compared), Err)
 }

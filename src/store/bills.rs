@@ -332,6 +332,20 @@ pub fn since(db: &mut Db, day: BillDay) -> Result<Vec<BillOfDay>, StoreError> {
     found.into_iter().map(Row::bill).collect()
 }
 
+/// The newest day of a biller that anything is known of.
+///
+/// # Errors
+/// The database.
+pub fn newest_day(db: &mut Db, biller: &Biller) -> Result<Option<BillDay>, StoreError> {
+    let newest: Option<String> = bills::table
+        .filter(bills::provider.eq(biller.provider.as_str()))
+        .filter(bills::account.eq(&biller.account))
+        .filter(bills::environment.eq(biller.environment.as_str()))
+        .select(diesel::dsl::max(bills::day))
+        .get_result(db)?;
+    Ok(newest.and_then(|day| BillDay::parse(&day)))
+}
+
 /// The days of a biller from this one on that are compared.
 ///
 /// # Errors

@@ -6,19 +6,24 @@ use super::{
 };
 use crate::domain::{
     ledger::{Account, Entry, Kind},
-    time::UnixMs,
+    time::{CLOCK_OFF_MS, UnixMs},
 };
 use diesel::{
-    dsl::sql,
+    dsl::{max, sql},
     prelude::*,
     sql_types::{BigInt, Bool},
 };
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
+/// The words of the index of everything but top-ups, without which it is not used.
+const RARE: &str = "ledger.kind <> 'top_up'";
 /// A sum is made unasked while so many legs at most have to be read for it.
 const SUMMED_UNASKED: i64 = 20_000;
 /// Otherwise so many at a time, so that no single query is long.
 const PART: i64 = 1_000_000;
+/// Legs stand in the order of their writing. The clocks of two instances are off by `CLOCK_OFF_MS` each at most; this is
+/// more, and still few legs.
+const DISORDER_MS: i64 = 6 * CLOCK_OFF_MS;
 
 /// Writes the legs of an entry; the unique key refuses the same entry a second time. `notice_id` is the message
 /// it rests on: only what moves nothing at the gateway may do without.
@@ -123,7 +128,7 @@ pub struct Filter {
     /// The whole name of an account.
     pub account: Option<String>,
     pub kind: Option<Kind>,
-    /// Written at or after.
+    /// Written at or after, by clocks that are right to within `CLOCK_OFF_MS`: so with `until`.
     pub from: Option<UnixMs>,
     /// Written before.
     pub until: Option<UnixMs>,
@@ -151,7 +156,8 @@ pub struct Sums {
 /// # Errors
 /// The database.
 pub fn sums_of_few(db: &mut Db, filter: &Filter) -> Result<Option<Sums>, StoreError> {
-    let beyond: Option<i64> = narrowed(filter)
+    let ids = ids_of(db, filter)?;
+    let beyond: Option<i64> = narrowed(filter, &ids)
         .order(ledger::id.desc())
         .select(ledger::id)
         .offset(SUMMED_UNASKED)
@@ -170,17 +176,55 @@ pub fn sums_of_few(db: &mut Db, filter: &Filter) -> Result<Option<Sums>, StoreEr
             "CAST(COALESCE(SUM(CASE WHEN amount_fen < 0 THEN amount_fen ELSE 0 END), 0) AS BIGINT)",
         ),
     );
-    let (legs, in_fen, out_fen): (i64, i64, i64) = narrowed(filter).select(sums).first(db)?;
+    let (legs, in_fen, out_fen): (i64, i64, i64) = narrowed(filter, &ids).select(sums).first(db)?;
     Ok(Some(Sums { legs, in_fen, out_fen }))
 }
 
-fn narrowed(filter: &Filter) -> ledger::BoxedQuery<'static, <Db as Connection>::Backend> {
-    let mut query = ledger::table.into_boxed();
+/// Between which ids these legs stand: there is no index of moments, which every settlement would have to write into.
+fn ids_of(db: &mut Db, filter: &Filter) -> Result<Range<i64>, StoreError> {
+    let start = match filter.from {
+        Some(from) => first_since(db, from.plus_ms(-DISORDER_MS))?,
+        None => 0,
+    };
+    let end = match filter.until {
+        Some(until) => first_since(db, until.plus_ms(DISORDER_MS))?,
+        None => i64::MAX,
+    };
+    Ok(start..end)
+}
+
+/// By halves: the id from which on legs were written at that moment or later.
+fn first_since(db: &mut Db, at: UnixMs) -> Result<i64, StoreError> {
+    let newest: Option<i64> = ledger::table.select(max(ledger::id)).get_result(db)?;
+    let (mut low, mut high) = (0, newest.unwrap_or_default().saturating_add(1));
+    while low < high {
+        let middle = low.midpoint(high);
+        let leg: Option<(i64, i64)> = ledger::table
+            .filter(ledger::id.ge(middle))
+            .order(ledger::id.asc())
+            .select((ledger::id, ledger::created_at))
+            .limit(1)
+            .get_result(db)
+            .optional()?;
+        match leg {
+            Some((id, written)) if written < at.0 => low = id.saturating_add(1),
+            _ => high = middle,
+        }
+    }
+    Ok(low)
+}
+
+fn narrowed(filter: &Filter, ids: &Range<i64>) -> ledger::BoxedQuery<'static, <Db as Connection>::Backend> {
+    let mut query =
+        ledger::table.filter(ledger::id.ge(ids.start)).filter(ledger::id.lt(ids.end)).into_boxed();
     if let Some(account) = &filter.account {
         query = query.filter(ledger::account.eq(account.clone()));
     }
     if let Some(kind) = filter.kind {
         query = query.filter(ledger::kind.eq(kind.as_str()));
+        if kind != Kind::TopUp {
+            query = query.filter(sql::<Bool>(RARE));
+        }
     }
     if let Some(from) = filter.from {
         query = query.filter(ledger::created_at.ge(from.0));
@@ -201,9 +245,11 @@ pub fn list(
     before: Option<i64>,
     limit: i64,
 ) -> Result<Vec<Posted>, StoreError> {
+    let ids = ids_of(db, filter)?;
     let mut query = ledger::table
         .left_join(orders::table.on(ledger::order_id.eq(orders::id.nullable())))
-        .filter(ledger::id.lt(before.unwrap_or(i64::MAX)))
+        .filter(ledger::id.ge(ids.start))
+        .filter(ledger::id.lt(before.unwrap_or(i64::MAX).min(ids.end)))
         .select((
             ledger::id,
             ledger::kind,
@@ -222,8 +268,7 @@ pub fn list(
     if let Some(kind) = filter.kind {
         query = query.filter(ledger::kind.eq(kind.as_str()));
         if kind != Kind::TopUp {
-            // In the words of the index of everything else.
-            query = query.filter(sql::<Bool>("ledger.kind <> 'top_up'"));
+            query = query.filter(sql::<Bool>(RARE));
         }
     }
     if let Some(from) = filter.from {

@@ -135,7 +135,10 @@ impl Store {
                     |db| Writer::start(db, Some(url.clone())).map_err(|error| cannot_open(database, error));
                 let changes = start(postgres::open(url)?)?;
                 let writers = [start(postgres::connect(url)?)?, changes];
-                Ok(Store::with(database, writers, readers(database, READER_WAIT), None))
+                let readers = readers(database, READER_WAIT);
+                // Behind a server that says nothing the first one comes later than anybody waits for a page.
+                drop(readers.get_timeout(COMMAND_WAIT).map_err(|error| cannot_open(database, error))?);
+                Ok(Store::with(database, writers, readers, None))
             }
         }
     }

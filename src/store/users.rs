@@ -84,7 +84,7 @@ pub fn any_admin(db: &mut Db) -> Result<bool, StoreError> {
     another_with(db, Right::Accounts, 0)
 }
 
-/// Whether somebody besides this one has a right and can sign in.
+/// Whether somebody besides this one has a right, with or without a password that opens.
 ///
 /// # Errors
 /// The database.
@@ -93,6 +93,20 @@ pub fn another_with(db: &mut Db, right: Right, id: i64) -> Result<bool, StoreErr
     let others = users::table
         .filter(users::role.eq_any(holders))
         .filter(users::disabled_at.is_null())
+        .filter(users::id.ne(id));
+    Ok(diesel::select(diesel::dsl::exists(others)).get_result(db)?)
+}
+
+/// Whether somebody besides this one decides who the administrators are and has a password that opens.
+///
+/// # Errors
+/// The database.
+pub fn another_owner(db: &mut Db, id: i64) -> Result<bool, StoreError> {
+    let holders: Vec<&str> = Right::Accounts.holders().map(Role::as_str).collect();
+    let others = users::table
+        .filter(users::role.eq_any(holders))
+        .filter(users::disabled_at.is_null())
+        .filter(users::password_hash.ne(NO_PASSWORD))
         .filter(users::id.ne(id));
     Ok(diesel::select(diesel::dsl::exists(others)).get_result(db)?)
 }

@@ -198,6 +198,21 @@ async fn there_is_always_an_owner_left() {
 }
 
 #[actix_web::test]
+async fn an_owner_whom_no_password_opens_is_not_the_one_who_is_left() {
+    let shop = Shop::open().await;
+    let owner = shop.admin().await;
+    let second = shop.admin_as(Role::Owner).await;
+    enrol(&shop, &second).await;
+    let path = format!("{}/second-factor", home(&shop, "owner").await);
+    assert_eq!(post(&owner, &path, &[("reason", "phone lost")]).await.status, 200);
+    assert!(account(&shop, "owner").await.has_no_password);
+    let boss = home(&shop, "boss").await;
+    assert_eq!(post(&owner, &format!("{boss}/role"), &[("role", "finance")]).await.status, 409);
+    // What counts as set up is another question: no second set-up link is ever printed.
+    assert!(shop.app.store.read(users::any_admin).await.unwrap());
+}
+
+#[actix_web::test]
 async fn sessions_are_listed_and_end_one_by_one_or_together() {
     let shop = Shop::open().await;
     let owner = shop.admin().await;

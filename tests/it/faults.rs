@@ -152,4 +152,6 @@ async fn an_instance_starts_although_the_first_of_several_servers_never_answers(
     let database = Database::parse(&several).unwrap();
     let store = tokio::task::spawn_blocking(move || Store::open(&database).unwrap()).await.unwrap();
     store.write(sql("UPDATE heartbeat SET at = at")).await.unwrap();
+    // The first thing `serve` does is a question.
+    store.read(sql("SELECT 1")).await.unwrap();
 }

@@ -63,6 +63,10 @@ async fn every_step_of_the_first_day_is_read_off_the_books_and_the_link_goes_wit
     let finance = shop.admin_as(Role::Finance).await;
     let now = done(&admin).await;
     assert!(now.contains(&"second_person".to_owned()) && !now.contains(&"second_factor".to_owned()));
+    // Whose password stands alone is not for everybody.
+    let page = finance.get("/admin/first-run").await.body;
+    assert!(page.contains("还有 1 位没有打开") && !page.contains("还没有打开的"), "{page}");
+    assert!(admin.get("/admin/first-run").await.body.contains("还没有打开的：finance"));
     // Whoever can do little about it is not asked to.
     assert!(!finance.get("/admin").await.body.contains("上线步骤"));
     assert!(!finance.get("/admin/first-run").await.body.contains("href=\"/admin/diagnostics\""));

@@ -3,6 +3,7 @@
 
 use crate::{
     attacks::rows,
+    books::sql,
     channels::{COMPUTER, order, user_of},
     exceptions::{like_the_order, pay_at_wechat},
     harness::{PASSWORD, START, Shop},
@@ -194,6 +195,48 @@ async fn days_that_were_missed_are_made_up_for_oldest_first() {
     let days: Vec<String> = bills(&shop).await.iter().map(|bill| bill.day.to_string()).collect();
     assert_eq!(days, ["2026-11-21", "2026-11-20"]);
     assert_eq!(work(&shop).await, Vec::<String>::new());
+}
+
+#[actix_web::test]
+async fn a_program_that_stood_still_for_two_weeks_compares_every_day_of_them() {
+    let shop = Shop::open().await;
+    shop.paid("ann", "50").await;
+    shop.clock.advance_ms(24 * 60 * MINUTE_MS);
+    assert_eq!(job(&shop).await, 1);
+    shop.paid("bob", "50").await;
+    shop.clock.advance_ms(14 * 24 * 60 * MINUTE_MS);
+    assert_eq!(job(&shop).await, 14);
+    let days: Vec<String> = bills(&shop).await.iter().map(|bill| bill.day.to_string()).collect();
+    assert_eq!((days.len(), days[0].as_str(), days[14].as_str()), (15, "2026-12-04", "2026-11-20"));
+    assert_eq!(job(&shop).await, 0);
+}
+
+#[actix_web::test]
+async fn a_day_that_cannot_be_kept_holds_up_no_other() {
+    let shop = Shop::open().await;
+    shop.paid("ann", "50").await;
+    shop.clock.advance_ms(24 * 60 * MINUTE_MS);
+    shop.paid("bob", "50").await;
+    shop.clock.advance_ms(24 * 60 * MINUTE_MS);
+    let spoil = match crate::database::server() {
+        Some(_) => {
+            "CREATE TRIGGER spoil BEFORE INSERT ON bill_rows FOR EACH ROW WHEN (NEW.bill_id = 1)
+             EXECUTE FUNCTION refuse('spoiled')"
+        }
+        None => {
+            "CREATE TRIGGER spoil BEFORE INSERT ON bill_rows WHEN NEW.bill_id = 1
+             BEGIN SELECT RAISE(ABORT, 'spoiled'); END"
+        }
+    };
+    shop.app.store.write(sql(spoil)).await.unwrap();
+    assert!(jobs::reconcile::run_once(shop.app.clone()).await.is_err());
+    let compared: Vec<String> = bills(&shop)
+        .await
+        .iter()
+        .filter(|bill| bill.state != BillState::Waiting)
+        .map(|bill| bill.day.to_string())
+        .collect();
+    assert_eq!(compared, ["2026-11-21"]);
 }
 
 /// A payment that no callback and no query brought: credited at the latest by the bill run.

@@ -82,8 +82,9 @@ impl Lines {
         }
         let (id, after) = (self.bill.id, self.after);
         let read =
-            self.store.read(move |db| Ok((bills::by_id(db, id)?, bills::rows_after(db, id, after, BATCH)?)));
-        let (now, rows) = read.await?;
+            self.store.read(move |db| Ok((bills::rows_after(db, id, after, BATCH)?, bills::by_id(db, id)?)));
+        // In this order: rows that were taken away between the two have already changed the bill.
+        let (rows, now) = read.await?;
         // The gateway has made it anew meanwhile: half of one and half of another is no bill.
         if now.is_none_or(|now| now.sha256 != self.bill.sha256 || now.fetched_at != self.bill.fetched_at) {
             return Err(io::Error::other("the bill was fetched anew").into());

@@ -245,6 +245,7 @@ pub async fn again(
         Some(Outcome::Compared(_)) => "compared",
         Some(Outcome::NotYet(_)) if was != BillState::Waiting => "kept",
         Some(Outcome::NotYet(_)) => "not_yet",
+        Some(Outcome::Unheard(_)) if was != BillState::Waiting => "kept",
         Some(Outcome::Unheard(_)) => "unheard",
     };
     Ok(see_other(&format!("/admin/bills/{id}?did={did}"), None))
@@ -318,10 +319,14 @@ fn difference_row(shown: &Shown) -> DifferenceRow {
 fn did_zh(word: &str) -> Option<&'static str> {
     match word {
         "compared" => Some("已重新对账，下面是最新的结果。"),
-        "not_yet" => Some("支付平台还没有出这一天的账单。稍后会自动再取，不需要做什么。"),
+        "not_yet" => {
+            Some("支付平台还没有出这一天的账单。七天之内的账单会自动再取；更早的不会，请过些时候再点一次。")
+        }
         "running" => Some("这一天很大，还在对账。不需要等：结束后刷新这一页就能看到结果。"),
         "kept" => Some("支付平台现在没有给出这一天的账单。上次取到的账单和对账结果都保留着，没有任何改动。"),
-        "unheard" => Some("没有得到可用的答复，已发现的差异都保留着。稍后会自动再试，钱和账都没有受影响。"),
+        "unheard" => Some(
+            "没有得到可用的答复，已发现的差异都保留着，钱和账都没有受影响。七天之内的账单会自动再试；更早的请过些时候再点一次。",
+        ),
         _ => None,
     }
 }

@@ -56,7 +56,7 @@ struct Found {
 /// # Errors
 /// The books.
 pub async fn show(web: Data<Arc<Web>>, admin: Admin) -> Result<HttpResponse, WebError> {
-    let mut steps = steps(&web).await?;
+    let mut steps = steps(&web, admin.user.role.may(Right::Accounts)).await?;
     let done = steps.iter().filter(|step| step.is_done).count();
     if admin.json {
         let told = |step: &Step| json!({ "step": step.key, "done": step.is_done });
@@ -92,10 +92,11 @@ pub async fn count_open(web: &Web, admin: &Admin) -> Result<usize, WebError> {
     if !admin.user.role.may(Right::Accounts) {
         return Ok(0);
     }
-    Ok(steps(web).await?.iter().filter(|step| !step.is_done).count())
+    Ok(steps(web, true).await?.iter().filter(|step| !step.is_done).count())
 }
 
-async fn steps(web: &Web) -> Result<Vec<Step>, WebError> {
+/// Whose password stands alone is told to whoever sees the accounts anyway.
+async fn steps(web: &Web, names_accounts: bool) -> Result<Vec<Step>, WebError> {
     let environment = web.app.environment();
     let channels = web.app.channels();
     let is_used = |protocol: &Protocol| {
@@ -117,7 +118,7 @@ async fn steps(web: &Web) -> Result<Vec<Step>, WebError> {
         first_payment(&found.standing),
         callbacks(web, &found.doors),
         first_refund(web, &found.standing),
-        second_factors(&found.standing.admins),
+        second_factors(&found.standing.admins, names_accounts),
         second_person(&found.standing.admins),
         first_bill(&found.standing),
     ])
@@ -236,7 +237,7 @@ fn first_refund(web: &Web, standing: &Standing) -> Step {
     }
 }
 
-fn second_factors(admins: &[Account]) -> Step {
+fn second_factors(admins: &[Account], names_accounts: bool) -> Step {
     let without: Vec<&str> = admins
         .iter()
         .filter(|account| !account.has_second_factor)
@@ -246,10 +247,13 @@ fn second_factors(admins: &[Account]) -> Step {
         key: "second_factor",
         title: "每位管理员打开两步验证",
         is_done: without.is_empty() && !admins.is_empty(),
-        text: match without.is_empty() {
-            true => "密码之外都要手机上的验证码。".to_owned(),
-            false => {
+        text: match (without.is_empty(), names_accounts) {
+            (true, _) => "密码之外都要手机上的验证码。".to_owned(),
+            (false, true) => {
                 format!("还没有打开的：{}。每人在“我的账号”里自己打开，恢复码抄在纸上。", without.join("、"))
+            }
+            (false, false) => {
+                format!("还有 {} 位没有打开。每人在“我的账号”里自己打开，恢复码抄在纸上。", without.len())
             }
         },
         link: Some(("我的账号", "/admin/me".to_owned())),
