@@ -153,7 +153,10 @@ fn print_links(app: &App, simulator: &str, setup: Option<&str>) {
     println!("  注册 register      {shop}/register");
     println!("  充值 top up        {shop}/top-up");
     println!("  后台 admin         {admin}  {note}");
-    println!("  模拟微信 simulator {simulator}/\n");
+    println!("  模拟微信 simulator {simulator}/");
+    println!("  模拟手机 phone     {simulator}/phone  小程序和 App 付款 pays in mini program and app");
+    println!("  微信 H5、支付宝手机网页：浏览器按 F12 切到手机模式，再打开充值页");
+    println!("  H5 and Alipay wap: a phone's browser, or F12 and device mode, on the top-up page\n");
     if let Ok(qr) = QRBuilder::new(format!("{shop}/top-up")).build() {
         println!("{}", qr.to_str());
     }
