@@ -58,4 +58,5 @@ mod vectors;
 mod vectors_alipay;
 mod vectors_bill;
 mod vectors_v3;
+mod walks;
 mod webdriver;
