@@ -129,8 +129,9 @@ fn reset(folder: &Path, database: &Database) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Keys of this data folder, made on the first run; what a file of an older version lacks is added.
-fn keys(folder: &Path, clock: &Clock) -> Result<SimulatorKeys, CliError> {
+/// Keys of this data folder, or of one of `simulate`, made on the first run; what a file of an older version lacks is
+/// added.
+pub(super) fn keys(folder: &Path, clock: &Clock) -> Result<SimulatorKeys, CliError> {
     let path = folder.join("keys.json");
     let kept = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let mut keys = match kept {

@@ -51,6 +51,7 @@ mod screenshots;
 mod second_factor;
 mod secrets;
 mod seed_defects;
+mod simulate;
 mod stories;
 mod style;
 mod top_up;
