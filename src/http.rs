@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 const CONNECT: Duration = Duration::from_secs(2);
 const TOTAL: Duration = Duration::from_secs(5);
 const MAX_REPLY: usize = 1024 * 1024;
-/// For what is a file and no message, as a day's bill is.
+/// For what is a file and no message, as a day's bill is; and for pages, which may have a password to check.
 const FILE_TOTAL: Duration = Duration::from_secs(60);
 const MAX_FILE: usize = bill::LARGEST;
 
@@ -52,8 +52,15 @@ pub struct Letter {
 struct Message<'a> {
     headers: &'a [(&'static str, String)],
     body: Option<(&'a str, Vec<u8>)>,
-    /// Whether the answer is a file.
-    file: bool,
+    wanted: Wanted,
+}
+
+/// What the answer is: how long it may take, how much of it there may be, and which headers are kept.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Message,
+    File,
+    Page,
 }
 
 impl Message<'_> {
@@ -122,7 +129,7 @@ impl Http {
     /// # Errors
     /// No origin could be connected to; no certificate to show; time ran out; the answer broke off or is too large.
     pub async fn send(&self, request: &Request) -> Result<Response, HttpError> {
-        self.send_to_one(request, false).await
+        self.send_to_one(request, Wanted::Message).await
     }
 
     /// The same for an answer that is a file: more time, and more of it.
@@ -130,10 +137,10 @@ impl Http {
     /// # Errors
     /// As `send`.
     pub async fn fetch(&self, request: &Request) -> Result<Response, HttpError> {
-        self.send_to_one(request, true).await
+        self.send_to_one(request, Wanted::File).await
     }
 
-    async fn send_to_one(&self, request: &Request, file: bool) -> Result<Response, HttpError> {
+    async fn send_to_one(&self, request: &Request, wanted: Wanted) -> Result<Response, HttpError> {
         let given = [String::new()];
         let origins: &[String] = match request.base {
             Base::WechatApi => &self.origins.wechat_api,
@@ -147,7 +154,7 @@ impl Http {
             let message = Message {
                 headers: &request.headers,
                 body: request.body.as_ref().map(|body| (request.content_type, body.clone().into_bytes())),
-                file,
+                wanted,
             };
             let shows = request.certificate && !is_plain(origin);
             match self.exchange(shows, &url, message).await {
@@ -172,7 +179,23 @@ impl Http {
         headers: &[(&'static str, String)],
         body: Vec<u8>,
     ) -> Result<Response, HttpError> {
-        self.exchange(false, url, Message { headers, body: Some((content_type, body)), file: false }).await
+        let message = Message { headers, body: Some((content_type, body)), wanted: Wanted::Message };
+        self.exchange(false, url, message).await
+    }
+
+    /// Opens a page or posts a form as a program with a cookie jar would, which the simulator's phone is: cookies that
+    /// are set come back as `set-cookie` lines.
+    ///
+    /// # Errors
+    /// As `send`.
+    pub async fn browse(
+        &self,
+        url: &str,
+        headers: &[(&'static str, String)],
+        form: Option<String>,
+    ) -> Result<Response, HttpError> {
+        let body = form.map(|form| ("application/x-www-form-urlencoded", form.into_bytes()));
+        self.exchange(false, url, Message { headers, body, wanted: Wanted::Page }).await
     }
 
     async fn exchange(&self, shows: bool, url: &str, message: Message<'_>) -> Result<Response, HttpError> {
@@ -189,10 +212,11 @@ impl Http {
         };
         let request =
             message.headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
-        if message.file {
-            return read(request.timeout(FILE_TOTAL), MAX_FILE).await;
+        match message.wanted {
+            Wanted::Message => read(request, MAX_REPLY, "wechatpay-").await,
+            Wanted::File => read(request.timeout(FILE_TOTAL), MAX_FILE, "wechatpay-").await,
+            Wanted::Page => read(request.timeout(FILE_TOTAL), MAX_REPLY, "set-cookie").await,
         }
-        read(request, MAX_REPLY).await
     }
 }
 
@@ -214,10 +238,11 @@ fn client(identity: Option<reqwest::Identity>) -> Result<reqwest::Client, HttpEr
     builder.build().map_err(|error| HttpError::Broken(error.to_string()))
 }
 
-async fn read(request: reqwest::RequestBuilder, most: usize) -> Result<Response, HttpError> {
+/// `kept` is what the names of the headers begin with that are kept.
+async fn read(request: reqwest::RequestBuilder, most: usize, kept: &str) -> Result<Response, HttpError> {
     let answer = request.send().await.map_err(described)?;
     let status = answer.status().as_u16();
-    let headers = signed_headers(answer.headers());
+    let headers = headers_named(answer.headers(), kept);
     let mut body = Vec::new();
     let mut stream = answer.bytes_stream();
     while let Some(chunk) = stream.next().await {
@@ -230,11 +255,11 @@ async fn read(request: reqwest::RequestBuilder, most: usize) -> Result<Response,
     Ok(Response { status, headers, body, ..Response::default() })
 }
 
-/// The headers a reply is signed with, each as often as it came.
-fn signed_headers(headers: &reqwest::header::HeaderMap) -> String {
+/// Headers whose names begin so, each as often as it came.
+fn headers_named(headers: &reqwest::header::HeaderMap, kept: &str) -> String {
     headers
         .iter()
-        .filter(|(name, _)| name.as_str().starts_with("wechatpay-"))
+        .filter(|(name, _)| name.as_str().starts_with(kept))
         .map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap_or_default()))
         .collect()
 }

@@ -129,8 +129,9 @@ fn reset(folder: &Path, database: &Database) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Keys of this data folder, made on the first run; what a file of an older version lacks is added.
-fn keys(folder: &Path, clock: &Clock) -> Result<SimulatorKeys, CliError> {
+/// Keys of this data folder, or of one of `simulate`, made on the first run; what a file of an older version lacks is
+/// added.
+pub(super) fn keys(folder: &Path, clock: &Clock) -> Result<SimulatorKeys, CliError> {
     let path = folder.join("keys.json");
     let kept = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let mut keys = match kept {
@@ -153,7 +154,10 @@ fn print_links(app: &App, simulator: &str, setup: Option<&str>) {
     println!("  注册 register      {shop}/register");
     println!("  充值 top up        {shop}/top-up");
     println!("  后台 admin         {admin}  {note}");
-    println!("  模拟微信 simulator {simulator}/\n");
+    println!("  模拟微信 simulator {simulator}/");
+    println!("  模拟手机 phone     {simulator}/phone  小程序和 App 付款 pays in mini program and app");
+    println!("  微信 H5、支付宝手机网页：浏览器按 F12 切到手机模式，再打开充值页");
+    println!("  H5 and Alipay wap: a phone's browser, or F12 and device mode, on the top-up page\n");
     if let Ok(qr) = QRBuilder::new(format!("{shop}/top-up")).build() {
         println!("{}", qr.to_str());
     }

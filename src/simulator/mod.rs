@@ -34,6 +34,7 @@ mod layout;
 mod notify;
 mod oauth;
 mod overview;
+mod phone;
 mod refund_notify;
 mod rules;
 #[cfg(test)]
@@ -396,6 +397,7 @@ pub fn routes(simulator: &Simulator) -> impl Fn(&mut web::ServiceConfig) + Clone
         cashier::routes(config);
         bridge::routes(config);
         h5::routes(config);
+        phone::routes(config);
     }
 }
 

@@ -61,7 +61,7 @@ pub async fn pay_of(user: &Browser, channel: &str) -> (String, Value) {
 }
 
 /// The link of the button that leaves for the gateway.
-fn link_of(page: &Answer) -> Url {
+pub fn link_of(page: &Answer) -> Url {
     let (_, rest) = page.body.split_once("<a class=\"btn").unwrap_or_else(|| panic!("{}", page.body));
     let (_, rest) = rest.split_once("href=\"").unwrap();
     Url::parse(&rest.split_once('"').unwrap().0.replace("&#38;", "&")).unwrap()

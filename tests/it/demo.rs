@@ -1,10 +1,13 @@
 //! `shouyin demo` as a child process, as somebody meets it who has just cloned the repository.
 
 use crate::{
-    harness::{Browser, PASSWORD},
+    channels::{COMPUTER, PHONE, link_of, order, pay_of},
+    harness::{Answer, Browser, PASSWORD},
     webdriver::{self, Wish},
 };
-use serde_json::json;
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use shouyin::domain::order::Channel;
 use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
@@ -17,12 +20,12 @@ use std::{
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
 /// A running demo and the links it printed.
-struct Demo {
+pub struct Demo {
     child: Child,
-    shop: String,
+    pub shop: String,
     admin: String,
-    simulator: String,
-    folder: PathBuf,
+    pub simulator: String,
+    pub folder: PathBuf,
 }
 
 impl Drop for Demo {
@@ -41,11 +44,11 @@ fn shouyin(folder: &Path) -> Command {
 }
 
 impl Demo {
-    fn start() -> Demo {
-        Demo::start_with(0, 0)
+    pub fn start() -> Demo {
+        Demo::start_with(0, 0, &[])
     }
 
-    fn start_with(port: u16, simulator_port: u16) -> Demo {
+    fn start_with(port: u16, simulator_port: u16, more: &[&str]) -> Demo {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("shouyin-demo-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -54,6 +57,7 @@ impl Demo {
             .arg(port.to_string())
             .arg("--simulator-port")
             .arg(simulator_port.to_string())
+            .args(more)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -76,7 +80,7 @@ impl Demo {
     }
 
     /// Answers as soon as the shop says it is ready.
-    async fn ready(&self) {
+    pub async fn ready(&self) {
         let operator = Browser::new(self.shop.clone(), "test");
         for _ in 0..1_200 {
             if operator.get("/readyz").await.status == 200 {
@@ -91,7 +95,7 @@ impl Demo {
     async fn terminate(&mut self) -> (ExitStatus, bool) {
         let line = format!("kill -TERM {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = Client::builder().no_proxy().build().unwrap();
         let (asked, mut said_so) = (Instant::now(), false);
         while asked.elapsed() < Duration::from_secs(40) {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -129,6 +133,134 @@ impl Demo {
         assert_eq!(made.status, 303, "{}", made.body);
         admin
     }
+}
+
+/// Somebody at a demo, by hand: a computer, a phone's browser, and what the simulator's pages offer.
+struct Hands<'a> {
+    demo: &'a Demo,
+    computer: Browser,
+    phone: Browser,
+}
+
+impl Hands<'_> {
+    async fn at(demo: &Demo) -> Hands<'_> {
+        let computer = Browser::new(demo.shop.clone(), COMPUTER);
+        computer.register("ann").await;
+        let phone = Browser::new(demo.shop.clone(), PHONE);
+        assert_eq!(phone.log_in("ann", PASSWORD).await.status, 303);
+        for browser in [&computer, &phone] {
+            browser.go_to_wechat_and_back().await;
+        }
+        Hands { demo, computer, phone }
+    }
+
+    /// Orders for 50 yuan by this way; gives the order's number and the address of the pay sheet.
+    async fn begin(&self, channel: Channel) -> (String, String) {
+        let name = channel.as_str();
+        match channel {
+            Channel::WechatJsapi => {
+                let (number, pay) = pay_of(&self.computer, name).await;
+                (number, self.bridge(&pay["params"]).await)
+            }
+            Channel::WechatMini => self.on_the_phone("mini").await,
+            Channel::WechatApp => self.on_the_phone("app").await,
+            Channel::WechatNative | Channel::AlipayQr => {
+                let (number, _) = order(&self.computer, name).await;
+                let list = self.computer.get(&format!("{}/", self.demo.simulator)).await.body;
+                let (before, _) = list.split_once(&format!("\">{number}</a>")).expect("a trade in the list");
+                (number, before.rsplit_once("href=\"").unwrap().1.to_owned())
+            }
+            Channel::WechatH5 | Channel::AlipayPage | Channel::AlipayWap => {
+                let browser = if channel == Channel::AlipayPage { &self.computer } else { &self.phone };
+                let (number, page) = order(browser, name).await;
+                let referer = format!("{}/", self.demo.shop);
+                let link = link_of(&page);
+                let sent = browser.send(Method::GET, link.as_str(), &[("referer", &referer)], None).await;
+                assert!(matches!(sent.status, 302 | 303), "{name}: {}", sent.body);
+                (number, sent.header("location").replace("&amp;", "&"))
+            }
+        }
+    }
+
+    /// What the page's bridge does in the demo.
+    async fn bridge(&self, params: &Value) -> String {
+        let client = Client::builder().no_proxy().build().unwrap();
+        let request = client.post(format!("{}/bridge/check", self.demo.simulator));
+        let request = request.header("origin", &self.demo.shop).body(params.to_string());
+        let checked = Answer::of(request.send().await.unwrap()).await.json();
+        assert_eq!(checked["ok"], true, "{checked}");
+        format!("/cashier?prepay_id={}", checked["prepay_id"].as_str().unwrap())
+    }
+
+    async fn phone_form(&self, program: &str, password: &str) -> Answer {
+        let form = [("username", "ann"), ("password", password), ("amount", "50")];
+        self.computer.post(&format!("{}/phone/{program}", self.demo.simulator), &form).await
+    }
+
+    async fn on_the_phone(&self, program: &str) -> (String, String) {
+        let page = self.phone_form(program, PASSWORD).await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        let orders = format!("{}/orders/", self.demo.shop);
+        let (_, rest) = page.body.split_once(&orders).unwrap_or_else(|| panic!("{}", page.body));
+        let number = rest.split('"').next().unwrap().to_owned();
+        (number, format!("/cashier?prepay_id={}", page.hidden("prepay_id")))
+    }
+
+    /// Presses 确认支付 on that sheet; gives its prepay_id and where the browser is sent.
+    async fn confirm(&self, sheet: &str) -> (String, String) {
+        let page = self.computer.get(&format!("{}{sheet}", self.demo.simulator)).await;
+        assert!(page.status == 200 && page.body.contains("确认支付"), "{sheet}: {}", page.body);
+        let prepay_id = page.hidden("prepay_id");
+        let back =
+            if page.body.contains("redirect_url") { page.hidden("redirect_url") } else { String::new() };
+        let form = [("prepay_id", prepay_id.as_str()), ("redirect_url", &back), ("scenario", "ok")];
+        let paid = self.computer.post(&format!("{}/cashier/pay", self.demo.simulator), &form).await;
+        assert_eq!(paid.status, 303, "{sheet}: {}", paid.body);
+        (prepay_id, paid.header("location").to_owned())
+    }
+
+    /// Pays by every way; answers how many there are. Each is credited, and once, though its callback comes again.
+    async fn pay_by_every_way(&self) -> i64 {
+        let mut paid = 0;
+        for channel in Channel::ALL {
+            let (number, sheet) = self.begin(channel).await;
+            let (prepay_id, sent_to) = self.confirm(&sheet).await;
+            let returns = matches!(channel, Channel::WechatH5 | Channel::AlipayPage | Channel::AlipayWap);
+            let back = format!("{}/return/{number}", self.demo.shop);
+            assert_eq!(sent_to.starts_with(&back), returns, "{channel:?}: {sent_to}");
+            let status = self.computer.get_json(&format!("/orders/{number}/status?wait=25")).await.json();
+            assert_eq!(status["paid"], true, "{channel:?}: {status}");
+            let again = format!("{}/cashier/resend", self.demo.simulator);
+            assert_eq!(self.computer.post(&again, &[("prepay_id", &prepay_id)]).await.status, 303);
+            paid += 1;
+            let records = self.computer.get_json("/orders").await.json();
+            assert_eq!(records["balance_fen"], json!(5000 * paid), "{channel:?}");
+            assert_eq!(records["orders"].as_array().unwrap().len(), usize::try_from(paid).unwrap());
+        }
+        paid
+    }
+}
+
+#[actix_web::test]
+async fn every_way_to_pay_is_paid_by_hand_in_the_demo_and_credited_once() {
+    let demo = Demo::start();
+    demo.ready().await;
+    let hands = Hands::at(&demo).await;
+    let refused = hands.phone_form("mini", "not the password").await;
+    assert!(refused.status == 422 && refused.body.contains("商户不认识这个用户名和密码"), "{}", refused.body);
+    assert_eq!(hands.pay_by_every_way().await, 8);
+    let page = hands.phone_form("app", PASSWORD).await.body;
+    for text in ["appid", "partnerid", "prepayid", "package", "noncestr", "timestamp", "sign"] {
+        assert!(page.contains(&format!("<dt>{text}</dt>")), "{text}: {page}");
+    }
+    assert!(!page.contains(PASSWORD), "the password is repeated");
+}
+
+#[actix_web::test]
+async fn every_way_to_pay_is_paid_by_hand_in_the_demo_by_v3_too() {
+    let demo = Demo::start_with(0, 0, &["--v3"]);
+    demo.ready().await;
+    assert_eq!(Hands::at(&demo).await.pay_by_every_way().await, 8);
 }
 
 #[actix_web::test]
@@ -176,7 +308,7 @@ async fn a_second_demo_on_the_same_data_refuses() {
 async fn a_busy_port_is_stepped_over_and_the_links_tell_the_truth() {
     let busy = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = busy.local_addr().unwrap().port();
-    let demo = Demo::start_with(port, port);
+    let demo = Demo::start_with(port, port, &[]);
     for origin in [&demo.shop, &demo.simulator] {
         let printed: u16 = origin.rsplit(':').next().unwrap().parse().unwrap();
         assert!(printed > port && printed <= port.saturating_add(50), "{origin} for {port}");

@@ -1,9 +1,11 @@
 //! The defects of the programs this one replaces, S1 to S16: each test fails on their logic.
 //!
-//! S11 was written for Alipay, which is not in this version: its rule is tested on the gateway there
-//! is, and Alipay's own callbacks bring their test along.
+//! S11 was written for Alipay, and its rule holds at every door: it is tested at WeChat's too.
 
-use crate::harness::{Browser, Shop};
+use crate::{
+    channels::{COMPUTER, order, user_of},
+    harness::{Browser, Shop},
+};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use shouyin::{
@@ -336,7 +338,36 @@ async fn s10_a_payer_who_came_back_is_never_told_that_the_payment_failed() {
     assert_eq!(user.status(&number).await["paid"], true);
 }
 
-/// The seed wrote this for Alipay, which is not in this version; its rule holds for every gateway there is.
+#[actix_web::test]
+async fn s11_every_parameter_of_a_callback_of_alipay_and_its_result_are_really_checked() {
+    let shop = Shop::open().await;
+    let user = user_of(&shop, "ann", COMPUTER).await;
+    let (number, _) = order(&user, "alipay_qr").await;
+    let form = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
+    let notified = async |changed: &[(&str, &str)]| {
+        let body = shop.simulator.alipay_notify(&number, changed);
+        shop.call_back("/notify/alipay", &form, body).await.body
+    };
+    for (name, value, answer) in [
+        ("out_trade_no", "ffffffffffffffffffffffffffffffff", "fail"),
+        ("total_amount", "49.99", "fail"),
+        ("seller_id", "2088000000000009", "fail"),
+        ("app_id", "2021000000000009", "fail"),
+        // True, and no payment.
+        ("trade_status", "WAIT_BUYER_PAY", "success"),
+        ("trade_status", "TRADE_CLOSED", "success"),
+        ("trade_status", "SUCCESS", "fail"),
+    ] {
+        // Each signed with Alipay's own key, so that nothing but the parameter is wrong.
+        assert_eq!(notified(&[(name, value)]).await, answer, "{name}={value}");
+        assert!(!shop.order(&number).await.is_paid(), "{name}={value} is not checked");
+    }
+    assert_eq!(notified(&[]).await, "success");
+    assert!(shop.order(&number).await.is_paid());
+    assert_eq!(shop.balance(1).await, 5000);
+}
+
+/// The same rule at WeChat's door.
 #[actix_web::test]
 async fn s11_every_parameter_of_a_callback_and_its_result_are_really_checked() {
     let shop = Shop::open().await;

@@ -77,6 +77,11 @@ impl V3Keys {
         })
     }
 
+    /// The same under an APIv3 key that somebody brought.
+    pub fn sealing_with(self, api_v3_key: &str) -> V3Keys {
+        V3Keys { api_v3_key: api_v3_key.as_bytes().to_vec(), ..self }
+    }
+
     /// Of the platform certificate, and of the one that takes its place.
     pub fn serials(&self) -> [String; 2] {
         [self.platform.serial.clone(), self.next_platform.serial.clone()]
