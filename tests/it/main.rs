@@ -54,6 +54,7 @@ mod seed_defects;
 mod stories;
 mod style;
 mod top_up;
+mod v3_alone;
 mod vectors;
 mod vectors_alipay;
 mod vectors_bill;

@@ -46,7 +46,7 @@ fn accepted(shop: &Shop, number: &str) -> Vec<bool> {
 }
 
 /// One credit of 50 yuan, brought by this source, and nothing for anybody to look at.
-async fn credited(shop: &Shop, number: &str, via: Source) {
+pub async fn credited(shop: &Shop, number: &str, via: Source) {
     let books = shop.books(number).await;
     assert_eq!((books.balance, books.order.settled_by), (5000, Some(via)));
     assert_eq!(books.work, []);
@@ -54,7 +54,7 @@ async fn credited(shop: &Shop, number: &str, via: Source) {
     assert_eq!(books.order.transaction_id.unwrap().as_str(), trade.transaction_id.unwrap());
 }
 
-async fn work(shop: &Shop) -> Vec<String> {
+pub async fn work(shop: &Shop) -> Vec<String> {
     shop.work_items().await.into_iter().rev().map(|item| item.kind).collect()
 }
 
@@ -192,7 +192,7 @@ async fn a_kept_callback_of_v3_is_replayed_days_later_by_its_own_time_and_credit
 }
 
 /// From the administrator's form to the payer's money, over the gateway's own callback.
-async fn refunded(shop: &Shop, number: &str, provider: Provider, notice: &str) {
+pub async fn refunded(shop: &Shop, number: &str, provider: Provider, notice: &str) {
     let admin = shop.admin().await;
     let home = format!("/admin/orders/{number}");
     let asked = post_refund(&admin, &home, "intent-of-a-refund-0001", "20").await;
