@@ -12,6 +12,7 @@ mod callbacks;
 mod certificate;
 mod channels;
 mod closing;
+mod contract;
 mod corpus;
 mod database;
 mod demo;

@@ -65,7 +65,7 @@ fn alerts(shop: &Shop) -> Vec<String> {
 }
 
 /// Another program's GET, which follows nothing.
-async fn visit(url: &str) -> Answer {
+pub async fn visit(url: &str) -> Answer {
     let client = Client::builder().redirect(Policy::none()).no_proxy().build().unwrap();
     Answer::of(client.get(url).send().await.unwrap()).await
 }
