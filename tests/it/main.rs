@@ -39,6 +39,7 @@ mod mended2;
 mod oauth;
 mod pages;
 mod pay_page;
+mod probes;
 mod protocols;
 mod prove;
 mod reconcile;

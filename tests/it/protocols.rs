@@ -8,6 +8,7 @@ use crate::{
 };
 use reqwest::{Client, redirect::Policy};
 use shouyin::{
+    app::App,
     domain::{
         ledger::Account,
         order::{Channel, Provider, Source},
@@ -58,8 +59,8 @@ pub async fn work(shop: &Shop) -> Vec<String> {
     shop.work_items().await.into_iter().rev().map(|item| item.kind).collect()
 }
 
-fn alerts(shop: &Shop) -> Vec<String> {
-    let metrics = shop.app.metrics.render();
+pub fn alerts(app: &App) -> Vec<String> {
+    let metrics = app.metrics.render();
     let lines = metrics.lines().filter(|line| line.starts_with("alerts_total{") && !line.ends_with(" 0"));
     lines.map(str::to_owned).collect()
 }
@@ -287,7 +288,7 @@ async fn a_probe_is_refused_in_silence_and_the_true_callback_behind_it_is_believ
     assert_eq!(shop.deliver().await, 1);
     assert_eq!((shop.order(&number).await.is_paid(), accepted(&shop, &number)), (false, vec![false]));
     assert!(shop.app.metrics.render().contains("\"sign_probe\""), "counted apart");
-    assert_eq!((alerts(&shop), work(&shop).await), (vec![], vec![]), "nobody needs to look");
+    assert_eq!((alerts(&shop.app), work(&shop).await), (vec![], vec![]), "nobody needs to look");
     shop.clock.advance_ms(15_000);
     assert_eq!(shop.deliver().await, 1);
     credited(&shop, &number, Source::Notify).await;
