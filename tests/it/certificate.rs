@@ -28,11 +28,16 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
+
+static GREETINGS: AtomicU64 = AtomicU64::new(0);
 
 /// A certificate and its key, in PEM.
 struct Pair {
@@ -322,7 +327,9 @@ async fn without_a_certificate_no_refund_leaves_the_house() {
 
 /// A refund is to go out, and this is shown: it ends at the greeting, no money moves, and its outcome stays unknown.
 pub async fn ends_at_the_greeting(shown: Shown) {
-    let stage = Stage::set(&format!("{shown:?}")).await;
+    // More than one test may be at it.
+    let number = GREETINGS.fetch_add(1, Ordering::Relaxed);
+    let stage = Stage::set(&format!("greeting-{number}")).await;
     let front = Front::start(&stage.shop.simulator, &shown.by(&stage.authority), &stage.authority);
     let server = stage.serve(&front, Some(&stage.authority.signs("merchant"))).await;
     until("the refusal", &server, || server.said().contains(REFUSED)).await;
