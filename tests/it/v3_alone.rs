@@ -17,7 +17,7 @@ use shouyin::{
     },
     flow::top_up::{self, Pay, Wish},
     gateway::Protocol,
-    simulator::faults::Scenario,
+    simulator::{Signer, faults::Scenario},
 };
 use std::sync::Arc;
 
@@ -130,6 +130,8 @@ async fn a_callback_of_v2_about_an_order_made_by_v2_is_believed_while_v3_is_on()
 async fn an_order_made_by_v2_is_asked_about_and_paid_back_by_v3() {
     let shop = Shop::open_v3().await;
     let (_, number) = ordered_by_v2(&shop).await;
+    // In public-key mode, whoever made the order.
+    shop.simulator.sign_callbacks_with(Some(Signer::PublicKey));
     shop.simulator.set_scenario(&number, Scenario::NotifyLost);
     shop.simulator.pay(&number).unwrap();
     shop.clock.advance_ms(10_000);
