@@ -29,7 +29,7 @@ impl Reader<'_> {
         let seller_id = self.number("ALIPAY_SELLER_ID", |text| text.len() == 16 && text.starts_with("2088"));
         let gateway_url =
             self.parsed("ALIPAY_GATEWAY", "https://openapi.alipay.com/gateway.do", origin::address);
-        let key = self.fitting(PRIVATE_KEY, PrivateKey::parse);
+        let key = self.fitting(PRIVATE_KEY, app_key);
         let by_certificate =
             [APP_CERT, ALIPAY_CERT, ROOT_CERT].iter().any(|name| self.source.get(name).is_some());
         let (public_key, certificates) = if by_certificate {
@@ -115,6 +115,12 @@ impl Reader<'_> {
         };
         Some((alipay.public_key, certificates))
     }
+}
+
+/// The app's key, once it has signed what its other half verifies.
+fn app_key(text: &str) -> Result<PrivateKey, String> {
+    let key = PrivateKey::parse(text).map_err(|fault| fault.to_string())?;
+    if key.proves_itself() { Ok(key) } else { Err("does not sign what it should".to_owned()) }
 }
 
 fn certificate(text: &str) -> Result<Certificate, &'static str> {

@@ -48,3 +48,6 @@ const fn wanted(channel: Channel) -> &'static str {
         Channel::AlipayQr | Channel::AlipayPage | Channel::AlipayWap => "ALIPAY_APP_ID",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,7 @@ impl Reader<'_> {
             let hex = (8..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
             hex.then(|| text.to_ascii_uppercase())
         });
-        let key = self.merchant_key();
+        let key = self.merchant_key(serial.as_deref());
         let public_key = self.wechat_public_key(key.as_ref());
         let certificates = self.platform_certificates(key.as_ref());
         let merchant = merchant?;
@@ -54,25 +54,29 @@ impl Reader<'_> {
         })
     }
 
-    /// Our private key. It must sign what its own other half verifies, and belong to `WECHAT_CERT_PEM` where that is set.
-    fn merchant_key(&mut self) -> Option<PrivateKey> {
+    /// Our private key. It must sign what its own other half verifies, and belong to `WECHAT_CERT_PEM` where that is set;
+    /// then `serial` is the number of that certificate.
+    fn merchant_key(&mut self, serial: Option<&str>) -> Option<PrivateKey> {
         let Some(text) = self.source.get(KEY) else {
             self.problem(KEY, "is not set");
             return None;
         };
         let key = PrivateKey::parse(&text).map_err(|fault| self.problem(KEY, &fault.to_string())).ok()?;
-        let own = key.public_base64().and_then(|text| PublicKey::parse(&text).ok());
-        if !own.is_some_and(|public| key.matches(&public)) {
+        if !key.proves_itself() {
             self.problem(KEY, "does not sign what it should");
             return None;
         }
         let certificate = self.source.get("WECHAT_CERT_PEM").map(|text| certificate_der(&text));
         // One that cannot be read is reported under its own name.
-        if let Some(Ok(der)) = certificate
-            && !PlatformCertificate::from_der(&der).is_ok_and(|own| key.matches(&own.key))
-        {
-            self.problem(KEY, "is not the key of WECHAT_CERT_PEM");
-            return None;
+        if let Some(Ok(der)) = certificate {
+            let own = PlatformCertificate::from_der(&der).ok().filter(|own| key.matches(&own.key));
+            let Some(own) = own else {
+                self.problem(KEY, "is not the key of WECHAT_CERT_PEM");
+                return None;
+            };
+            if serial.is_some_and(|serial| !own.is_named(serial)) {
+                self.problem(SERIAL, "is not the serial number of WECHAT_CERT_PEM");
+            }
         }
         Some(key)
     }

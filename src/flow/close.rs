@@ -174,11 +174,13 @@ async fn ask_to_close(app: &App, attempt: &Attempt) -> Result<Result<Closing, St
         return Ok(Err("made for another merchant account".to_owned()));
     };
     let request = gateway.close(attempt, &app.clock.stamp()?);
-    let closing = match app.ask(&request).await {
-        Err(error) => Err(error.to_string()),
-        Ok(answer) => gateway.closing(&answer, attempt).map_err(|untrusted| untrusted.to_string()),
+    let (closing, outcome) = match app.ask(&request).await {
+        Err(error) => (Err(error.to_string()), "no_answer"),
+        Ok(answer) => match gateway.closing(&answer, attempt) {
+            Err(untrusted) => (Err(untrusted.to_string()), untrusted.counted("no_answer")),
+            Ok(closing) => (Ok(closing), "answered"),
+        },
     };
-    let outcome = if closing.is_ok() { "answered" } else { "no_answer" };
     app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
     let (order_id, at) = (attempt.order_id, app.clock.now());
     let detail = format!("closeorder {}: {}", attempt.out_trade_no, described(&closing));

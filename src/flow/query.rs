@@ -110,7 +110,7 @@ async fn hear(
     let (asked, outcome) = match heard {
         Err(error) => (Asked::Unknown(error.to_string()), "no_answer"),
         Ok(answer) => match gateway.trade(&answer, attempt) {
-            Err(untrusted) => (Asked::Unknown(untrusted.to_string()), "untrusted"),
+            Err(untrusted) => (Asked::Unknown(untrusted.to_string()), untrusted.counted("untrusted")),
             Ok(Trade::Paid(payment)) if is_refunded_elsewhere(app, &payment).await? => {
                 (Asked::Refunded(Some(payment.refunded())), "refunded")
             }
@@ -275,7 +275,7 @@ pub async fn confirm(app: &App, payment: &UncreditedPayment) -> Result<Confirmed
     let (confirmed, outcome) = match app.ask(&request).await {
         Err(_) => (Confirmed::NoAnswer, "no_answer"),
         Ok(answer) => match gateway.payment(&answer, &payment.out_trade_no) {
-            Err(_) => (Confirmed::NoAnswer, "untrusted"),
+            Err(untrusted) => (Confirmed::NoAnswer, untrusted.counted("untrusted")),
             Ok(Trade::Paid(verified)) => (Confirmed::Paid(Box::new(verified), answer), "paid"),
             Ok(Trade::Pending { state }) => (Confirmed::Said(state), "pending"),
             Ok(Trade::Closed { state }) => (Confirmed::Said(state), "closed"),

@@ -18,7 +18,7 @@ use crate::{
         time::UnixMs,
         user::User,
     },
-    gateway::{Bill, Billed, Gateway, Trade},
+    gateway::{Bill, Billed, Gateway, Trade, Untrusted},
     store::{
         attempts,
         audit_log::{self, Act},
@@ -142,18 +142,18 @@ async fn fetch(app: &App, gateway: &dyn Gateway, bill: &BillOfDay) -> Result<Fet
     let request = gateway.bill(bill.day, &app.clock.stamp()?);
     let mut call = request.call;
     let mut told = match app.fetch(&request).await {
-        Err(error) => Err(error.to_string()),
-        Ok(answer) => gateway.billed(&answer, bill.day).map_err(|untrusted| untrusted.to_string()),
+        Err(error) => Err((error.to_string(), "no_answer")),
+        Ok(answer) => gateway.billed(&answer, bill.day).map_err(|untrusted| unusable(&untrusted)),
     };
     if let Ok(Billed::At(file)) = &told {
         let request = gateway.bill_file(file, &app.clock.stamp()?);
         call = request.call;
         told = match app.fetch(&request).await {
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err((error.to_string(), "no_answer")),
             Ok(answer) => gateway
                 .bill_fetched(&answer, file)
                 .map(Billed::Here)
-                .map_err(|untrusted| untrusted.to_string()),
+                .map_err(|untrusted| unusable(&untrusted)),
         };
     }
     let (fetched, outcome) = match told {
@@ -164,10 +164,15 @@ async fn fetch(app: &App, gateway: &dyn Gateway, bill: &BillOfDay) -> Result<Fet
         }
         Ok(Billed::Nothing { code }) => (Fetched::NotYet(code), "not_yet"),
         Ok(Billed::At(_)) => (Fetched::Unheard("an address in place of a file".to_owned()), "untrusted"),
-        Err(reason) => (Fetched::Unheard(reason), "no_answer"),
+        Err((reason, outcome)) => (Fetched::Unheard(reason), outcome),
     };
     app.metrics.gateway_calls.with_label_values(&[call, outcome]).inc();
     Ok(fetched)
+}
+
+/// Why, and the word it is counted under.
+fn unusable(untrusted: &Untrusted) -> (String, &'static str) {
+    (untrusted.to_string(), untrusted.counted("no_answer"))
 }
 
 /// "No bill" also means that it is not made yet. It is believed from noon on, of a day our books have nothing of either

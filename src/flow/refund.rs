@@ -114,7 +114,9 @@ async fn ask(app: &App, refund: &Refund) -> Result<(), FlowError> {
     let (asked, outcome) = match app.ask(&request).await {
         Err(error) => (RefundAsked::Unknown { code: error.to_string() }, "no_answer"),
         Ok(answer) => match gateway.refund_asked(&answer, refund) {
-            Err(untrusted) => (RefundAsked::Unknown { code: untrusted.to_string() }, "untrusted"),
+            Err(untrusted) => {
+                (RefundAsked::Unknown { code: untrusted.to_string() }, untrusted.counted("untrusted"))
+            }
             Ok(asked @ RefundAsked::Accepted { .. }) => (asked, "accepted"),
             Ok(asked) => (asked, "not_accepted"),
         },
@@ -186,7 +188,8 @@ async fn hear(app: &App, refund: &Refund) -> Result<Option<(RefundNews, Response
                     let number = &refund.out_refund_no;
                     tracing::error!(out_refund_no = %number, "asked about refund {number}: {untrusted}");
                 }
-                (RefundNews::Unknown { code: untrusted.to_string() }, "untrusted", answer)
+                let outcome = untrusted.counted("untrusted");
+                (RefundNews::Unknown { code: untrusted.to_string() }, outcome, answer)
             }
             Ok(RefundNews::NotFound) => (RefundNews::NotFound, "not_found", answer),
             Ok(news) => (news, "answered", answer),

@@ -58,7 +58,7 @@ async fn ask(app: &App, gateway: &dyn Gateway) -> Result<Tested, FlowError> {
     let took = app.clock.monotonic().saturating_sub(started).as_millis();
     let (said, outcome) = match heard.map(|answer| gateway.trade(&answer, &attempt)) {
         Err(error) => (Said::NotReached(error.to_string()), "no_answer"),
-        Ok(Err(untrusted)) => (Said::Refused(untrusted.to_string()), "untrusted"),
+        Ok(Err(untrusted)) => (Said::Refused(untrusted.to_string()), untrusted.counted("untrusted")),
         Ok(Ok(Trade::NotFound)) => (Said::NoSuchOrder, "not_found"),
         Ok(Ok(Trade::Pending { state } | Trade::Closed { state })) => (Said::Else(state), "pending"),
         Ok(Ok(Trade::Paid(_) | Trade::Refunded { .. })) => (Said::Else("paid".to_owned()), "pending"),

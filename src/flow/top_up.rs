@@ -14,7 +14,7 @@ use crate::{
         order::{Attempt, Channel, Order, Settled, Source, next_query},
     },
     failpoint::{self, Failpoint},
-    gateway::{Checkout, Gateway, Prepaid},
+    gateway::{Checkout, Gateway, Prepaid, SIGN_PROBE},
     store::{
         StoreError, attempts,
         events::{self, Event, EventKind},
@@ -391,21 +391,26 @@ async fn ask_until_clear(app: &App, gateway: &dyn Gateway, attempt: &Attempt) ->
             // The payer's browser brings the order there itself.
             return Ok(Prepaid::Ready { prepay_id: String::new() });
         };
-        let (prepaid, authentic) = match app.ask(&request).await {
-            Err(error) => (Prepaid::Unknown { code: error.to_string() }, false),
-            Ok(answer) => match gateway.prepaid(&answer, attempt) {
-                Err(untrusted) => (Prepaid::Unknown { code: untrusted.to_string() }, false),
-                Ok(prepaid) => (prepaid, true),
-            },
+        let heard = match app.ask(&request).await {
+            Err(error) => Err((error.to_string(), "no_answer")),
+            Ok(answer) => gateway
+                .prepaid(&answer, attempt)
+                .map_err(|untrusted| (untrusted.to_string(), untrusted.counted("no_answer"))),
         };
-        let outcome = if authentic { "answered" } else { "no_answer" };
-        if let (false, Prepaid::Unknown { code }) = (authentic, &prepaid) {
-            let number = &attempt.out_trade_no;
-            app.metrics.alerts.with_label_values(&["prepay_no_answer"]).inc();
-            tracing::warn!(out_trade_no = %number, "asking the gateway to prepare {number} brought nothing usable: {code}");
-        }
+        let outcome = heard.as_ref().map_or_else(|(_, word)| *word, |_| "answered");
         app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
-        let busy = authentic && matches!(prepaid, Prepaid::Unknown { .. });
+        let prepaid = match heard {
+            Ok(prepaid) => prepaid,
+            Err((code, word)) => {
+                if word != SIGN_PROBE {
+                    app.metrics.alerts.with_label_values(&["prepay_no_answer"]).inc();
+                }
+                let number = &attempt.out_trade_no;
+                tracing::warn!(out_trade_no = %number, "asking the gateway to prepare {number} brought nothing usable: {code}");
+                return Ok(Prepaid::Unknown { code });
+            }
+        };
+        let busy = matches!(prepaid, Prepaid::Unknown { .. });
         match pauses.next() {
             Some(pause) if busy => app.clock.sleep(Duration::from_millis(pause)).await,
             _ => return Ok(prepaid),

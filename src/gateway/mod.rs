@@ -245,6 +245,10 @@ pub enum Notified {
     },
 }
 
+/// The word for what WeChat V3 signs wrongly on purpose. It is as little believed as any other wrong signature, and is
+/// counted apart, because nobody needs to look.
+pub const SIGN_PROBE: &str = "sign_probe";
+
 /// Why a callback is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
@@ -284,7 +288,7 @@ impl Rejection {
     /// The word it is counted under: probes apart, because nobody needs to look.
     pub const fn counted(self) -> &'static str {
         match self {
-            Rejection::SignProbe => "sign_probe",
+            Rejection::SignProbe => SIGN_PROBE,
             other => other.verdict(),
         }
     }
@@ -321,10 +325,22 @@ pub enum Untrusted {
     CommFail(String),
     #[error("its signature does not verify: {0}")]
     BadSign(String),
+    #[error("its signature does not verify: it is a probe of WeChat's, wrong on purpose")]
+    Probe,
     #[error("it speaks of another {0}")]
     Identity(&'static str),
     #[error("it lacks a readable {0}")]
     Incomplete(&'static str),
+}
+
+impl Untrusted {
+    /// The word a call is counted under that got such a reply: probes apart.
+    pub const fn counted(&self, otherwise: &'static str) -> &'static str {
+        match self {
+            Untrusted::Probe => SIGN_PROBE,
+            _ => otherwise,
+        }
+    }
 }
 
 /// The answer to a callback, before the gateway's own words.

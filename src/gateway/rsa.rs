@@ -85,6 +85,12 @@ impl PrivateKey {
         }
     }
 
+    /// Whether it signs what its own other half verifies.
+    pub fn proves_itself(&self) -> bool {
+        let own = self.public_base64().and_then(|text| PublicKey::parse(&text).ok());
+        own.is_some_and(|public| self.matches(&public))
+    }
+
     /// Whether `public` is the other half.
     pub fn matches(&self, public: &PublicKey) -> bool {
         public.verify(b"shouyin", &self.sign(b"shouyin"))

@@ -126,6 +126,9 @@ pub fn check(fields: &Fields, own: &[Rule]) -> Result<(), Broken> {
             return Err(Broken::Wrong(rule.name, rule.wanted));
         }
     }
+    if trade_type == "MWEB" && !fields.get("scene_info").is_some_and(names_h5) {
+        return Err(Broken::Wrong("scene_info", H5_INFO));
+    }
     check_times(fields)
 }
 
@@ -184,6 +187,21 @@ fn is_scene_info(value: &str) -> bool {
         && serde_json::from_str::<serde_json::Value>(value).is_ok_and(|scene| scene.is_object())
 }
 
+const H5_INFO: &str = "h5_info：type 为 Wap（带 wap_url、wap_name）、IOS（带 app_name、bundle_id）或 Android（带 app_name、package_name）";
+
+/// Where an H5 payer comes from, as the table of `scene_info` wants it; other ways to pay may say other things there.
+fn names_h5(scene: &str) -> bool {
+    let scene: serde_json::Value = serde_json::from_str(scene).unwrap_or_default();
+    let text = |name| scene.pointer(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let wanted = match text("/h5_info/type") {
+        "Wap" => ["/h5_info/wap_url", "/h5_info/wap_name"],
+        "IOS" => ["/h5_info/app_name", "/h5_info/bundle_id"],
+        "Android" => ["/h5_info/app_name", "/h5_info/package_name"],
+        _ => return false,
+    };
+    wanted.into_iter().all(|name| !text(name).is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,5 +242,54 @@ mod tests {
         };
         assert_eq!(check_times(&times("20260101000500")), Ok(()));
         assert!(check_times(&times("20260101000459")).is_err());
+    }
+
+    #[test]
+    fn an_h5_order_says_where_its_payer_comes_from_and_others_may_say_what_they_like() {
+        let of = |trade_type: &str, scene: &str| -> Fields {
+            [
+                ("appid", "wx0"),
+                ("mch_id", "1"),
+                ("nonce_str", "n"),
+                ("body", "充值"),
+                ("out_trade_no", "order-000001"),
+                ("total_fee", "1"),
+                ("spbill_create_ip", "127.0.0.1"),
+                ("notify_url", "https://shop.test/n"),
+                ("trade_type", trade_type),
+                ("product_id", "1"),
+                ("openid", "o1"),
+                ("scene_info", scene),
+            ]
+            .into_iter()
+            .collect()
+        };
+        let wap = r#"{"h5_info":{"type":"Wap","wap_url":"https://shop.test","wap_name":"店"}}"#;
+        for good in [
+            wap,
+            r#"{"h5_info":{"type":"IOS","app_name":"店","bundle_id":"com.shop"}}"#,
+            r#"{"h5_info":{"type":"Android","app_name":"店","package_name":"com.shop"}}"#,
+        ] {
+            assert_eq!(check(&of("MWEB", good), UNIFIED_ORDER), Ok(()), "{good}");
+        }
+        for bad in [
+            "{}",
+            r#"{"h5_info":{}}"#,
+            r#"{"h5_info":"Wap"}"#,
+            r#"{"store_info":{"id":"1"}}"#,
+            &wap.replace("Wap", "wap"),
+            &wap.replace("Wap", "Android"),
+            &wap.replace("wap_url", "url"),
+            &wap.replace("店", ""),
+            r#"{"h5_info":{"type":"IOS","app_name":"店","package_name":"com.shop"}}"#,
+        ] {
+            let refused = check(&of("MWEB", bad), UNIFIED_ORDER);
+            assert_eq!(refused, Err(Broken::Wrong("scene_info", H5_INFO)), "{bad}");
+        }
+        for other in ["JSAPI", "NATIVE", "APP"] {
+            for scene in [wap, "{}", r#"{"store_info":{"id":"1"}}"#] {
+                assert_eq!(check(&of(other, scene), UNIFIED_ORDER), Ok(()), "{other} {scene}");
+            }
+        }
     }
 }

@@ -19,7 +19,8 @@ use shouyin::{
         orders::{self, NewOrder},
     },
 };
-use std::{io::Write, net::TcpStream};
+use std::{io::Write, net::TcpStream, sync::mpsc};
+use tokio::task::JoinHandle;
 
 const OK: &str =
     "<xml><return_code><![CDATA[SUCCESS]]></return_code><return_msg><![CDATA[OK]]></return_msg></xml>";
@@ -161,14 +162,14 @@ async fn a_transaction_that_credited_one_order_cannot_credit_another() {
 async fn play_money_cannot_settle_a_live_order() {
     let shop = Shop::open().await;
     shop.user("ann").await;
-    let number = bare_attempt(&shop, Environment::Live).await;
+    let number = bare_attempt(&shop, Channel::WechatJsapi, Environment::Live).await;
     let body = shop.simulator.signed_notify(&number, &[]);
     let effect = Effect { verdict: "environment_mismatch", work: Some("environment_mismatch"), credit: 0 };
     check(&shop, &number, body, &fail("ORDER NOT ACCEPTED"), effect).await;
 }
 
-/// An order of one fen whose attempt was written and whose prepay_id is not known yet.
-async fn bare_attempt(shop: &Shop, environment: Environment) -> String {
+/// The first user's order of one fen whose attempt was written and whose prepay_id is not known yet.
+pub async fn bare_attempt(shop: &Shop, channel: Channel, environment: Environment) -> String {
     let (now, number) = (shop.clock.now(), shop.clock.out_trade_no().unwrap());
     let new = NewOrder {
         out_trade_no: number.clone(),
@@ -183,12 +184,12 @@ async fn bare_attempt(shop: &Shop, environment: Environment) -> String {
     let mut attempt = Attempt {
         out_trade_no: number.clone(),
         order_id: 0,
-        channel: Channel::WechatJsapi,
-        account: shop.app.gateway_for(Channel::WechatJsapi).unwrap().1,
+        channel,
+        account: shop.app.gateway_for(channel).unwrap().1,
         environment,
         amount: new.amount,
         goods_name: new.goods_name.clone(),
-        payer: Openid::parse(&shop.simulator.openid_of(1)),
+        payer: Openid::parse(&shop.simulator.openid_of(1)).filter(|_| channel.names_payer()),
         client_ip: "127.0.0.1".to_owned(),
         notify_url: shop.app.config.url("/notify/wechat"),
         created_at: now,
@@ -210,7 +211,7 @@ async fn bare_attempt(shop: &Shop, environment: Environment) -> String {
 async fn a_callback_that_comes_before_the_prepay_id_is_stored_settles() {
     let shop = Shop::open().await;
     shop.user("ann").await;
-    let number = bare_attempt(&shop, Environment::Simulator).await;
+    let number = bare_attempt(&shop, Channel::WechatJsapi, Environment::Simulator).await;
     let body = shop.simulator.signed_notify(&number, &[]);
     check(&shop, &number, body, OK, Effect { verdict: "ok", work: None, credit: 1 }).await;
 }
@@ -434,13 +435,9 @@ async fn a_caller_that_hangs_up_at_once_still_settles_the_order() {
     }
 }
 
-#[actix_web::test]
-async fn when_the_books_cannot_commit_in_time_wechat_is_told_to_come_again() {
-    let shop = Shop::open().await;
-    let number = shop.user("ann").await.top_up("50").await;
-    shop.simulator.pay(&number).unwrap();
-    let body = shop.simulator.signed_notify(&number, &[]);
-    let (release, held) = std::sync::mpsc::channel::<()>();
+/// A write that does not end before it is told to; gives what tells it, and whether it was given up.
+pub async fn hold_the_books(shop: &Shop) -> (mpsc::Sender<()>, JoinHandle<bool>) {
+    let (release, held) = mpsc::channel::<()>();
     let store = shop.app.store.clone();
     let (enter, entered) = tokio::sync::oneshot::channel();
     let stuck = tokio::spawn(async move {
@@ -448,15 +445,25 @@ async fn when_the_books_cannot_commit_in_time_wechat_is_told_to_come_again() {
             enter.send(()).unwrap();
             Ok(held.recv().is_ok())
         };
-        store.write(hold).await
+        store.write(hold).await.is_err()
     });
     entered.await.unwrap();
+    (release, stuck)
+}
+
+#[actix_web::test]
+async fn when_the_books_cannot_commit_in_time_wechat_is_told_to_come_again() {
+    let shop = Shop::open().await;
+    let number = shop.user("ann").await.top_up("50").await;
+    shop.simulator.pay(&number).unwrap();
+    let body = shop.simulator.signed_notify(&number, &[]);
+    let (release, given_up) = hold_the_books(&shop).await;
     let answer = shop.notify(body.clone()).await;
     let words = fail("TRY AGAIN LATER");
     assert_eq!(said(&answer), (503, "text/xml; charset=utf-8", words.as_str()));
     assert!(!shop.order(&number).await.is_paid());
     release.send(()).unwrap();
-    assert!(stuck.await.unwrap().is_err(), "the stuck write was given up");
+    assert!(given_up.await.unwrap(), "the stuck write was given up");
     // WeChat comes again; whichever of the two arrives first credits, and only one does.
     let again = shop.notify(body).await;
     assert_eq!(said(&again), (200, "text/xml; charset=utf-8", OK));

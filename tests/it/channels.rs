@@ -415,7 +415,7 @@ async fn the_mini_programs_way_wants_to_know_its_payer_first() {
 }
 
 /// What a mini program sends after `wx.login`.
-async fn mini_login(user: &Browser, code: &str) -> Answer {
+pub async fn mini_login(user: &Browser, code: &str) -> Answer {
     let token = user.get("/top-up").await.hidden("token");
     user.post_json("/wechat/mini/login", &[("token", &token), ("code", code)]).await
 }

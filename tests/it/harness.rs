@@ -10,7 +10,7 @@ use shouyin::{
     domain::{
         ids::OutTradeNo,
         money::Fen,
-        order::{Attempt, Order},
+        order::{Attempt, Order, Provider},
         refund::Refund,
         time::UnixMs,
         user::{Role, User},
@@ -96,6 +96,16 @@ impl Shop {
         .await
     }
 
+    /// A merchant who was opened this year: V3, and nothing else.
+    pub async fn open_v3_alone() -> Shop {
+        Shop::open_with_keys(|config, keys| {
+            config.wechat_v3 = config.wechat_v2.take().and_then(|v2| keys.wechat_v3(&v2));
+            config.alipay = None;
+            config.channels.retain(|channel| channel.provider() == Provider::Wechat);
+        })
+        .await
+    }
+
     /// `change` also sees the keys that shop and simulator share.
     pub async fn open_with_keys(change: impl FnOnce(&mut Config, &SimulatorKeys)) -> Shop {
         #[cfg(feature = "canaries")]
@@ -115,11 +125,14 @@ impl Shop {
         let database = database::fresh(&folder);
         let fresh = database.clone();
         let mut config = Config::for_simulator(&keys, database, address, &simulator_url).unwrap();
+        // The simulator speaks everything, whatever the shop has.
+        let stock = config.wechat_v2.clone();
         change(&mut config, &keys);
         if config.database.file().is_some() {
             database::forget(&fresh);
         }
-        let account = Account { accept: SignType::ALL.to_vec(), ..config.wechat_v2.clone().unwrap() };
+        let account =
+            Account { accept: SignType::ALL.to_vec(), ..config.wechat_v2.clone().or(stock).unwrap() };
         let simulator = Simulator::new(
             Options::of(&keys, account, format!("http://{address}")),
             clock.clone(),

@@ -8,6 +8,7 @@ use crate::{
 };
 use reqwest::{Client, redirect::Policy};
 use shouyin::{
+    app::App,
     domain::{
         ledger::Account,
         order::{Channel, Provider, Source},
@@ -46,7 +47,7 @@ fn accepted(shop: &Shop, number: &str) -> Vec<bool> {
 }
 
 /// One credit of 50 yuan, brought by this source, and nothing for anybody to look at.
-async fn credited(shop: &Shop, number: &str, via: Source) {
+pub async fn credited(shop: &Shop, number: &str, via: Source) {
     let books = shop.books(number).await;
     assert_eq!((books.balance, books.order.settled_by), (5000, Some(via)));
     assert_eq!(books.work, []);
@@ -54,18 +55,18 @@ async fn credited(shop: &Shop, number: &str, via: Source) {
     assert_eq!(books.order.transaction_id.unwrap().as_str(), trade.transaction_id.unwrap());
 }
 
-async fn work(shop: &Shop) -> Vec<String> {
+pub async fn work(shop: &Shop) -> Vec<String> {
     shop.work_items().await.into_iter().rev().map(|item| item.kind).collect()
 }
 
-fn alerts(shop: &Shop) -> Vec<String> {
-    let metrics = shop.app.metrics.render();
+pub fn alerts(app: &App) -> Vec<String> {
+    let metrics = app.metrics.render();
     let lines = metrics.lines().filter(|line| line.starts_with("alerts_total{") && !line.ends_with(" 0"));
     lines.map(str::to_owned).collect()
 }
 
 /// Another program's GET, which follows nothing.
-async fn visit(url: &str) -> Answer {
+pub async fn visit(url: &str) -> Answer {
     let client = Client::builder().redirect(Policy::none()).no_proxy().build().unwrap();
     Answer::of(client.get(url).send().await.unwrap()).await
 }
@@ -192,7 +193,7 @@ async fn a_kept_callback_of_v3_is_replayed_days_later_by_its_own_time_and_credit
 }
 
 /// From the administrator's form to the payer's money, over the gateway's own callback.
-async fn refunded(shop: &Shop, number: &str, provider: Provider, notice: &str) {
+pub async fn refunded(shop: &Shop, number: &str, provider: Provider, notice: &str) {
     let admin = shop.admin().await;
     let home = format!("/admin/orders/{number}");
     let asked = post_refund(&admin, &home, "intent-of-a-refund-0001", "20").await;
@@ -287,7 +288,7 @@ async fn a_probe_is_refused_in_silence_and_the_true_callback_behind_it_is_believ
     assert_eq!(shop.deliver().await, 1);
     assert_eq!((shop.order(&number).await.is_paid(), accepted(&shop, &number)), (false, vec![false]));
     assert!(shop.app.metrics.render().contains("\"sign_probe\""), "counted apart");
-    assert_eq!((alerts(&shop), work(&shop).await), (vec![], vec![]), "nobody needs to look");
+    assert_eq!((alerts(&shop.app), work(&shop).await), (vec![], vec![]), "nobody needs to look");
     shop.clock.advance_ms(15_000);
     assert_eq!(shop.deliver().await, 1);
     credited(&shop, &number, Source::Notify).await;

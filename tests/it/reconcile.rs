@@ -459,8 +459,16 @@ async fn a_refund_nobody_here_asked_for_is_a_difference_and_one_not_heard_of_yet
     assert_eq!(everything(&shop).await, before);
 }
 
-/// The shop with another way to WeChat: what the simulator answers, altered.
+/// The shop with another way to WeChat: the bodies of what the simulator answers, altered.
 pub fn through(shop: &Shop, alter: impl Fn(&str, String) -> String + Send + Sync + 'static) -> Arc<App> {
+    hearing(shop, move |path, answer| {
+        let body = String::from_utf8(answer.body).unwrap();
+        Response { body: alter(path, body).into_bytes(), ..answer }
+    })
+}
+
+/// The same with whole answers altered.
+pub fn hearing(shop: &Shop, alter: impl Fn(&str, Response) -> Response + Send + Sync + 'static) -> Arc<App> {
     let (simulator, alter) = (shop.simulator.clone(), Arc::new(alter));
     let line = Arc::new(move |letter: shouyin::http::Letter| {
         let path = letter.url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap();
@@ -471,10 +479,7 @@ pub fn through(shop: &Shop, alter: impl Fn(&str, String) -> String + Send + Sync
             body: &letter.body,
         };
         let answer = simulator.answer(&asked).unwrap().ok_or(HttpError::Timeout);
-        let answer = answer.map(|answer| {
-            let body = String::from_utf8(answer.body).unwrap();
-            Response { body: alter(&path, body).into_bytes(), ..answer }
-        });
+        let answer = answer.map(|answer| alter(&path, answer));
         async move { answer }.boxed()
     });
     let origins = Origins { ..shop.app.config.origins.clone() };

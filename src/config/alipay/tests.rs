@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::{Problem, Source};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_RSA_SHA256, RsaKeySize, SerialNumber};
 use std::collections::BTreeMap;
 
@@ -66,6 +67,17 @@ fn the_apps_own_public_key_is_not_taken_for_alipays() {
     let [(name, what)] = wrong(with(&[], &app, &app)).try_into().unwrap();
     assert_eq!(name, PUBLIC_KEY);
     assert!(what.contains("of your own app"), "{what}");
+}
+
+#[test]
+fn a_key_whose_parts_contradict_each_other_refuses_to_start() {
+    let (app, alipay) = (key(), key());
+    let mut der = STANDARD.decode(app.to_base64().unwrap()).unwrap();
+    // One of the two primes stands in the middle.
+    let middle = der.len() / 2;
+    der[middle] ^= 1;
+    let problems = wrong(with(&[(PRIVATE_KEY, &STANDARD.encode(der))], &app, &alipay));
+    assert!(problems.len() == 1 && problems[0].0 == PRIVATE_KEY, "{problems:?}");
 }
 
 #[test]

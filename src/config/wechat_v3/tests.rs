@@ -8,11 +8,22 @@ static WECHATS: LazyLock<PrivateKey> = LazyLock::new(|| PrivateKey::generate().u
 
 const API_V3_KEY: &str = "Kq7Vd2Zx9LmT4bYw1RcN8sHgE5uJ0pAf";
 
+const SERIAL_NUMBER: &str = "1dde55ad98ed71d6edd4a4a16996de7b47773a8c";
+
 fn certificate(key: &PrivateKey) -> String {
+    certificate_of(key, SERIAL_NUMBER)
+}
+
+/// With this serial number, in hex.
+fn certificate_of(key: &PrivateKey, serial: &str) -> String {
     let der = STANDARD.decode(key.to_base64().unwrap()).unwrap();
     let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&der.as_slice().into(), &rcgen::PKCS_RSA_SHA256)
         .unwrap();
-    rcgen::CertificateParams::new(Vec::<String>::new()).unwrap().self_signed(&pair).unwrap().pem()
+    let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+    let digits: Vec<char> = serial.chars().collect();
+    let bytes = digits.chunks(2).map(|two| u8::from_str_radix(&two.iter().collect::<String>(), 16).unwrap());
+    params.serial_number = Some(rcgen::SerialNumber::from_slice(&bytes.collect::<Vec<_>>()));
+    params.self_signed(&pair).unwrap().pem()
 }
 
 /// Our own part, and what is changed of it; an empty value is as good as none.
@@ -27,7 +38,7 @@ fn read(changes: &[(&str, &str)]) -> Result<Config, ConfigError> {
         ("PUBLIC_URL", "https://pay.shop.cn"),
         ("WECHAT_API_V3_KEY", API_V3_KEY),
         ("WECHAT_MERCHANT_KEY_PEM", key.as_str()),
-        ("WECHAT_MERCHANT_CERT_SERIAL", "1dde55ad98ed71d6edd4a4a16996de7b47773a8c"),
+        ("WECHAT_MERCHANT_CERT_SERIAL", SERIAL_NUMBER),
     ];
     let values: BTreeMap<String, String> =
         good.iter().chain(changes).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -115,15 +126,45 @@ fn our_own_key_in_the_place_of_wechats_is_noticed() {
     assert_eq!(faults(&[("WECHAT_PLATFORM_CERT_PEM", &certificate)]), ["WECHAT_PLATFORM_CERT_PEM"]);
 }
 
+fn pem(key: &PrivateKey) -> String {
+    let label = "PRIVATE KEY";
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", key.to_base64().unwrap())
+}
+
 #[test]
 fn the_merchants_certificate_must_be_of_the_key_that_signs() {
-    let pem = |key: &PrivateKey| {
-        let label = "PRIVATE KEY";
-        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", key.to_base64().unwrap())
-    };
     let (ours, theirs) = (certificate(&OURS), certificate(&WECHATS));
     let (our_key, their_key) = (pem(&OURS), pem(&WECHATS));
     assert!(read(&[("WECHAT_CERT_PEM", &ours), ("WECHAT_KEY_PEM", &our_key)]).is_ok());
     let other = [("WECHAT_CERT_PEM", theirs.as_str()), ("WECHAT_KEY_PEM", their_key.as_str())];
     assert_eq!(faults(&other), ["WECHAT_MERCHANT_KEY_PEM"]);
+}
+
+#[test]
+fn the_serial_number_must_be_that_of_the_merchants_certificate_however_it_is_written() {
+    let key = pem(&OURS);
+    // A number with zeros before it, and one whose first bit would make it negative.
+    for number in ["00000000dde55ad98ed71d6edd4a4a16996de7b4", "f1de55ad98ed71d6", SERIAL_NUMBER] {
+        let certificate = certificate_of(&OURS, number);
+        let pair = [("WECHAT_CERT_PEM", certificate.as_str()), ("WECHAT_KEY_PEM", key.as_str())];
+        let (upper, bare) = (number.to_uppercase(), number.trim_start_matches('0'));
+        for written in [number, &upper, bare] {
+            let read = read(&[pair[0], pair[1], ("WECHAT_MERCHANT_CERT_SERIAL", written)]);
+            assert!(read.is_ok(), "{written} of {number}: {read:?}");
+        }
+        let other = "1dde55ad98ed71d6edd4a4a16996de7b47773a8d";
+        let wrong = faults(&[pair[0], pair[1], ("WECHAT_MERCHANT_CERT_SERIAL", other)]);
+        assert_eq!(wrong, ["WECHAT_MERCHANT_CERT_SERIAL"], "{number}");
+    }
+    // Without the certificate nothing is known of its number.
+    assert!(read(&[("WECHAT_MERCHANT_CERT_SERIAL", "f1de55ad98ed71d6")]).is_ok());
+}
+
+#[test]
+fn a_key_whose_parts_contradict_each_other_refuses_to_start() {
+    let mut der = STANDARD.decode(OURS.to_base64().unwrap()).unwrap();
+    // One of the two primes stands in the middle.
+    let middle = der.len() / 2;
+    der[middle] ^= 1;
+    assert_eq!(faults(&[("WECHAT_MERCHANT_KEY_PEM", &STANDARD.encode(der))]), ["WECHAT_MERCHANT_KEY_PEM"]);
 }

@@ -98,3 +98,73 @@ pub fn read(account: &Account, answer: &Response, attempt: &Attempt) -> Result<P
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{ids::OutTradeNo, money::Fen, order::Environment, time::UnixMs},
+        gateway::{
+            wechat::Appids,
+            wechat_v2::{ApiKey, sign::SignType},
+        },
+    };
+
+    const NOW: UnixMs = UnixMs(1_722_850_421_000);
+
+    fn account() -> Account {
+        Account {
+            appids: Appids { web: "wx2421b1c4370ec43b".to_owned(), mini: None, app: None },
+            mch_id: "10000100".to_owned(),
+            key: ApiKey::new("192006250b4c09247ec02edce69f6a2d").unwrap(),
+            sign_type: SignType::HmacSha256,
+            accept: vec![SignType::HmacSha256],
+            public_url: "https://pay.example.com".to_owned(),
+            environment: Environment::Live,
+        }
+    }
+
+    fn sent(channel: Channel, goods_name: &str) -> Fields {
+        let attempt = Attempt {
+            out_trade_no: OutTradeNo::parse("P20190415203040A").unwrap(),
+            order_id: 1,
+            channel,
+            account: "10000100:wx2421b1c4370ec43b".to_owned(),
+            environment: Environment::Live,
+            amount: Fen::new(100).unwrap(),
+            goods_name: goods_name.to_owned(),
+            payer: None,
+            client_ip: "2001:db8::1".to_owned(),
+            notify_url: "https://pay.example.com/notify/wechat".to_owned(),
+            created_at: NOW,
+            expires_at: NOW.plus_secs(7200),
+            asked_at: None,
+            prepay_id: None,
+            prepaid_at: None,
+            closed_at: None,
+        };
+        let stamp = Stamp { now: NOW, nonce: "6OQ37L7i6JN1PRLD".to_owned() };
+        Fields::parse(request(&account(), &attempt, &stamp).body.unwrap().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_phones_browser_is_said_to_come_from_our_site_and_nobody_else_is() {
+        let fields = sent(Channel::WechatH5, "账户充值");
+        assert_eq!(fields.get("trade_type"), Some("MWEB"));
+        let scene: serde_json::Value = serde_json::from_str(fields.get("scene_info").unwrap()).unwrap();
+        let h5 = json!({ "type": "Wap", "wap_url": "https://pay.example.com", "wap_name": "账户充值" });
+        assert_eq!(scene, json!({ "h5_info": h5 }));
+        for other in [Channel::WechatNative, Channel::WechatApp] {
+            assert_eq!(sent(other, "账户充值").get("scene_info"), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_cut_so_that_the_field_keeps_its_256_bytes() {
+        let fields = sent(Channel::WechatH5, &"店".repeat(200));
+        let scene = fields.get("scene_info").unwrap();
+        let read: serde_json::Value = serde_json::from_str(scene).unwrap();
+        assert_eq!(read["h5_info"]["wap_name"], fields.get("body").unwrap());
+        assert!(scene.len() <= 256, "{} bytes of {scene}", scene.len());
+    }
+}

@@ -56,6 +56,11 @@ impl PlatformCertificate {
             not_after: UnixMs(ends.saturating_mul(1000)),
         })
     }
+
+    /// Whether this is its serial number, however it is written.
+    pub fn is_named(&self, serial: &str) -> bool {
+        self.serial == plain_serial(serial)
+    }
 }
 
 /// A serial number as it is compared: some write it in lower case, or with zeros before it.

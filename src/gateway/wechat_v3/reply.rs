@@ -54,6 +54,7 @@ pub(super) fn read(gateway: &WechatV3, answer: &Response) -> Result<Reply, Untru
 pub(super) fn untrusted(answer: &Response, fault: SignFault) -> Untrusted {
     match fault {
         SignFault::Header(_) if !(200..300).contains(&answer.status) => Untrusted::Status(answer.status),
+        SignFault::Probe => Untrusted::Probe,
         fault => Untrusted::BadSign(fault.to_string()),
     }
 }

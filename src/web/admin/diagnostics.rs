@@ -9,6 +9,7 @@ use super::{
 use crate::{
     config::Database,
     domain::{order::Environment, time::UnixMs},
+    gateway::SIGN_PROBE,
     store::{
         diagnosis::{self, Diagnosis},
         figures::{self, Delays},
@@ -179,7 +180,7 @@ fn gateways(web: &Web) -> Vec<Fact> {
     let mut calls: BTreeMap<(String, bool), u64> = BTreeMap::new();
     for (call, outcome, count) in web.app.metrics.gateway_calls() {
         // Whatever a gateway says under its signature is an answer, also that it knows of no such order.
-        let is_usable = !matches!(outcome.as_str(), "no_answer" | "untrusted");
+        let is_usable = !matches!(outcome.as_str(), "no_answer" | "untrusted" | SIGN_PROBE);
         let sum = calls.entry((call, is_usable)).or_default();
         *sum = sum.saturating_add(count);
     }
