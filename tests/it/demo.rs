@@ -177,7 +177,7 @@ impl Hands<'_> {
                 let link = link_of(&page);
                 let sent = browser.send(Method::GET, link.as_str(), &[("referer", &referer)], None).await;
                 assert!(matches!(sent.status, 302 | 303), "{name}: {}", sent.body);
-                (number, sent.header("location").replace("&amp;", "&"))
+                (number, sent.header("location").to_owned())
             }
         }
     }
@@ -211,8 +211,11 @@ impl Hands<'_> {
         let page = self.computer.get(&format!("{}{sheet}", self.demo.simulator)).await;
         assert!(page.status == 200 && page.body.contains("确认支付"), "{sheet}: {}", page.body);
         let prepay_id = page.hidden("prepay_id");
-        let back =
-            if page.body.contains("redirect_url") { page.hidden("redirect_url") } else { String::new() };
+        let back = if page.body.contains("name=\"redirect_url\"") {
+            page.hidden("redirect_url")
+        } else {
+            String::new()
+        };
         let form = [("prepay_id", prepay_id.as_str()), ("redirect_url", &back), ("scenario", "ok")];
         let paid = self.computer.post(&format!("{}/cashier/pay", self.demo.simulator), &form).await;
         assert_eq!(paid.status, 303, "{sheet}: {}", paid.body);
