@@ -521,7 +521,9 @@ fn judged(api: &str, read: &Result<Reply, Untrusted>) -> (&'static str, String) 
         Err(Untrusted::Identity("out_trade_no")) => ("untrusted", "out_trade_no".into()),
         Err(Untrusted::Identity(_)) => ("untrusted", "identity".into()),
         Err(Untrusted::Malformed(_)) => ("untrusted", "malformed".into()),
-        Err(fault @ (Untrusted::Status(_) | Untrusted::Incomplete(_))) => panic!("{fault}"),
+        Err(fault @ (Untrusted::Status(_) | Untrusted::Incomplete(_) | Untrusted::Probe)) => {
+            panic!("{fault}")
+        }
     }
 }
 
