@@ -44,7 +44,7 @@ enum Command {
     /// The gateway simulator alone, on its own port.
     ///
     /// Example: shouyin simulate --listen 127.0.0.1:8090 --speed 10 --scenario notify-lost
-    Simulate(simulate::Options),
+    Simulate(Box<simulate::Options>),
     /// Brings the database to this version. `serve` does so too.
     ///
     /// Example: shouyin migrate
@@ -152,7 +152,7 @@ pub fn run() -> ExitCode {
         match arguments.command {
             Command::Demo(options) => demo::run(options).await,
             Command::Serve(options) => serve::run(&source, &options).await,
-            Command::Simulate(options) => simulate::run(options).await,
+            Command::Simulate(options) => simulate::run(*options).await,
             Command::Migrate => migrate::run(&source),
             Command::Admin(action) => admin::run(&source, action).await,
             Command::Order(action) => order::run(&source, action).await,
