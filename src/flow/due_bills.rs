@@ -17,11 +17,11 @@ const MOST_BACK: usize = 60;
 /// The work item about a day whose bill was not to be had in all that time.
 const OVERDUE: &str = "bill_overdue";
 
-/// Yesterday and the days before: a week, or down to the newest that is known. Oldest first.
+/// Yesterday and the days before: a week, or down to the one after the newest that is known. Oldest first.
 fn wanted(now: UnixMs, newest: Option<BillDay>) -> Vec<BillDay> {
     let mut days = vec![BillDay::of(now).before()];
     while let Some(last) = days.last().copied() {
-        let is_gap = newest.is_some_and(|newest| newest < last) && days.len() < MOST_BACK;
+        let is_gap = newest.is_some_and(|newest| newest < last.before()) && days.len() < MOST_BACK;
         if days.len() >= DAYS_BACK && !is_gap {
             break;
         }

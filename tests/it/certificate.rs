@@ -28,11 +28,16 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
+
+static GREETINGS: AtomicU64 = AtomicU64::new(0);
 
 /// A certificate and its key, in PEM.
 struct Pair {
@@ -55,10 +60,52 @@ impl Authority {
     }
 
     fn signs(&self, name: &str) -> Pair {
+        self.signs_these(CertificateParams::new(vec![name.to_owned()]).unwrap())
+    }
+
+    fn signs_these(&self, params: CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Pair { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+}
+
+/// What a server shows that is not WeChat.
+#[derive(Clone, Copy, Debug)]
+pub enum Shown {
+    OfAStranger,
+    OfAnotherHost,
+    Expired,
+    SelfSigned,
+}
+
+impl Shown {
+    /// All the rest is as WeChat's would be.
+    fn by(self, authority: &Authority) -> Pair {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        match self {
+            Shown::OfAStranger => Authority::new().signs_these(params),
+            Shown::OfAnotherHost => authority.signs("other.test"),
+            Shown::Expired => {
+                params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+                params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+                authority.signs_these(params)
+            }
+            Shown::SelfSigned => {
+                let key = KeyPair::generate().unwrap();
+                Pair { certificate: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
+            }
+        }
+    }
+
+    /// What the program says of it.
+    const fn fault(self) -> &'static str {
+        match self {
+            // They call themselves what the authority is called.
+            Shown::OfAStranger | Shown::SelfSigned => "BadSignature",
+            Shown::OfAnotherHost => "not valid for name",
+            Shown::Expired => "certificate expired",
+        }
     }
 }
 
@@ -279,20 +326,27 @@ async fn without_a_certificate_no_refund_leaves_the_house() {
     assert_eq!(others, []);
 }
 
+/// A refund is to go out, and this is shown: it ends at the greeting, no money moves, and its outcome stays unknown.
+pub async fn ends_at_the_greeting(shown: Shown) {
+    // More than one test may be at it.
+    let number = GREETINGS.fetch_add(1, Ordering::Relaxed);
+    let stage = Stage::set(&format!("greeting-{number}")).await;
+    let front = Front::start(&stage.shop.simulator, &shown.by(&stage.authority), &stage.authority);
+    let server = stage.serve(&front, Some(&stage.authority.signs("merchant"))).await;
+    until("the refusal", &server, || server.said().contains(REFUSED)).await;
+    let said = server.said();
+    assert!(said.contains("cannot connect") && said.contains(shown.fault()), "{shown:?}: {said}");
+    let refund = stage.ended(server).await;
+    assert_eq!((refund.state, refund.refused_at), (RefundState::Asking, None), "{shown:?}");
+    let seen = front.seen();
+    assert!(!seen.is_empty() && seen.iter().all(Result::is_err), "{shown:?}: {seen:?}");
+    assert_eq!(stage.shop.simulator.refunds(), []);
+}
+
 #[actix_web::test]
 async fn a_server_that_is_not_wechat_learns_and_concludes_nothing() {
-    for (why, host, known) in [("stranger", "localhost", false), ("namesake", "other.test", true)] {
-        let stage = Stage::set(why).await;
-        let own = if known { stage.authority.signs(host) } else { Authority::new().signs(host) };
-        let front = Front::start(&stage.shop.simulator, &own, &stage.authority);
-        let server = stage.serve(&front, Some(&stage.authority.signs("merchant"))).await;
-        until("the refusal", &server, || server.said().contains(REFUSED)).await;
-        assert!(server.said().contains("cannot connect"), "{why}: {}", server.said());
-        let refund = stage.ended(server).await;
-        assert_eq!((refund.state, refund.refused_at), (RefundState::Asking, None), "{why}");
-        let seen = front.seen();
-        assert!(!seen.is_empty() && seen.iter().all(Result::is_err), "{why}: {seen:?}");
-        assert_eq!(stage.shop.simulator.refunds(), []);
+    for shown in [Shown::OfAStranger, Shown::OfAnotherHost] {
+        ends_at_the_greeting(shown).await;
     }
 }
 

@@ -8,7 +8,10 @@ use super::{
     table,
     world::{World, rows},
 };
-use crate::harness::{Browser, Shop};
+use crate::{
+    certificate::{Shown, ends_at_the_greeting},
+    harness::{Browser, Shop},
+};
 use serde_json::Value;
 use std::{
     path::Path,
@@ -239,7 +242,7 @@ async fn unknown_number(world: &mut World) -> Outcome {
     Ok(())
 }
 
-/// The other end speaks no TLS that anybody vouches for.
+/// The other end speaks no TLS at all; then some that nobody vouches for, who would hear of a refund.
 async fn no_trusted_certificate(world: &mut World) -> Outcome {
     let script = Script::open().await;
     let secure = script.origin.replace("http://", "https://");
@@ -256,7 +259,9 @@ async fn no_trusted_certificate(world: &mut World) -> Outcome {
     let mut switches = Vec::new();
     find_switches(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut switches);
     world.holds("no switch that disables", switches.is_empty(), format!("{switches:?}"));
-    world.notes.push("the other end speaks no TLS at all: expired, foreign and self-signed certificates are left to rustls");
+    for shown in [Shown::Expired, Shown::OfAnotherHost, Shown::SelfSigned] {
+        ends_at_the_greeting(shown).await;
+    }
     Ok(())
 }
 
