@@ -18,7 +18,7 @@ mod threads;
 use pace::Pace;
 use postgres::{Form, Schema};
 use shop::{Load, Taken};
-use shouyin::{clock::Clock, config::Database};
+use shouyin::{clock::Clock, config::Database, domain::order::Channel};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -164,8 +164,11 @@ fn print_cpu(engine: &str, mut cpu: Vec<Duration>) {
 /// Orders a second through SQLite's API, and one of the callbacks they stand for.
 async fn by_sqlite(folder: &Path, orders: usize, each: usize) -> (f64, String) {
     let database = empty(folder);
-    let body = shop::prepare(&shop::open(database.clone()), orders, 100).await.swap_remove(0);
-    (sqlite::orders_per_second(database.file().unwrap(), orders, each, &body), body)
+    let app = shop::open(database.clone());
+    let body = shop::prepare(&app, orders, 100).await.swap_remove(0);
+    let account = app.gateway_for(Channel::WechatJsapi).unwrap().1;
+    drop(app);
+    (sqlite::orders_per_second(database.file().unwrap(), orders, each, &account, &body), body)
 }
 
 /// Books of their own: an app that is gone closes its files a little later.

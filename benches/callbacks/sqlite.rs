@@ -4,8 +4,8 @@ use crate::shop::{number, transaction};
 use rusqlite::{Connection, params};
 use std::{path::Path, time::Instant};
 
-/// Orders a second, so many in each transaction, in books with unpaid orders.
-pub fn orders_per_second(books: &Path, orders: usize, each: usize, body: &str) -> f64 {
+/// Orders a second, so many in each transaction, in books with unpaid orders that were made for this account.
+pub fn orders_per_second(books: &Path, orders: usize, each: usize, account: &str, body: &str) -> f64 {
     let mut sqlite = Connection::open(books).unwrap();
     sqlite
         .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")
@@ -15,7 +15,7 @@ pub fn orders_per_second(books: &Path, orders: usize, each: usize, body: &str) -
     for chunk in numbers.chunks(each) {
         let transaction = sqlite.transaction().unwrap();
         for n in chunk {
-            settle(&transaction, *n, body);
+            settle(&transaction, *n, account, body);
         }
         transaction.commit().unwrap();
     }
@@ -23,13 +23,13 @@ pub fn orders_per_second(books: &Path, orders: usize, each: usize, body: &str) -
 }
 
 /// The six statements of one order, with the conditions of `src/store/settle_together/in_file.rs`; COMMIT is the seventh.
-fn settle(sqlite: &Connection, n: usize, body: &str) {
+fn settle(sqlite: &Connection, n: usize, account: &str, body: &str) {
     let (number, paid_by, notice) = (number(n), transaction(n), format!("{n:032x}"));
     let mut flip = sqlite
         .prepare_cached(
             "UPDATE orders SET status = 1, paid_at = 1, transaction_id = ?2, settled_by = 'notify', told_paid_at = 1 \
              WHERE id = (SELECT order_id FROM attempts WHERE out_trade_no = ?1 AND provider = 'wechat' \
-                 AND account = '1000000000' AND environment = 'simulator') \
+                 AND account = ?3 AND environment = 'simulator') \
              AND status = 0 AND closed_at IS NULL AND environment = 'simulator' AND amount_fen = 100 \
              AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.transaction_id = ?2) \
              AND NOT EXISTS (SELECT 1 FROM corrections c WHERE c.transaction_id = ?2) \
@@ -39,7 +39,7 @@ fn settle(sqlite: &Connection, n: usize, body: &str) {
         )
         .unwrap();
     let (order, user): (i64, i64) =
-        flip.query_row(params![number, paid_by], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        flip.query_row(params![number, paid_by, account], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
         assert!(sqlite.prepare_cached(sql).unwrap().execute(values).unwrap() > 0);
     };
