@@ -140,6 +140,19 @@ pub async fn open(teller: &Teller, wish: Wish) -> Option<Window> {
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
+        "--disable-breakpad",
+        "--disable-extensions",
+        // A page in English is not offered a translation, and nothing looks for other devices.
+        "--disable-features=Translate,MediaRouter,OptimizationHints,AcceptCHFrame",
+        // A window that nobody sees is as quick as any.
+        "--disable-background-timer-throttling",
+        "--disable-backgrounding-occluded-windows",
+        "--disable-renderer-backgrounding",
+        // Slow is not dead, and many messages are no attack.
+        "--disable-hang-monitor",
+        "--disable-ipc-flooding-protection",
+        "--disable-default-apps",
+        "--password-store=basic",
         "--no-first-run",
         "--hide-scrollbars",
         "--force-device-scale-factor=1",
