@@ -3,7 +3,7 @@
 use crate::{
     harness::{Answer, Browser, PASSWORD, Shop, WECHAT},
     pay_page::sign_in,
-    webdriver::{self, Wish},
+    webdriver::{self, Wish, told},
 };
 use fast_qr::{QRBuilder, convert::Builder, convert::svg::SvgBuilder};
 use reqwest::Method;
@@ -533,72 +533,79 @@ async fn a_shop_without_a_service_account_never_sends_anybody_to_wechat() {
 
 #[actix_web::test]
 async fn beside_the_code_the_computer_counts_down_and_moves_on_when_the_phone_has_paid() {
-    let Some(window) = webdriver::open(Wish { size: Some((1280, 900)), user_agent: Some(COMPUTER) }).await
-    else {
-        return;
-    };
-    let shop = Shop::open().await;
-    let clock = shop.clock.clone();
-    let ticking = tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            clock.advance_ms(50);
-        }
-    });
-    let user = user_of(&shop, "ann", COMPUTER).await;
-    sign_in(&window, &shop, &user.cookie().unwrap()).await;
-    window.goto(&format!("{}/top-up", shop.url)).await;
-    window.click("label[for='amount-50']").await;
-    window.click("[data-top-up] [type=submit]").await;
-    window.wait_for_text("请打开手机微信扫一扫").await;
-    window.wait_for_text("还剩 1 小时").await;
-    window.wait_for_text("等待付款").await;
-    let number = window.path().await.split('/').nth(2).unwrap().to_owned();
+    told(async |teller| {
+        let Some(window) =
+            webdriver::open(teller, Wish { size: Some((1280, 900)), user_agent: Some(COMPUTER) }).await
+        else {
+            return;
+        };
+        let shop = Shop::open().await;
+        let clock = shop.clock.clone();
+        let ticking = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                clock.advance_ms(50);
+            }
+        });
+        let user = user_of(&shop, "ann", COMPUTER).await;
+        sign_in(&window, &shop, &user.cookie().unwrap()).await;
+        window.goto(&format!("{}/top-up", shop.url)).await;
+        window.click("label[for='amount-50']").await;
+        window.click("[data-top-up] [type=submit]").await;
+        window.wait_for_text("请打开手机微信扫一扫").await;
+        window.wait_for_text("还剩 1 小时").await;
+        window.wait_for_text("等待付款").await;
+        let number = window.path().await.split('/').nth(2).unwrap().to_owned();
 
-    // Hours later, by the page's own clock, the code says that it is old and a tap brings it back.
-    window.eval("void (() => { const now = Date.now; Date.now = () => now() + 8e6; })()").await;
-    window.wait_for_text("二维码已过期").await;
-    assert!(!window.eval("document.querySelector('.qr').checkVisibility()").await.as_bool().unwrap());
-    window.click("[data-show='stale'] .btn").await;
-    window.wait_until("document.querySelector('.qr svg').checkVisibility()").await;
+        // Hours later, by the page's own clock, the code says that it is old and a tap brings it back.
+        window.eval("void (() => { const now = Date.now; Date.now = () => now() + 8e6; })()").await;
+        window.wait_for_text("二维码已过期").await;
+        assert!(!window.eval("document.querySelector('.qr').checkVisibility()").await.as_bool().unwrap());
+        window.click("[data-show='stale'] .btn").await;
+        window.wait_until("document.querySelector('.qr svg').checkVisibility()").await;
 
-    shop.simulator.pay(&number).unwrap();
-    assert_eq!(shop.deliver().await, 1);
-    window.wait_for_text("支付成功").await;
-    assert_eq!(window.path().await, format!("/orders/{number}"));
-    assert_eq!(window.complaints().await, Vec::<String>::new());
-    ticking.abort();
+        shop.simulator.pay(&number).unwrap();
+        assert_eq!(shop.deliver().await, 1);
+        window.wait_for_text("支付成功").await;
+        assert_eq!(window.path().await, format!("/orders/{number}"));
+        assert_eq!(window.complaints().await, Vec::<String>::new());
+        ticking.abort();
+    })
+    .await;
 }
 
 #[actix_web::test]
 async fn a_phones_browser_goes_to_the_gateway_and_comes_back_to_a_success() {
-    let size = Some((390, 844));
-    let Some(window) = webdriver::open(Wish { size, user_agent: Some(PHONE) }).await else {
-        return;
-    };
-    let shop = Shop::open().await;
-    let user = user_of(&shop, "ann", PHONE).await;
-    sign_in(&window, &shop, &user.cookie().unwrap()).await;
-    for channel in ["wechat_h5", "alipay_wap"] {
-        window.goto(&format!("{}/top-up", shop.url)).await;
-        window.click("label[for='amount-50']").await;
-        window.click(&format!("label[for='way-{channel}']")).await;
-        window.click("[data-top-up] [type=submit]").await;
-        window.wait_until("location.pathname.endsWith('/pay')").await;
-        let number = window.path().await.split('/').nth(2).unwrap().to_owned();
-        window.click("[data-show='ready'] a.btn").await;
-        window.wait_until("location.pathname === '/cashier'").await;
-        window.click("form[action='/cashier/pay'] [type=submit]").await;
-        // On the way back the page says nothing before the books do; then it is the result.
-        window
-            .wait_until(
-                "location.pathname.startsWith('/return/') || location.pathname.startsWith('/orders/')",
-            )
-            .await;
-        shop.clock.advance_ms(2_000);
-        shop.deliver().await;
-        window.wait_for_text("支付成功").await;
-        assert_eq!(window.path().await, format!("/orders/{number}"));
-        assert_eq!(window.complaints().await, Vec::<String>::new());
-    }
+    told(async |teller| {
+        let size = Some((390, 844));
+        let Some(window) = webdriver::open(teller, Wish { size, user_agent: Some(PHONE) }).await else {
+            return;
+        };
+        let shop = Shop::open().await;
+        let user = user_of(&shop, "ann", PHONE).await;
+        sign_in(&window, &shop, &user.cookie().unwrap()).await;
+        for channel in ["wechat_h5", "alipay_wap"] {
+            window.goto(&format!("{}/top-up", shop.url)).await;
+            window.click("label[for='amount-50']").await;
+            window.click(&format!("label[for='way-{channel}']")).await;
+            window.click("[data-top-up] [type=submit]").await;
+            window.wait_until("location.pathname.endsWith('/pay')").await;
+            let number = window.path().await.split('/').nth(2).unwrap().to_owned();
+            window.click("[data-show='ready'] a.btn").await;
+            window.wait_until("location.pathname === '/cashier'").await;
+            window.click("form[action='/cashier/pay'] [type=submit]").await;
+            // On the way back the page says nothing before the books do; then it is the result.
+            window
+                .wait_until(
+                    "location.pathname.startsWith('/return/') || location.pathname.startsWith('/orders/')",
+                )
+                .await;
+            shop.clock.advance_ms(2_000);
+            shop.deliver().await;
+            window.wait_for_text("支付成功").await;
+            assert_eq!(window.path().await, format!("/orders/{number}"));
+            assert_eq!(window.complaints().await, Vec::<String>::new());
+        }
+    })
+    .await;
 }

@@ -3,7 +3,7 @@
 use crate::{
     channels::{COMPUTER, PHONE, link_of, order, pay_of},
     harness::{Answer, Browser, PASSWORD},
-    webdriver::{self, Wish},
+    webdriver::{self, Wish, told},
 };
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
@@ -326,51 +326,55 @@ async fn a_busy_port_is_stepped_over_and_the_links_tell_the_truth() {
 
 #[actix_web::test]
 async fn a_visitor_with_a_plain_browser_tops_up_and_an_admin_sees_why() {
-    let Some(window) = webdriver::open(Wish { size: Some((1280, 900)), ..Wish::default() }).await else {
-        return;
-    };
-    let mut demo = Demo::start();
-    demo.ready().await;
-    window.goto(&format!("{}/register", demo.shop)).await;
-    window.wait_for_text("演示环境，不涉及真实资金").await;
-    window.fill("#username", "ann").await;
-    window.fill("#password", PASSWORD).await;
-    window.click("[type=submit]").await;
-    let mut numbers = Vec::new();
-    for (tile, scenario, balance) in [("50", "ok", "¥50.00"), ("100", "notify-lost", "¥150.00")] {
-        window.wait_until("location.pathname === '/top-up'").await;
-        window.click(&format!("label[for='amount-{tile}']")).await;
-        window.click("[data-top-up] [type=submit]").await;
-        window.click("[data-show='ready'] [data-go]").await;
-        window.frame(Some("iframe")).await;
-        window.wait_for_text("模拟环境").await;
-        window.click(&format!("label:has(input[value='{scenario}'])")).await;
-        window.click("button.primary").await;
-        window.frame(None).await;
-        window.wait_for_text("支付成功").await;
-        let text = window.text("main").await;
-        assert!(text.contains(&format!("余额 {balance}")), "{text}");
-        numbers.push(window.path().await.rsplit('/').next().unwrap().to_owned());
-        window.click(".result .btn:not(.second)").await;
-    }
-    assert_eq!(window.complaints().await, Vec::<String>::new());
-    // Somebody else at the same computer: the administrator.
-    window.delete_cookies().await;
-    window.goto(&demo.admin).await;
-    window.fill("#username", "boss").await;
-    window.fill("#password", PASSWORD).await;
-    window.click("[type=submit]").await;
-    window.wait_until("location.pathname.startsWith('/admin')").await;
-    for (number, via) in [(&numbers[0], "通知"), (&numbers[1], "查单")] {
-        window.goto(&format!("{}/admin/orders", demo.shop)).await;
-        window.click(&format!("a[href$='{number}']")).await;
-        window.wait_for_text("时间线").await;
-        let text = window.text("main").await;
-        for word in ["¥", "已入账", "创建", "付款页返回", "入账", via] {
-            assert!(text.contains(word), "no {word} in {text}");
+    told(async |teller| {
+        let Some(window) = webdriver::open(teller, Wish { size: Some((1280, 900)), ..Wish::default() }).await
+        else {
+            return;
+        };
+        let mut demo = Demo::start();
+        demo.ready().await;
+        window.goto(&format!("{}/register", demo.shop)).await;
+        window.wait_for_text("演示环境，不涉及真实资金").await;
+        window.fill("#username", "ann").await;
+        window.fill("#password", PASSWORD).await;
+        window.click("[type=submit]").await;
+        let mut numbers = Vec::new();
+        for (tile, scenario, balance) in [("50", "ok", "¥50.00"), ("100", "notify-lost", "¥150.00")] {
+            window.wait_until("location.pathname === '/top-up'").await;
+            window.click(&format!("label[for='amount-{tile}']")).await;
+            window.click("[data-top-up] [type=submit]").await;
+            window.click("[data-show='ready'] [data-go]").await;
+            window.frame(Some("iframe")).await;
+            window.wait_for_text("模拟环境").await;
+            window.click(&format!("label:has(input[value='{scenario}'])")).await;
+            window.click("button.primary").await;
+            window.frame(None).await;
+            window.wait_for_text("支付成功").await;
+            let text = window.text("main").await;
+            assert!(text.contains(&format!("余额 {balance}")), "{text}");
+            numbers.push(window.path().await.rsplit('/').next().unwrap().to_owned());
+            window.click(".result .btn:not(.second)").await;
         }
-    }
-    assert_eq!(window.complaints().await, Vec::<String>::new());
-    let (status, _) = demo.terminate().await;
-    assert_eq!(status.code(), Some(0));
+        assert_eq!(window.complaints().await, Vec::<String>::new());
+        // Somebody else at the same computer: the administrator.
+        window.delete_cookies().await;
+        window.goto(&demo.admin).await;
+        window.fill("#username", "boss").await;
+        window.fill("#password", PASSWORD).await;
+        window.click("[type=submit]").await;
+        window.wait_until("location.pathname.startsWith('/admin')").await;
+        for (number, via) in [(&numbers[0], "通知"), (&numbers[1], "查单")] {
+            window.goto(&format!("{}/admin/orders", demo.shop)).await;
+            window.click(&format!("a[href$='{number}']")).await;
+            window.wait_for_text("时间线").await;
+            let text = window.text("main").await;
+            for word in ["¥", "已入账", "创建", "付款页返回", "入账", via] {
+                assert!(text.contains(word), "no {word} in {text}");
+            }
+        }
+        assert_eq!(window.complaints().await, Vec::<String>::new());
+        let (status, _) = demo.terminate().await;
+        assert_eq!(status.code(), Some(0));
+    })
+    .await;
 }

@@ -8,7 +8,7 @@ use crate::{
     reconcile::job,
     refund_pages::{press, refund, second_admin},
     screenshots::shoot,
-    webdriver::{self, Wish},
+    webdriver::{self, Teller, Wish, told},
 };
 use shouyin::{
     domain::money::Fen,
@@ -28,7 +28,12 @@ async fn signed_in(browser: &Browser, name: &str) {
 
 #[actix_web::test]
 async fn every_page_of_the_desk_fits_a_phone_and_a_computer() {
-    let Some(window) = webdriver::open(Wish { user_agent: Some(WECHAT), size: Some((390, 844)) }).await
+    told(tour).await;
+}
+
+async fn tour(teller: &Teller) {
+    let Some(window) =
+        webdriver::open(teller, Wish { user_agent: Some(WECHAT), size: Some((390, 844)) }).await
     else {
         return;
     };

@@ -9,7 +9,7 @@ use crate::{
     harness::{Shop, WECHAT},
     pay_page::{BRIDGE, EARLY, sign_in},
     refund_pages::refund,
-    webdriver::{self, Window, Wish},
+    webdriver::{self, Teller, Window, Wish, told},
 };
 use serde_json::json;
 use shouyin::{flow::set_up, simulator::faults::Scenario};
@@ -104,37 +104,48 @@ impl Gallery {
     }
 }
 
-async fn gallery() -> Option<Gallery> {
-    let window = webdriver::open(Wish { user_agent: Some(WECHAT), size: Some((390, 844)) }).await?;
+async fn gallery(teller: &Teller) -> Option<Gallery> {
+    let window = webdriver::open(teller, Wish { user_agent: Some(WECHAT), size: Some((390, 844)) }).await?;
     window.add_script_before_page(&format!("(() => {{ {BRIDGE} {EARLY} }})();")).await;
     Some(Gallery { window, shop: Shop::open().await, axe: Axe::at_hand() })
 }
 
 #[actix_web::test]
 async fn pages_before_signing_in_look_right_in_every_dress() {
-    let Some(at) = gallery().await else { return };
-    at.show("/login", "login", "").await;
-    at.show("/register", "register", "").await;
-    let send = "window.leaving = true, document.querySelector('form').submit()";
-    at.show("/register", "register-error", &format!("username.value = 'a b', password.value = 'x', {send}"))
+    told(async |teller| {
+        let Some(at) = gallery(teller).await else { return };
+        at.show("/login", "login", "").await;
+        at.show("/register", "register", "").await;
+        let send = "window.leaving = true, document.querySelector('form').submit()";
+        at.show(
+            "/register",
+            "register-error",
+            &format!("username.value = 'a b', password.value = 'x', {send}"),
+        )
         .await;
-    let link = set_up::link_if_needed(&at.shop.app).await.unwrap().unwrap();
-    at.show(link.strip_prefix(&at.shop.url).unwrap(), "set-up", "").await;
-    at.show("/nowhere", "error", "").await;
-    let user = at.shop.user("ann").await;
-    sign_in(&at.window, &at.shop, &user.cookie().unwrap()).await;
-    let rename = |from: &str, to: &str| {
-        at.shop.app.store.write(crate::books::sql(&format!("ALTER TABLE {from} RENAME TO {to}")))
-    };
-    rename("orders", "put_aside").await.unwrap();
-    at.show("/orders", "maintenance", "").await;
-    rename("put_aside", "orders").await.unwrap();
-    println!("pictures in {}", folder().display());
+        let link = set_up::link_if_needed(&at.shop.app).await.unwrap().unwrap();
+        at.show(link.strip_prefix(&at.shop.url).unwrap(), "set-up", "").await;
+        at.show("/nowhere", "error", "").await;
+        let user = at.shop.user("ann").await;
+        sign_in(&at.window, &at.shop, &user.cookie().unwrap()).await;
+        let rename = |from: &str, to: &str| {
+            at.shop.app.store.write(crate::books::sql(&format!("ALTER TABLE {from} RENAME TO {to}")))
+        };
+        rename("orders", "put_aside").await.unwrap();
+        at.show("/orders", "maintenance", "").await;
+        rename("put_aside", "orders").await.unwrap();
+        println!("pictures in {}", folder().display());
+    })
+    .await;
 }
 
 #[actix_web::test]
 async fn pages_of_paying_look_right_in_every_dress() {
-    let Some(at) = gallery().await else { return };
+    told(paying).await;
+}
+
+async fn paying(teller: &Teller) {
+    let Some(at) = gallery(teller).await else { return };
     let user = at.shop.user("王小明").await;
     sign_in(&at.window, &at.shop, &user.cookie().unwrap()).await;
     at.show("/top-up", "top-up", "").await;
@@ -166,51 +177,54 @@ async fn pages_of_paying_look_right_in_every_dress() {
 
 #[actix_web::test]
 async fn records_look_right_in_every_dress() {
-    let Some(at) = gallery().await else { return };
-    let shop = &at.shop;
-    let user = shop.user("王小明").await;
-    sign_in(&at.window, shop, &user.cookie().unwrap()).await;
-    at.show("/orders", "records-empty", "").await;
-    let paid = async |yuan: &str| {
-        let number = user.top_up(yuan).await;
-        shop.simulator.pay(&number).unwrap();
-        shop.clock.advance_ms(1_200);
+    told(async |teller| {
+        let Some(at) = gallery(teller).await else { return };
+        let shop = &at.shop;
+        let user = shop.user("王小明").await;
+        sign_in(&at.window, shop, &user.cookie().unwrap()).await;
+        at.show("/orders", "records-empty", "").await;
+        let paid = async |yuan: &str| {
+            let number = user.top_up(yuan).await;
+            shop.simulator.pay(&number).unwrap();
+            shop.clock.advance_ms(1_200);
+            shop.deliver().await;
+            number
+        };
+        let first = paid("200").await;
+        let closed = user.top_up("9.90").await;
+        let late = user.top_up("20").await;
+        shop.simulator.set_scenario(&late, Scenario::LatePayment);
+        shop.clock.advance_ms(12 * DAY_MS);
+        while shop.close_expired().await > 0 {}
+        shop.simulator.pay(&late).unwrap();
         shop.deliver().await;
-        number
-    };
-    let first = paid("200").await;
-    let closed = user.top_up("9.90").await;
-    let late = user.top_up("20").await;
-    shop.simulator.set_scenario(&late, Scenario::LatePayment);
-    shop.clock.advance_ms(12 * DAY_MS);
-    while shop.close_expired().await > 0 {}
-    shop.simulator.pay(&late).unwrap();
-    shop.deliver().await;
-    let admin = shop.admin().await;
-    let success = paid("50").await;
-    let review = user.top_up("88").await;
-    shop.notify(shop.simulator.signed_notify(&review, &[("total_fee", "1")])).await;
-    let ask = async |number: &str, intent: &str, yuan: &str| {
-        let asked = refund(&admin, &format!("/admin/orders/{number}"), intent, yuan).await;
-        assert_eq!(asked.status, 201, "{}", asked.body);
-    };
-    ask(&first, "looks-of-a-refund-01", "20").await;
-    shop.wait_for_refunds(3, 60).await;
-    shop.simulator.set_scenario(&first, Scenario::RefundProcessing);
-    ask(&first, "looks-of-a-refund-02", "10").await;
-    let open = user.top_up("100").await;
-    for (path, name) in [
-        ("/orders".to_owned(), "records"),
-        ("/top-up".to_owned(), "top-up-frozen"),
-        (format!("/orders/{open}"), "order-open"),
-        (format!("/orders/{success}"), "success"),
-        (format!("/orders/{first}"), "order-refunds"),
-        (format!("/orders/{late}"), "order-late"),
-        (format!("/orders/{closed}"), "order-closed"),
-        (format!("/orders/{review}"), "order-review"),
-    ] {
-        at.show(&path, name, "").await;
-    }
-    shop.clock.advance_ms(DAY_MS);
-    at.show(&format!("/orders/{open}"), "order-confirming", "").await;
+        let admin = shop.admin().await;
+        let success = paid("50").await;
+        let review = user.top_up("88").await;
+        shop.notify(shop.simulator.signed_notify(&review, &[("total_fee", "1")])).await;
+        let ask = async |number: &str, intent: &str, yuan: &str| {
+            let asked = refund(&admin, &format!("/admin/orders/{number}"), intent, yuan).await;
+            assert_eq!(asked.status, 201, "{}", asked.body);
+        };
+        ask(&first, "looks-of-a-refund-01", "20").await;
+        shop.wait_for_refunds(3, 60).await;
+        shop.simulator.set_scenario(&first, Scenario::RefundProcessing);
+        ask(&first, "looks-of-a-refund-02", "10").await;
+        let open = user.top_up("100").await;
+        for (path, name) in [
+            ("/orders".to_owned(), "records"),
+            ("/top-up".to_owned(), "top-up-frozen"),
+            (format!("/orders/{open}"), "order-open"),
+            (format!("/orders/{success}"), "success"),
+            (format!("/orders/{first}"), "order-refunds"),
+            (format!("/orders/{late}"), "order-late"),
+            (format!("/orders/{closed}"), "order-closed"),
+            (format!("/orders/{review}"), "order-review"),
+        ] {
+            at.show(&path, name, "").await;
+        }
+        shop.clock.advance_ms(DAY_MS);
+        at.show(&format!("/orders/{open}"), "order-confirming", "").await;
+    })
+    .await;
 }

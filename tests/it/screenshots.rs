@@ -8,7 +8,7 @@ use crate::{
     harness::Shop,
     pay_page::sign_in,
     refund_pages::{refund, second_admin},
-    webdriver::{self, Window, Wish},
+    webdriver::{self, Teller, Window, Wish, told},
 };
 use shouyin::{domain::money::Fen, simulator::faults::Scenario};
 use std::path::{Path, PathBuf};
@@ -55,7 +55,12 @@ async fn fits(window: &Window, name: &str, width: u32) {
 
 #[actix_web::test]
 async fn every_page_of_administrators_fits_a_phone_and_a_computer() {
-    let Some(window) = webdriver::open(Wish { size: Some((390, 844)), ..Wish::default() }).await else {
+    told(tour).await;
+}
+
+async fn tour(teller: &Teller) {
+    let Some(window) = webdriver::open(teller, Wish { size: Some((390, 844)), ..Wish::default() }).await
+    else {
         return;
     };
     let shop = Shop::open_with(|config| config.refund_second_admin_above = Fen::new(10_000).unwrap()).await;

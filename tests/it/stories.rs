@@ -3,7 +3,7 @@
 use crate::{
     harness::{PASSWORD, Shop, WECHAT},
     pay_page::{BRIDGE, EARLY},
-    webdriver::{self, Window, Wish},
+    webdriver::{self, Teller, Window, Wish, told},
 };
 use serde_json::{Value, json};
 
@@ -41,8 +41,8 @@ const CARE: Words = Words {
     go_on: "继续支付 ¥30.00",
 };
 
-async fn phone() -> Option<Window> {
-    let window = webdriver::open(Wish { user_agent: Some(WECHAT), size: Some((390, 844)) }).await?;
+async fn phone(teller: &Teller) -> Option<Window> {
+    let window = webdriver::open(teller, Wish { user_agent: Some(WECHAT), size: Some((390, 844)) }).await?;
     window.add_script_before_page(&format!("(() => {{ {BRIDGE} {EARLY} }})();")).await;
     Some(window)
 }
@@ -92,20 +92,27 @@ async fn walk(window: &Window, shop: &Shop, words: &Words) {
 
 #[actix_web::test]
 async fn a_visitor_from_abroad_does_everything_in_english_and_switches_to_chinese() {
-    let Some(window) = phone().await else { return };
-    let shop = Shop::open().await;
-    walk(&window, &shop, &ENGLISH).await;
-    window.goto(&format!("{}/top-up", shop.url)).await;
-    window.click(".display a[hreflang='zh-CN']").await;
-    window.wait_for_text("选择充值金额").await;
-    assert_eq!(window.eval("document.documentElement.lang").await, "zh-CN");
-    window.goto(&format!("{}/orders", shop.url)).await;
-    window.wait_for_text("充值记录").await;
+    told(async |teller| {
+        let Some(window) = phone(teller).await else { return };
+        let shop = Shop::open().await;
+        walk(&window, &shop, &ENGLISH).await;
+        window.goto(&format!("{}/top-up", shop.url)).await;
+        window.click(".display a[hreflang='zh-CN']").await;
+        window.wait_for_text("选择充值金额").await;
+        assert_eq!(window.eval("document.documentElement.lang").await, "zh-CN");
+        window.goto(&format!("{}/orders", shop.url)).await;
+        window.wait_for_text("充值记录").await;
+    })
+    .await;
 }
 
 #[actix_web::test]
 async fn an_elderly_user_does_everything_in_care_mode_and_in_the_largest_letters() {
-    let Some(window) = phone().await else { return };
+    told(in_care_mode).await;
+}
+
+async fn in_care_mode(teller: &Teller) {
+    let Some(window) = phone(teller).await else { return };
     let shop = Shop::open().await;
     // As WeChat's own setting does it: every page grows, and none of them is asked.
     window
