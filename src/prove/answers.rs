@@ -1,12 +1,14 @@
 //! What a callback is, judged without the shop's own readers, and whether it was answered as it should be.
 
 use super::{
-    keys::{V3_ALGORITHM, alipay_text, v3_text},
+    certificates,
+    keys::{Signer, V3_ALGORITHM, alipay_text, v3_text},
     network::{Callback, Story},
     oracle::{ALL, Oracle, Reply},
     world::World,
 };
 use crate::{
+    app::App,
     domain::{ids::OutTradeNo, money::Fen, time::UnixMs},
     gateway::{
         Protocol,
@@ -21,6 +23,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A message of V3 is believed so long before and after its time, in seconds.
 const V3_WINDOW_SECS: i64 = 300;
 
+/// How an instance answered, and what it could know.
+pub struct Heard {
+    pub reply: Reply,
+    /// By the clock of who answered.
+    pub received_at: UnixMs,
+    pub books_failed: bool,
+    /// It names a certificate that this instance has not fetched yet.
+    pub stranger: bool,
+}
+
 /// What a callback is.
 enum Truth {
     /// Nobody can vouch for it, or it is not true.
@@ -34,15 +46,9 @@ enum Truth {
 }
 
 impl Oracle {
-    /// What was answered to a callback, held against what is true. `received_at` is by the clock of who answered.
-    pub fn judge_answer(
-        &self,
-        world: &World,
-        callback: &Callback,
-        received_at: UnixMs,
-        reply: Reply,
-        books_failed: bool,
-    ) {
+    /// What was answered to a callback, held against what is true.
+    pub fn judge_answer(&self, world: &World, callback: &Callback, heard: &Heard) {
+        let Heard { reply, received_at, books_failed, stranger } = *heard;
         let about = callback.door.story;
         match about {
             Story::Payment => world.note(|| format!("a callback is answered {reply:?}")),
@@ -61,6 +67,8 @@ impl Oracle {
             (Truth::Lie, Reply::Success) => {
                 self.report("a message nobody can vouch for was answered SUCCESS")
             }
+            // It comes again, and by then the certificate was fetched.
+            (Truth::Told | Truth::Paid { .. }, Reply::Fail) if stranger => {}
             (Truth::Told, Reply::Fail) => self.report("a true report was refused"),
             (Truth::Told, Reply::Success) if !kept(world, callback) => {
                 self.report("a callback was answered SUCCESS and is not in the books")
@@ -73,9 +81,33 @@ impl Oracle {
             {
                 self.report(&format!("a callback for {number} was answered SUCCESS and is not recorded"));
             }
+            (Truth::Paid { .. }, Reply::Success) => {
+                if let Some(signer) = signer(world, callback) {
+                    self.count_shown(format!("told by {}", signer.what));
+                }
+            }
             _ => {}
         }
     }
+}
+
+/// The key of WeChat's that a message of V3 names.
+fn signer<'a>(world: &'a World, callback: &Callback) -> Option<&'a Signer> {
+    let keys = world.keys.as_ref().filter(|_| callback.door.protocol == Protocol::WechatV3)?;
+    keys.named(&header(callback, "wechatpay-serial")?)
+}
+
+/// Whether it names a certificate that this instance has not got.
+pub fn is_strange(world: &World, app: &App, callback: &Callback) -> bool {
+    let named = signer(world, callback);
+    named.is_some_and(|by| by.is_certificate() && certificates::lacks(app, &by.serial))
+}
+
+/// The one value under this name.
+fn header(callback: &Callback, name: &str) -> Option<String> {
+    let of_line = |line: &'_ str| Some(line.strip_prefix(name)?.strip_prefix(": ")?.to_owned());
+    let values: Vec<String> = callback.headers.lines().filter_map(of_line).collect();
+    <[String; 1]>::try_from(values).ok().map(|[only]| only)
 }
 
 fn truth(world: &World, callback: &Callback, received_at: UnixMs) -> Truth {
@@ -134,15 +166,11 @@ fn v2_refund(world: &World, body: &[u8]) -> Option<Truth> {
 
 fn v3(world: &World, callback: &Callback, received_at: UnixMs) -> Option<Truth> {
     let (keys, body) = (world.keys.as_ref()?, std::str::from_utf8(&callback.body).ok()?);
-    let header = |name: &str| {
-        let of_line = |line: &'_ str| Some(line.strip_prefix(name)?.strip_prefix(": ")?.to_owned());
-        let values: Vec<String> = callback.headers.lines().filter_map(of_line).collect();
-        <[String; 1]>::try_from(values).ok().map(|[only]| only)
-    };
+    let header = |name: &str| header(callback, name);
     let (secs, nonce) = (header("wechatpay-timestamp")?, header("wechatpay-nonce")?);
-    let by_wechat = header("wechatpay-serial")? == keys.wechat_id
-        && header("wechatpay-signature-type")? == V3_ALGORITHM
-        && header("wechatpay-signature")? == keys.wechat.sign(v3_text(&secs, &nonce, body).as_bytes());
+    let signed = signer(world, callback)?.key.sign(v3_text(&secs, &nonce, body).as_bytes());
+    let by_wechat =
+        header("wechatpay-signature-type")? == V3_ALGORITHM && header("wechatpay-signature")? == signed;
     let off = received_at.secs().saturating_sub(secs.parse().ok()?);
     if !by_wechat || off.saturating_abs() > V3_WINDOW_SECS {
         return None;

@@ -119,8 +119,9 @@ const REFUND_SCENARIOS: [Scenario; 6] = [
     Scenario::RefundLostReply,
     Scenario::RefundNotifyLost,
 ];
-/// Besides JSAPI. A mini program is JSAPI under another appid.
-const OTHER_WAYS: [Channel; 6] = [
+/// Besides JSAPI.
+const OTHER_WAYS: [Channel; 7] = [
+    Channel::WechatMini,
     Channel::WechatNative,
     Channel::WechatH5,
     Channel::WechatApp,

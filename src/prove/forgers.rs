@@ -1,7 +1,8 @@
 //! Forgers: they send what no gateway sent, what one should not have sent, and again what one did send.
 
 use super::{
-    keys::{Keys, alipay_text, sealed, v3_text},
+    certificates,
+    keys::{Keys, Signer, alipay_text, sealed, v3_text},
     machine::locked,
     network::{self, Callback, Door, Story},
     people::millis,
@@ -11,6 +12,7 @@ use crate::{
     domain::{money::Fen, order::Provider},
     gateway::{
         Protocol,
+        rsa::PrivateKey,
         wechat_v2::{
             ApiKey, refund_notify,
             sign::{self, SignType},
@@ -282,11 +284,16 @@ fn badly_signed(world: &World, keys: &Keys, notify: SignedNotify) -> Option<(&'s
         }
         notify
     };
-    let at = |secs: String| {
-        let sign = keys.wechat.sign(v3_text(&secs, &nonce, &notify.body).as_bytes());
-        set(&[("Wechatpay-Timestamp", secs), ("Wechatpay-Signature", sign)])
+    // Known to the shop also where WeChat signed with what this shop was never given.
+    let by = of("Wechatpay-Serial").and_then(|serial| keys.named(&serial)).or(keys.any())?;
+    let signed = |serial: &str, key: &PrivateKey, secs: String| {
+        let sign = key.sign(v3_text(&secs, &nonce, &notify.body).as_bytes());
+        let serial = ("Wechatpay-Serial", serial.to_owned());
+        set(&[serial, ("Wechatpay-Timestamp", secs), ("Wechatpay-Signature", sign)])
     };
-    Some(match world.dice.below(11) {
+    let at = |secs: String| signed(&by.serial, &by.key, secs);
+    let kinds = if keys.certificates().is_empty() { 11 } else { 15 };
+    Some(match world.dice.below(kinds) {
         0 => ("unsigned", SignedNotify { headers: Vec::new(), ..notify }),
         1 => {
             let sign = keys.merchant.sign(v3_text(&secs, &nonce, &notify.body).as_bytes());
@@ -309,24 +316,40 @@ fn badly_signed(world: &World, keys: &Keys, notify: SignedNotify) -> Option<(&'s
             twice.headers.push(("Wechatpay-Timestamp", secs.clone()));
             ("a header twice", twice)
         }
-        _ => ("sealed with another key, well signed", at_with(keys, &secs, &nonce, &notify)?),
+        11 => ("by a certificate nobody hands out", signed(certificates::NOBODYS, &keys.app, secs)),
+        12 => ("by a certificate that has ended", signed(certificates::ENDED, &keys.alipay, secs)),
+        13 => match keys.certificates() {
+            [old, next] if world.dice.permille(500) => {
+                ("by the old certificate's name and the next one's key", signed(&old.serial, &next.key, secs))
+            }
+            [old, next] => {
+                ("by the next certificate's name and the old one's key", signed(&next.serial, &old.key, secs))
+            }
+            _ => return None,
+        },
+        _ => ("sealed with another key, well signed", at_with(keys, by, (&secs, &nonce), &notify)?),
     })
 }
 
 /// The same message with its secret part sealed for another merchant.
-fn at_with(keys: &Keys, secs: &str, nonce: &str, notify: &SignedNotify) -> Option<SignedNotify> {
+fn at_with(
+    keys: &Keys,
+    by: &Signer,
+    (secs, nonce): (&str, &str),
+    notify: &SignedNotify,
+) -> Option<SignedNotify> {
     let mut envelope: Value = serde_json::from_str(&notify.body).ok()?;
     let plain = keys.opened(envelope.get("resource")?)?;
     let text = |name: &str| envelope.pointer(&format!("/resource/{name}")).and_then(Value::as_str);
     let other = sealed(&[7; 32], text("nonce")?, text("associated_data")?, &plain)?;
     *envelope.pointer_mut("/resource/ciphertext")? = json!(other);
     let body = envelope.to_string();
-    let sign = keys.wechat.sign(v3_text(secs, nonce, &body).as_bytes());
+    let sign = by.key.sign(v3_text(secs, nonce, &body).as_bytes());
     let mut headers = notify.headers.clone();
     for (name, value) in &mut headers {
         match *name {
             "Wechatpay-Signature" => sign.clone_into(value),
-            "Wechatpay-Serial" => keys.wechat_id.clone_into(value),
+            "Wechatpay-Serial" => by.serial.clone_into(value),
             _ => {}
         }
     }

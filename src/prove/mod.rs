@@ -2,6 +2,7 @@
 //! whose book is the truth; every fault follows from a seed. `docs/proof.md` says what it covers.
 
 mod answers;
+mod certificates;
 mod clerks;
 mod faults;
 mod forgers;

@@ -2,6 +2,7 @@
 //! happen to a message on it.
 
 use super::{
+    answers::{self, Heard},
     machine::{Owner, locked},
     oracle::{ALL, Reply},
     world::World,
@@ -312,6 +313,7 @@ pub async fn deliver(world: &Arc<World>, callback: Callback) -> Answer {
     let (witness, received_at) = (world.clone(), app.clock.now());
     let task = async move {
         let spoiled = witness.weather.spoiled.load(Ordering::Relaxed);
+        let stranger = answers::is_strange(&witness, &app, &callback);
         let Callback { door, headers, body } = callback.clone();
         let evidence = Evidence { body, headers, remote_ip: "127.0.0.1".to_owned() };
         let incoming = Incoming { protocol: door.protocol, evidence, received_at };
@@ -327,7 +329,8 @@ pub async fn deliver(world: &Arc<World>, callback: Callback) -> Answer {
             Err(_) => (Reply::Error, Response::new(503, Vec::new())),
         };
         let books_failed = witness.weather.spoiled.load(Ordering::Relaxed) != spoiled;
-        witness.oracle.judge_answer(&witness, &callback, received_at, reply, books_failed);
+        let heard = Heard { reply, received_at, books_failed, stranger };
+        witness.oracle.judge_answer(&witness, &callback, &heard);
         let _ = sender.send(response);
     };
     world.machine.spawn(Owner::Instance(number), task.boxed());

@@ -11,11 +11,12 @@ use super::{
 use crate::{
     domain::{
         ledger::Account,
-        order::{Attempt, Order, Provider},
+        order::{Attempt, Channel, Order, Provider},
         refund::Refund,
         time::UnixMs,
     },
     flow::notify::can_replay,
+    gateway::Protocol,
     simulator::TradeState,
     store::{
         Db, StoreError, attempts, books, ledger, orders, pending, settlement::REFUNDED_ELSEWHERE, work_items,
@@ -39,6 +40,9 @@ const OVERDUE_MS: i64 = 10_000;
 const DONE_MS: i64 = 15 * 60_000;
 /// The farthest a clock was off, in ms: a plan made by it lies so much later.
 const CLOCK_OFF_MS: i64 = 10 * 60_000;
+
+/// Certificates are asked for once a minute at most, by a round every five seconds, in ms.
+const FETCH_MS: i64 = 65_000;
 
 /// The questions about an order, in the simulator's words.
 const QUERIES: [&str; 3] = ["orderquery", "transactions/out-trade-no", "alipay.trade.query"];
@@ -68,6 +72,7 @@ struct Seen {
     done: BTreeMap<i64, UnixMs>,
     answered_success: usize,
     given_up: usize,
+    shown: BTreeMap<String, usize>,
 }
 
 /// Everything the books say about orders.
@@ -100,6 +105,17 @@ impl Oracle {
     /// Refunds that were sent and given up by a person.
     pub fn given_up(&self) -> usize {
         locked(&self.seen).given_up
+    }
+
+    /// What the world had to show, with how often.
+    pub fn shown(&self) -> BTreeMap<String, usize> {
+        locked(&self.seen).shown.clone()
+    }
+
+    pub(super) fn count_shown(&self, what: String) {
+        let mut seen = locked(&self.seen);
+        let many = seen.shown.entry(what).or_default();
+        *many = many.saturating_add(1);
     }
 
     pub(super) fn count_given_up(&self, many: usize) {
@@ -167,17 +183,26 @@ impl Oracle {
             (None, None) => {}
             (None, Some(transaction_id)) => {
                 world.note(|| format!("order {number} is credited"));
-                let true_payment = attempts.iter().any(|attempt| {
-                    world.simulator.trade(attempt.out_trade_no.as_str()).is_some_and(|trade| {
-                        trade.transaction_id.as_ref() == Some(&transaction_id)
-                            && trade.total_fee == order.amount
-                    })
+                let made = attempts.iter().find_map(|attempt| {
+                    let trade = world.simulator.trade(attempt.out_trade_no.as_str())?;
+                    let true_payment = trade.transaction_id.as_ref() == Some(&transaction_id)
+                        && trade.total_fee == order.amount;
+                    true_payment.then_some((attempt.channel, trade.protocol))
                 });
-                if !true_payment {
-                    self.report(&format!("order {number} is credited for a payment nobody made"));
+                match made {
+                    Some((channel, protocol)) => self.count_credit(world, channel, protocol),
+                    None => self.report(&format!("order {number} is credited for a payment nobody made")),
                 }
                 locked(&self.seen).paid.insert(order.id, (transaction_id, world.clock.now()));
             }
+        }
+    }
+
+    fn count_credit(&self, world: &World, channel: Channel, protocol: Protocol) {
+        self.count_shown(format!("{channel:?} by {protocol:?}"));
+        if protocol == Protocol::WechatV3 {
+            let rotated = if world.simulator.is_rotated() { ", rotated" } else { "" };
+            self.count_shown(format!("{:?}{rotated}", world.trust.mode));
         }
     }
 
@@ -317,10 +342,12 @@ impl Oracle {
 
 /// From when on nothing hinders what is due at a moment.
 fn unhindered(world: &World, at: UnixMs, healed_at: UnixMs) -> UnixMs {
+    // Certificates that could not be fetched just before are asked for again after a while.
+    let fetched = if world.trust.by_certificate() { FETCH_MS } else { 0 };
     match (world.swarm.calm, world.swarm.clock_jumps) {
         (true, _) => at,
-        (false, false) => at.max(healed_at),
-        (false, true) => at.max(healed_at).plus_ms(CLOCK_OFF_MS),
+        (false, false) => at.max(healed_at).plus_ms(fetched),
+        (false, true) => at.max(healed_at).plus_ms(CLOCK_OFF_MS).plus_ms(fetched),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     domain::{
         ids::{Openid, OutTradeNo},
         money::Fen,
-        order::Order,
+        order::{Channel, Order},
     },
     flow::{
         FlowError,
@@ -37,12 +37,12 @@ pub async fn person(world: Arc<World>, me: Person) {
 
 async fn top_up_once(world: &Arc<World>, me: &Person) {
     let Some(wish) = wish(world, me) else { return };
-    let first_phone = phone(world, me, 1);
+    let first_phone = phone(me, 1);
     world.draw_scenario();
     let opened = if world.dice.permille(300) {
-        double_click(world, &wish, &first_phone).await
+        double_click(world, &wish, first_phone).await
     } else {
-        open(world, &wish, &first_phone).await
+        open(world, &wish, first_phone).await
     };
     // Whoever sees no pay sheet tries again some times, like anybody.
     let mut offer = opened.and_then(|(order, pay)| Some((order, offered(world, &pay)?)));
@@ -51,7 +51,7 @@ async fn top_up_once(world: &Arc<World>, me: &Person) {
             break;
         }
         world.clock.sleep(world.dice.ms(1_000, 60_000)).await;
-        let again = open(world, &wish, &first_phone).await;
+        let again = open(world, &wish, first_phone).await;
         offer = again.and_then(|(order, pay)| Some((order, offered(world, &pay)?)));
     }
     let Some((order, number)) = offer else { return };
@@ -70,7 +70,7 @@ async fn top_up_once(world: &Arc<World>, me: &Person) {
         2 => {
             come_back(world, &order, PageResult::Cancel).await;
             world.clock.sleep(world.dice.ms(1_000, 900_000)).await;
-            let again = open(world, &wish, &first_phone).await;
+            let again = open(world, &wish, first_phone).await;
             let number = again.and_then(|(_, pay)| offered(world, &pay)).unwrap_or(number);
             pay(world, &number);
             come_back(world, &order, PageResult::Ok).await;
@@ -93,14 +93,14 @@ async fn top_up_once(world: &Arc<World>, me: &Person) {
 async fn two_phones(world: &Arc<World>, me: &Person, wish: &Wish, order: &Order, first: String) {
     world.clock.sleep(world.dice.ms(0, 120_000)).await;
     world.draw_scenario();
-    let second_phone = phone(world, me, 2);
+    let second_phone = phone(me, 2);
     let wish = &Wish { channel: world.way(), ..wish.clone() };
     let second = if world.dice.permille(500) {
         // Both phones at the same moment, reloading and reloading: each closes what the other opened.
-        let first_phone = phone(world, me, 1);
-        join(reload(world, wish, &second_phone), reload(world, wish, &first_phone)).await.0
+        let first_phone = phone(me, 1);
+        join(reload(world, wish, second_phone), reload(world, wish, first_phone)).await.0
     } else {
-        open(world, wish, &second_phone).await
+        open(world, wish, second_phone).await
     };
     let second = second.and_then(|(_, pay)| offered(world, &pay));
     world.clock.sleep(world.dice.ms(0, 60_000)).await;
@@ -129,14 +129,24 @@ fn wish_life(world: &World) -> u64 {
     millis(world.swarm.expire_minutes).saturating_mul(60_000)
 }
 
-fn phone(world: &World, me: &Person, phone: u64) -> Option<Openid> {
-    Openid::parse(&world.simulator.openid_of(me.number.saturating_mul(10).saturating_add(phone)))
+/// A phone of this person's has a number of its own.
+fn phone(me: &Person, phone: u64) -> u64 {
+    me.number.saturating_mul(10).saturating_add(phone)
+}
+
+/// Who pays at this phone: somebody else for the mini program than for the service account.
+fn openid(world: &World, channel: Channel, phone: u64) -> Option<Openid> {
+    let openid = match channel {
+        Channel::WechatMini => world.simulator.mini_openid_of(phone)?,
+        _ => world.simulator.openid_of(phone),
+    };
+    Openid::parse(&openid)
 }
 
 /// The form and then the payment page. `None` when no answer came.
-async fn open(world: &Arc<World>, wish: &Wish, phone: &Option<Openid>) -> Option<(Order, Pay)> {
-    let (wish, phone) = (wish.clone(), phone.clone());
-    let opened = world.ask(move |app| checkout(app, wish, phone)).await?;
+async fn open(world: &Arc<World>, wish: &Wish, phone: u64) -> Option<(Order, Pay)> {
+    let (wish, payer) = (wish.clone(), openid(world, wish.channel, phone));
+    let opened = world.ask(move |app| checkout(app, wish, payer)).await?;
     match opened {
         Ok((order, pay)) => {
             let number = order.out_trade_no.clone();
@@ -151,7 +161,7 @@ async fn open(world: &Arc<World>, wish: &Wish, phone: &Option<Openid>) -> Option
 }
 
 /// Opens the page some times over; what the last one showed.
-async fn reload(world: &Arc<World>, wish: &Wish, phone: &Option<Openid>) -> Option<(Order, Pay)> {
+async fn reload(world: &Arc<World>, wish: &Wish, phone: u64) -> Option<(Order, Pay)> {
     let mut shown = None;
     for _ in 0..world.dice.between(1, 6) {
         shown = open(world, wish, phone).await;
@@ -165,7 +175,7 @@ async fn checkout(app: Arc<App>, wish: Wish, phone: Option<Openid>) -> Result<(O
     Ok((order, pay))
 }
 
-async fn double_click(world: &Arc<World>, wish: &Wish, phone: &Option<Openid>) -> Option<(Order, Pay)> {
+async fn double_click(world: &Arc<World>, wish: &Wish, phone: u64) -> Option<(Order, Pay)> {
     match join(open(world, wish, phone), open(world, wish, phone)).await {
         (Some((a, pay)), Some((b, _))) => {
             if a.out_trade_no != b.out_trade_no {

@@ -1,7 +1,7 @@
 //! One seed from beginning to end: hours of faults, then calm, then the reckoning.
 
 use super::{
-    clerks, forgers,
+    certificates, clerks, forgers,
     machine::{Owner, Step, locked},
     people,
     world::{NoWorld, START, World},
@@ -21,6 +21,8 @@ const MOST_STEPS: u64 = 1_000_000;
 /// After the last order's time: a last attempt lives 6 minutes more, a clock was 10 minutes ahead, and
 /// then 15 minutes are enough.
 const REST_MS: i64 = 31 * 60_000;
+/// The rounds that look for certificates are so much rarer while there is nothing to find, in ms.
+const KNOWN_KEYS_MS: i64 = 300_000;
 /// Somebody who works, in place of a time.
 const BUSY: i64 = i64::MAX;
 
@@ -37,6 +39,8 @@ pub struct Outcome {
     /// Virtual time that passed, in ms.
     pub passed_ms: i64,
     pub breach: Option<String>,
+    /// What orders were credited by, and what true callbacks about them were signed with, with how often.
+    pub shown: BTreeMap<String, usize>,
     /// What happened, a line each, with the ms since the world began.
     pub events: Vec<String>,
 }
@@ -56,6 +60,7 @@ pub fn run(seed: u64) -> Result<Outcome, NoWorld> {
 pub fn run_on(seed: u64, server: Option<&PostgresUrl>) -> Result<Outcome, NoWorld> {
     let world = World::begin(seed, server)?;
     world.note(|| format!("{:?}", world.swarm));
+    certificates::begin(&world);
     for person in &world.users {
         world.spawn(people::person(world.clone(), person.clone()));
     }
@@ -79,6 +84,7 @@ pub fn run_on(seed: u64, server: Option<&PostgresUrl>) -> Result<Outcome, NoWorl
         given_up: world.oracle.given_up(),
         passed_ms: world.clock.now().since(START),
         breach: world.oracle.breach(),
+        shown: world.oracle.shown(),
         events: std::mem::take(&mut trace.lines),
     };
     drop(trace);
@@ -94,6 +100,8 @@ enum Job {
     QueryPending,
     CloseExpired,
     Refunds,
+    /// In worlds with certificates.
+    GatewayKeys,
 }
 
 impl Job {
@@ -102,6 +110,7 @@ impl Job {
             Job::QueryPending => 1_000,
             Job::CloseExpired => 5_000,
             Job::Refunds => 2_000,
+            Job::GatewayKeys => 5_000,
         }
     }
 
@@ -110,6 +119,7 @@ impl Job {
             Job::QueryPending => jobs::query_pending::run_once(app).boxed(),
             Job::CloseExpired => jobs::close_expired::run_once(app).boxed(),
             Job::Refunds => jobs::refunds::run_once(app).boxed(),
+            Job::GatewayKeys => jobs::gateway_keys::run_once(app).boxed(),
         }
     }
 }
@@ -197,7 +207,8 @@ impl Course {
                 (Job::CloseExpired, pulse.next_close),
                 (Job::Refunds, pulse.next_refund),
             ];
-            for (job, due) in due {
+            let keys = self.keys_due(number, &app).map(|due| (Job::GatewayKeys, Some(due)));
+            for (job, due) in due.into_iter().chain(keys) {
                 let Some(due) = due.map(UnixMs) else { continue };
                 let free_at = self.free_at(number, job, &app);
                 let free = free_at.load(Ordering::Relaxed);
@@ -223,6 +234,19 @@ impl Course {
             }
         }
         wake
+    }
+
+    /// When an instance looks for certificates: at every round while it has not got the one that signs now, else seldom.
+    /// By the world's clock, and written as the instance's own has it.
+    fn keys_due(&mut self, number: usize, app: &Arc<App>) -> Option<i64> {
+        let world = self.world.clone();
+        let keys = world.keys.as_ref().filter(|_| world.trust.by_certificate())?;
+        if certificates::lacks_current(&world, keys, app) {
+            return Some(0);
+        }
+        let free_at = UnixMs(self.free_at(number, Job::GatewayKeys, app).load(Ordering::Relaxed));
+        let off = app.clock.now().since(world.clock.now());
+        (free_at.0 != BUSY).then(|| free_at.plus_ms(KNOWN_KEYS_MS).plus_ms(off).0)
     }
 
     /// A new process begins with fresh jobs.

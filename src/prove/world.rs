@@ -2,6 +2,7 @@
 //! memory of what people did. Everything in it follows from the seed.
 
 use super::{
+    certificates::Trust,
     faults::{Dice, FaultyDisk, Swarm, Weather},
     keys::Keys,
     machine::{Machine, Owner, locked},
@@ -56,6 +57,7 @@ pub struct World {
     pub account: Account,
     /// In a world whose gateways sign with RSA.
     pub keys: Option<Keys>,
+    pub trust: Trust,
     pub simulator: Simulator,
     pub oracle: Oracle,
     pub users: Vec<Person>,
@@ -141,6 +143,7 @@ impl World {
         // Half of those that have clerks: the others stay what they were.
         swarm.exceptions = seed.is_multiple_of(4);
         swarm.hangs = seed.is_multiple_of(16);
+        let trust = Trust::draw(&dice, &swarm);
         let swarm = Arc::new(swarm);
         let weather = Arc::new(Weather::default());
         let disk = FaultyDisk { dice: dice.clone(), swarm: swarm.clone(), weather: weather.clone() };
@@ -152,7 +155,7 @@ impl World {
             rsa: RSA.clone().filter(|_| swarm.needs_rsa()),
             ..SimulatorKeys::marked([clock.nonce()?, clock.nonce()?, clock.nonce()?])
         };
-        let config = config(&keys, &swarm)?;
+        let config = config(&keys, &swarm, trust)?;
         let account = config.wechat_v2.clone().ok_or(NoWorld::Config)?;
         let users = people(&store, swarm.users)?;
         let clerks = if swarm.clerks { clerks(&store)? } else { Vec::new() };
@@ -164,7 +167,8 @@ impl World {
             store,
             config,
             account,
-            keys: Keys::of(&keys),
+            keys: Keys::of(&keys, trust.mode),
+            trust,
             oracle: Oracle::default(),
             users,
             clerks,
@@ -320,7 +324,7 @@ impl World {
 /// depends on what is signed.
 static RSA: LazyLock<Option<RsaKeys>> = LazyLock::new(RsaKeys::generate);
 
-fn config(keys: &SimulatorKeys, swarm: &Swarm) -> Result<Config, NoWorld> {
+fn config(keys: &SimulatorKeys, swarm: &Swarm, trust: Trust) -> Result<Config, NoWorld> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
     let nowhere = Database::Sqlite(PathBuf::from(":memory:"));
     let mut config = Config::for_simulator(keys, nowhere, listen, GATEWAY).ok_or(NoWorld::Config)?;
@@ -328,7 +332,8 @@ fn config(keys: &SimulatorKeys, swarm: &Swarm) -> Result<Config, NoWorld> {
         config.origins.wechat_api.push(BACKUP.to_owned());
     }
     if swarm.v3 {
-        config.wechat_v3 = config.wechat_v2.as_ref().and_then(|v2| keys.wechat_v3(v2));
+        let account = config.wechat_v2.as_ref().and_then(|v2| keys.wechat_v3(v2));
+        config.wechat_v3 = account.and_then(|account| trust.account(keys, account, START));
     }
     config.top_up.expire_minutes = swarm.expire_minutes;
     config.refund_second_admin_above = swarm.second_admin_above;

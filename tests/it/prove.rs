@@ -1,6 +1,7 @@
 //! The proof itself: repeatable, clean on many seeds, and able to find what is wrong.
 
 use shouyin::{config::Database, prove};
+use std::{collections::BTreeMap, sync::Mutex};
 
 /// Seeds that once found something, with what it was. They run on every change.
 ///
@@ -22,7 +23,8 @@ fn holds(seed: u64) {
 
 #[test]
 fn the_same_seed_is_the_same_world() {
-    for seed in 1..=20 {
+    // And those where WeChat has certificates.
+    for seed in (1..=20).chain((25..=100).step_by(5)) {
         let (a, b) = (prove::run(seed).unwrap(), prove::run(seed).unwrap());
         assert_eq!((a.hash, a.steps, a.credits), (b.hash, b.steps, b.credits), "seed {seed}");
         assert_eq!(a.events, b.events, "seed {seed}");
@@ -65,6 +67,42 @@ fn in_worlds_where_refunds_hang_some_are_given_up() {
         given_up += outcome.given_up;
     }
     assert!(given_up > 5, "{given_up}");
+}
+
+#[test]
+fn worlds_of_every_way_and_key_are_drawn_and_credited() {
+    let shown = Mutex::new(BTreeMap::<String, usize>::new());
+    std::thread::scope(|scope| {
+        for half in [5, 10] {
+            let shown = &shown;
+            scope.spawn(move || {
+                for seed in (half..=400).step_by(10) {
+                    let outcome = prove::run(seed).unwrap();
+                    assert_eq!(outcome.breach, None, "seed {seed}\n{}", outcome.events.join("\n"));
+                    for (what, many) in outcome.shown {
+                        *shown.lock().unwrap().entry(what).or_default() += many;
+                    }
+                }
+            });
+        }
+    });
+    let shown = shown.into_inner().unwrap();
+    let ways = ["Jsapi", "Mini", "Native", "H5", "App"].map(|way| format!("Wechat{way} by Wechat"));
+    let ways = ways.iter().flat_map(|way| ["V2", "V3"].map(|version| format!("{way}{version}")));
+    let alipay = ["Qr", "Page", "Wap"].map(|way| format!("Alipay{way} by Alipay"));
+    let modes = [
+        "PublicKey",
+        "Certificates",
+        "Certificates, rotated",
+        "Both",
+        "Both, rotated",
+        "told by the public key",
+        "told by the certificate",
+        "told by the next certificate",
+    ];
+    let wanted = ways.chain(alipay).chain(modes.map(str::to_owned));
+    let missing: Vec<String> = wanted.filter(|what| !shown.contains_key(what)).collect();
+    assert_eq!(missing, Vec::<String>::new(), "{shown:#?}");
 }
 
 #[test]

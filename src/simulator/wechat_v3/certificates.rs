@@ -14,15 +14,15 @@ const ASSOCIATED: &str = "certificate";
 /// No random bytes.
 pub fn list(simulator: &Simulator) -> Result<Result<Verdict, Fault>, NoEntropy> {
     let Some(keys) = simulator.0.options.v3.as_ref() else { return Ok(Err(none())) };
-    let (rotated, callbacks) = {
+    let (listed, callbacks) = {
         let book = simulator.book();
-        (book.v3.rotated, book.v3.callbacks)
+        (book.v3.announced || book.v3.rotated, book.v3.callbacks)
     };
     // A merchant who has gone over to the public key for good has none.
     if callbacks == Some(Signer::PublicKey) {
         return Ok(Err(none()));
     }
-    let next = rotated.then_some(&keys.next_platform);
+    let next = listed.then_some(&keys.next_platform);
     let mut data = Vec::new();
     for named in std::iter::once(&keys.platform).chain(next) {
         data.push(sealed(simulator, keys, named)?);

@@ -48,7 +48,9 @@ impl SignedNotify {
 /// What V3 needs to remember besides trades and refunds.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// The second platform certificate is in use.
+    /// The second platform certificate is handed out…
+    pub announced: bool,
+    /// …and is in use.
     pub rotated: bool,
     /// What signs callbacks, whatever an order asked for.
     pub callbacks: Option<Signer>,
@@ -263,9 +265,19 @@ impl Simulator {
         self.book().v3.callbacks = signer;
     }
 
-    /// A new platform certificate appears, and signs from now on.
+    /// A new platform certificate is handed out besides the old one, and signs nothing yet.
+    pub fn announce_certificate(&self) {
+        self.book().v3.announced = true;
+    }
+
+    /// A new platform certificate appears, if it was not announced, and signs from now on.
     pub fn rotate_certificate(&self) {
         self.book().v3.rotated = true;
+    }
+
+    /// Whether it is the new platform certificate that signs.
+    pub fn is_rotated(&self) -> bool {
+        self.book().v3.rotated
     }
 
     /// The platform certificate that signs now, in PEM. `None` when V3 is not spoken.
