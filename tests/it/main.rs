@@ -4,6 +4,7 @@
 mod account_pages;
 mod accounts;
 mod admin_accounts;
+mod alipay_certificates;
 mod attacks;
 mod audit_log;
 mod axe;
