@@ -58,6 +58,7 @@ mod simulate;
 mod stories;
 mod style;
 mod top_up;
+mod unclear;
 mod v3_alone;
 mod vectors;
 mod vectors_alipay;
