@@ -4,7 +4,7 @@ use super::{CliError, demo};
 use crate::{
     clock::Clock,
     config::{Origins, RsaKeys, SimulatorKeys},
-    domain::order::Environment,
+    domain::{order::Environment, time::UnixMs},
     gateway::{
         rsa::PrivateKey,
         wechat::Appids,
@@ -15,8 +15,9 @@ use crate::{
 };
 use secrecy::SecretString;
 use std::{
+    fs,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 #[derive(clap::Args)]
@@ -63,6 +64,9 @@ pub(super) struct Options {
     alipay_app_id: Option<String>,
     #[arg(long, requires = "data")]
     alipay_seller_id: Option<String>,
+    /// Alipay in certificate mode; the certificates are written into the folder.
+    #[arg(long, requires = "data")]
+    alipay_certificates: bool,
 }
 
 /// Runs until stopped.
@@ -84,13 +88,13 @@ pub(super) async fn run(options: Options) -> Result<(), CliError> {
         speed: options.speed,
         scenario,
         v3: v3(&options, &keys)?,
-        alipay: alipay(&options, &keys),
+        alipay: alipay(&options, &keys, clock.now()),
         ..SimulatorOptions::new(account, secret, options.merchant.clone())
     };
     let address = listener.local_addr()?;
     println!("WeChat{} simulator on http://{address}, scenario {}", also(&behaviour), scenario.name());
     println!("What the merchant sets:");
-    for (name, value) in variables(&behaviour, &keys, &options, &format!("http://{address}")) {
+    for (name, value) in variables(&behaviour, &keys, &options, &format!("http://{address}"))? {
         println!("{name}={value}");
     }
     println!(
@@ -150,8 +154,9 @@ fn v3(options: &Options, keys: &SimulatorKeys) -> Result<Option<V3Keys>, CliErro
     Ok(made.map(|made| made.sealing_with(own)))
 }
 
-fn alipay(options: &Options, keys: &SimulatorKeys) -> Option<AlipayApp> {
-    let made = AlipayApp::of(keys)?;
+fn alipay(options: &Options, keys: &SimulatorKeys, now: UnixMs) -> Option<AlipayApp> {
+    let made =
+        if options.alipay_certificates { AlipayApp::certified(keys, now)? } else { AlipayApp::of(keys)? };
     Some(AlipayApp {
         app_id: options.alipay_app_id.clone().unwrap_or(made.app_id),
         seller_id: options.alipay_seller_id.clone().unwrap_or(made.seller_id),
@@ -170,7 +175,7 @@ fn variables(
     keys: &SimulatorKeys,
     options: &Options,
     origin: &str,
-) -> Vec<(&'static str, String)> {
+) -> Result<Vec<(&'static str, String)>, CliError> {
     let mut all = vec![
         ("WECHAT_APPID", options.appid.clone()),
         ("WECHAT_MCH_ID", options.mch_id.clone()),
@@ -196,11 +201,35 @@ fn variables(
             ("ALIPAY_APP_ID", app.app_id.clone()),
             ("ALIPAY_SELLER_ID", app.seller_id.clone()),
             ("ALIPAY_PRIVATE_KEY_PEM", rsa.alipay_app.clone()),
-            ("ALIPAY_PUBLIC_KEY_PEM", alipay_public_key(rsa)),
-            ("ALIPAY_GATEWAY", format!("{origin}/gateway.do")),
         ]);
+        all.extend(alipay_proof(app, rsa, options.data.as_deref())?);
+        all.push(("ALIPAY_GATEWAY", format!("{origin}/gateway.do")));
     }
-    all
+    Ok(all)
+}
+
+/// What the shop knows Alipay by: its public key, or in certificate mode files with certificates, app's own included.
+fn alipay_proof(
+    app: &AlipayApp,
+    rsa: &RsaKeys,
+    data: Option<&Path>,
+) -> Result<Vec<(&'static str, String)>, CliError> {
+    let (Some(all), Some(folder)) = (&app.certificates, data) else {
+        return Ok(vec![("ALIPAY_PUBLIC_KEY_PEM", alipay_public_key(rsa))]);
+    };
+    // The shop may be started elsewhere.
+    let folder = fs::canonicalize(folder)?;
+    let files = [
+        ("ALIPAY_APP_CERT_PEM_FILE", "alipay-app.crt", &all.app),
+        ("ALIPAY_CERT_PEM_FILE", "alipay.crt", &all.alipay),
+        ("ALIPAY_ROOT_CERT_PEM_FILE", "alipay-root.crt", &all.root),
+    ];
+    let written = files.into_iter().map(|(name, file, certificate)| {
+        let path = folder.join(file);
+        fs::write(&path, &certificate.pem)?;
+        Ok::<_, CliError>((name, path.display().to_string()))
+    });
+    written.collect()
 }
 
 /// Empty for keys that cannot be read, with which nothing is spoken.

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     clock::NoEntropy,
     config::{SIMULATOR_ALIPAY_APP_ID, SIMULATOR_ALIPAY_SELLER_ID, SimulatorKeys},
+    domain::time::UnixMs,
     gateway::{
         Response,
         rsa::{PrivateKey, PublicKey},
@@ -16,10 +17,12 @@ use crate::{
     },
 };
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use certificates::{Certificates, no_such_app_certificate};
 use rules::{Broken, Rule};
 use serde_json::Value;
 use std::time::Duration;
 
+pub mod certificates;
 pub mod notify;
 pub mod trade;
 
@@ -48,6 +51,8 @@ pub struct AlipayApp {
     pub app_public_key: PublicKey,
     /// Signs replies, callbacks and returns.
     pub key: PrivateKey,
+    /// In certificate mode.
+    pub certificates: Option<Certificates>,
 }
 
 impl AlipayApp {
@@ -60,7 +65,14 @@ impl AlipayApp {
             seller_id: SIMULATOR_ALIPAY_SELLER_ID.to_owned(),
             app_public_key: PublicKey::parse(&app.public_base64()?).ok()?,
             key: PrivateKey::parse(&rsa.alipay_platform).ok()?,
+            certificates: None,
         })
+    }
+
+    /// The same in certificate mode, with certificates that hold at `now`.
+    pub fn certified(keys: &SimulatorKeys, now: UnixMs) -> Option<AlipayApp> {
+        let certificates = Some(Certificates::of(keys, now)?);
+        Some(AlipayApp { certificates, ..AlipayApp::of(keys)? })
     }
 }
 
@@ -321,6 +333,12 @@ fn read<'a>(
     if get("sign").is_none() {
         return Err(lacks("isv.missing-signature", "缺少签名参数"));
     }
+    // They say which key the signature is to be checked with, so they come first.
+    match &app.certificates {
+        Some(certificates) => certificates.check(&fields)?,
+        None if get("app_cert_sn").is_some() => return Err(no_such_app_certificate()),
+        None => {}
+    }
     if !form::request_holds(&fields, &app.app_public_key) {
         return Err(Failure::invalid("isv.invalid-signature", "验签出错，请检查签名与待签名串"));
     }
@@ -430,7 +448,9 @@ fn reply(app: &AlipayApp, method: Method, verdict: Verdict) -> Reply {
     let signed = json(&node);
     let sign = app.key.sign(signed.as_bytes());
     let name = method.name().replace('.', "_");
-    Reply::Json(format!("{{\"{name}_response\":{signed},\"sign\":\"{sign}\"}}"))
+    let by = app.certificates.as_ref().map(|all| format!("\"alipay_cert_sn\":\"{}\",", all.alipay.sn));
+    let by = by.unwrap_or_default();
+    Reply::Json(format!("{{\"{name}_response\":{signed},{by}\"sign\":\"{sign}\"}}"))
 }
 
 /// Written as Alipay writes it: in its own order and with `\/`, so that nobody gets away with writing it anew.

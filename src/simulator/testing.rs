@@ -196,7 +196,7 @@ pub async fn prepay_as(simulator: &Simulator, trade_type: &str, appid: &str) -> 
 }
 
 /// RSA keys take long to make: one set for all tests.
-fn keys() -> &'static SimulatorKeys {
+pub fn keys() -> &'static SimulatorKeys {
     static KEYS: OnceLock<SimulatorKeys> = OnceLock::new();
     KEYS.get_or_init(|| {
         let mut keys = SimulatorKeys::marked(["a".repeat(32), "b".repeat(32), "c".repeat(32)]);

@@ -268,7 +268,7 @@ fn called(
             transactions::query_paid(simulator, number.as_deref(), query)
         }
         Call::Close(number) => transactions::close(simulator, number, body),
-        Call::Refund => refund::take_on(simulator, body)?,
+        Call::Refund => refund::take_on(simulator, asked)?,
         Call::RefundQuery(number) => refund::query(simulator, number),
         Call::Certificates => certificates::list(simulator)?,
         Call::TradeBill => bill::place(simulator, query, origin),

@@ -25,7 +25,7 @@ use shouyin::{
     },
     http::Http,
     jobs,
-    simulator::{self, Asked, Options, Simulator},
+    simulator::{self, AlipayApp, Asked, Options, Simulator},
     store::{
         Store, attempts, audit_chain, audit_chain::Looked, books, notices, notices::Notice, orders, refunds,
         work_items, work_items::WorkItem,
@@ -133,11 +133,11 @@ impl Shop {
         }
         let account =
             Account { accept: SignType::ALL.to_vec(), ..config.wechat_v2.clone().or(stock).unwrap() };
-        let simulator = Simulator::new(
-            Options::of(&keys, account, format!("http://{address}")),
-            clock.clone(),
-            Http::new(Origins::default()).unwrap(),
-        );
+        let mut options = Options::of(&keys, account, format!("http://{address}"));
+        if config.alipay.as_ref().is_some_and(|account| account.certificates.is_some()) {
+            options.alipay = AlipayApp::certified(&keys, START);
+        }
+        let simulator = Simulator::new(options, clock.clone(), Http::new(Origins::default()).unwrap());
         let simulating = simulator::serve(simulator.clone(), simulator_listener).unwrap();
         let store = Store::open(&config.database).unwrap();
         let app = App::new(config, store, clock.clone()).unwrap();

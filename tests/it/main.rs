@@ -4,6 +4,7 @@
 mod account_pages;
 mod accounts;
 mod admin_accounts;
+mod alipay_certificates;
 mod attacks;
 mod audit_log;
 mod axe;
@@ -57,6 +58,7 @@ mod simulate;
 mod stories;
 mod style;
 mod top_up;
+mod unclear;
 mod v3_alone;
 mod vectors;
 mod vectors_alipay;

@@ -37,8 +37,9 @@ impl Drop for Alone {
 }
 
 impl Alone {
-    fn start(merchant: &str) -> Alone {
-        let folder = std::env::temp_dir().join(format!("shouyin-simulate-{}", std::process::id()));
+    fn start(merchant: &str, more: &[&str]) -> Alone {
+        let name = format!("shouyin-simulate-{}{}", std::process::id(), more.concat());
+        let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_shouyin"))
             .env_clear()
@@ -48,6 +49,7 @@ impl Alone {
             .args(["--key", "0123456789abcdef0123456789abcdef", "--app-secret", "a-secret-of-my-own"])
             .args(["--api-v3-key", "fedcba9876543210fedcba9876543210"])
             .args(["--alipay-app-id", "2021001122334455", "--alipay-seller-id", "2088123412341234"])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -70,10 +72,28 @@ impl Alone {
 
 #[actix_web::test]
 async fn a_shop_set_up_with_what_the_simulator_prints_is_paid_by_wechat_v3_and_by_alipay() {
+    paid_every_way(&[]).await;
+}
+
+#[actix_web::test]
+async fn a_shop_set_up_with_the_certificates_the_simulator_writes_is_paid_by_alipay() {
+    let made = paid_every_way(&["--alipay-certificates"]).await;
+    for (name, file) in [
+        ("ALIPAY_APP_CERT_PEM_FILE", "alipay-app.crt"),
+        ("ALIPAY_CERT_PEM_FILE", "alipay.crt"),
+        ("ALIPAY_ROOT_CERT_PEM_FILE", "alipay-root.crt"),
+    ] {
+        assert!(made.get(name).is_some_and(|path| path.ends_with(file)), "{made:?}");
+    }
+    assert!(!made.contains_key("ALIPAY_PUBLIC_KEY_PEM"), "{made:?}");
+}
+
+/// Starts both and pays in every way a program can; gives what the simulator printed.
+async fn paid_every_way(more: &[&str]) -> BTreeMap<String, String> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let shop = format!("http://{address}");
-    let alone = Alone::start(&shop);
+    let alone = Alone::start(&shop, more);
     let mut settings = alone.variables.clone();
     settings.extend([
         ("DATABASE_URL".to_owned(), format!("sqlite:{}", alone.folder.join("books.db").display())),
@@ -114,4 +134,5 @@ async fn a_shop_set_up_with_what_the_simulator_prints_is_paid_by_wechat_v3_and_b
     let list = user.get(&format!("{}/", alone.url)).await.body;
     assert_eq!((list.matches("<td>微信 V3 ").count(), list.matches("<td>支付宝 ").count()), (3, 1), "{list}");
     handle.stop(false).await;
+    alone.variables.clone()
 }

@@ -17,7 +17,7 @@ use shouyin::{
     },
     flow::top_up::{self, Pay, Wish},
     gateway::Protocol,
-    simulator::{Signer, faults::Scenario},
+    simulator::faults::Scenario,
 };
 use std::sync::Arc;
 
@@ -130,13 +130,12 @@ async fn a_callback_of_v2_about_an_order_made_by_v2_is_believed_while_v3_is_on()
 async fn an_order_made_by_v2_is_asked_about_and_paid_back_by_v3() {
     let shop = Shop::open_v3().await;
     let (_, number) = ordered_by_v2(&shop).await;
-    // In public-key mode, whoever made the order.
-    shop.simulator.sign_callbacks_with(Some(Signer::PublicKey));
     shop.simulator.set_scenario(&number, Scenario::NotifyLost);
     shop.simulator.pay(&number).unwrap();
     shop.clock.advance_ms(10_000);
     shop.sweep().await;
     credited(&shop, &number, Source::Sweep).await;
     assert_eq!(shop.calls(&number), ["unifiedorder", "transactions/out-trade-no"]);
+    // The shop is in public-key mode, and the refund's callback is signed so whoever made the order.
     refunded(&shop, &number, Provider::Wechat, "refund_hint").await;
 }

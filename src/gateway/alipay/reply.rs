@@ -63,8 +63,8 @@ pub fn read<'a>(account: &Account, method: &str, answer: &'a Response) -> Result
     let named = format!("{}_response", method.replace('.', "_"));
     let node = match (document.raw(&named), document.raw(ERROR_NODE)) {
         (Some(node), None) => node,
-        (None, Some(_)) if document.raw("sign").is_none() => {
-            return Err(Untrusted::CommFail("an unsigned error_response".to_owned()));
+        (None, Some(node)) if document.raw("sign").is_none() => {
+            return Err(Untrusted::CommFail(unsigned(node)));
         }
         (None, Some(node)) => node,
         (None, None) => return Err(Untrusted::Malformed(format!("no {named}"))),
@@ -85,6 +85,15 @@ fn authenticate(account: &Account, document: &Object<'_>, node: &str) -> Result<
         Ok(())
     } else {
         Err(Untrusted::BadSign("wrong sign".to_owned()))
+    }
+}
+
+/// What a refusal without a signature says, for whoever looks for the cause: anybody can have written it, and nothing
+/// is decided by it.
+fn unsigned(node: &str) -> String {
+    match judge(node) {
+        Ok(Reply::Failed(failure)) => format!("an unsigned error_response: {}", failure.text()),
+        Ok(Reply::Done(_)) | Err(_) => "an unsigned error_response".to_owned(),
     }
 }
 

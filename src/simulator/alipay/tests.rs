@@ -433,3 +433,13 @@ async fn opening_the_sheet_of_a_precreated_order_is_scanning_it() {
     let told = call(&simulator, &clock, "alipay.trade.query", about());
     assert_eq!(told.get("trade_status"), "WAIT_BUYER_PAY");
 }
+
+#[test]
+fn an_app_without_certificates_that_names_one_is_refused_before_its_signature_is_looked_at() {
+    let (simulator, clock) = alipay_simulator();
+    let mut fields = public("alipay.trade.query", &about(), clock.now());
+    fields.set("app_cert_sn", "50fa7bc5dc305a4fbdbe166689ddc827");
+    let Reply::Json(text) = posted(&simulator, &signed(fields)) else { panic!("no JSON") };
+    assert!(text.starts_with("{\"error_response\":") && text.contains("isv.app-cert-not-exist"), "{text}");
+    assert!(!text.contains("\"sign\""), "{text}");
+}

@@ -54,7 +54,7 @@ pub struct Memory {
     pub rotated: bool,
     /// What signs callbacks, whatever an order asked for.
     pub callbacks: Option<Signer>,
-    /// Orders whose request named WeChat's public key.
+    /// Orders whose request, or whose refund's, named WeChat's public key.
     by_public_key: BTreeSet<String>,
 }
 

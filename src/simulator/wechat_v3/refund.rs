@@ -6,7 +6,7 @@ use crate::{
     domain::{order::Provider, time::UnixMs},
     gateway::{Protocol, wechat_v2::xml::Fields},
     simulator::{
-        Simulator, deliver, refund_notify,
+        Asked, Simulator, deliver, refund_notify,
         refunds::{self, NotTaken, Refund, RefundStatus, Taken, Wanted},
         trades::Book,
     },
@@ -17,17 +17,24 @@ type Done = Result<Verdict, Fault>;
 
 /// # Errors
 /// No random bytes.
-pub fn take_on(simulator: &Simulator, body: &[u8]) -> Result<Done, NoEntropy> {
-    let asked = match rules::checked(body, rules::REFUND, "") {
+pub fn take_on(simulator: &Simulator, asked: &Asked<'_>) -> Result<Done, NoEntropy> {
+    let serial = asked.headers.only("wechatpay-serial");
+    let asked = match rules::checked(asked.body, rules::REFUND, "") {
         Ok(asked) => asked,
         Err(fault) => return Ok(Err(fault)),
     };
     let refund_id = refund_notify::refund_id(&simulator.0.clock)?;
     let nonce = simulator.0.clock.nonce()?;
-    Ok(taken(simulator, &asked, refund_id, &nonce))
+    Ok(taken(simulator, &asked, serial, refund_id, &nonce))
 }
 
-fn taken(simulator: &Simulator, asked: &Fields, refund_id: String, nonce: &str) -> Done {
+fn taken(
+    simulator: &Simulator,
+    asked: &Fields,
+    serial: Option<&str>,
+    refund_id: String,
+    nonce: &str,
+) -> Done {
     let now = simulator.now();
     let out_refund_no = asked.get("out_refund_no").unwrap_or_default();
     let mut book = simulator.book();
@@ -57,6 +64,8 @@ fn taken(simulator: &Simulator, asked: &Fields, refund_id: String, nonce: &str) 
     match refunds::take_on(&mut book, wanted, now).map_err(not_taken)? {
         Taken::Again(refund) => Ok(Verdict::done(told(&refund, now))),
         Taken::New(refund) => {
+            // The payment may be one of V2, which has no such header.
+            book.v3.remember(&refund.out_trade_no, serial);
             let callback = deliver::about_refund(simulator, &mut book, &refund, nonce);
             book.schedule(callback.filter(|_| scenario.notifies_refunds()).into_iter().collect());
             if scenario.loses_refund_reply() {

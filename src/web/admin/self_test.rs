@@ -38,7 +38,10 @@ fn told(tested: &Tested) -> Fact {
         Said::NoSuchOrder => (format!("有答复，签名正确，{ms} 毫秒"), "ok"),
         Said::Else(word) => (format!("有答复，签名正确，但没有照常回答：{}，{ms} 毫秒", short(word)), "warn"),
         Said::Refused(why) => (
-            format!("连上了，但被拒绝或答复不可信：{}，{ms} 毫秒。请核对商户号、appid 和密钥", short(why)),
+            format!(
+                "连上了，但被拒绝或答复不可信：{}，{ms} 毫秒。请核对商户号、appid、密钥和证书",
+                short(why)
+            ),
             "bad",
         ),
         Said::NotReached(why) => {
