@@ -222,6 +222,21 @@ fn the_guard_of_the_flows_sees_what_it_is_for_and_nothing_else() {
 }
 
 #[test]
+fn no_page_knows_a_provider_by_name() {
+    // What providers are called, what is offered where, and a door for each protocol.
+    let homes = ["web/providers.rs", "web/ways.rs", "web/notify.rs"];
+    let pages = |path: &str| path.starts_with("web/") && !homes.contains(&path);
+    for (path, text) in sources().filter(|(path, _)| pages(path)) {
+        let named = of_one_gateway(&production(&text));
+        let found: Vec<&String> = named
+            .iter()
+            .filter(|name| ["Provider::", "Protocol::"].iter().any(|kind| name.starts_with(kind)))
+            .collect();
+        assert_eq!(found, Vec::<&String>::new(), "{path}: a word of web/providers.rs is missing");
+    }
+}
+
+#[test]
 fn every_file_says_what_it_is() {
     for (path, text) in sources() {
         // The tests of a module may live in a file of their own beside it.

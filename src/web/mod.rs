@@ -16,6 +16,7 @@ pub mod log_in_code;
 pub mod notify;
 pub mod orders;
 pub mod pay;
+pub mod providers;
 pub mod records;
 pub mod register;
 pub mod return_page;

@@ -4,6 +4,7 @@ use super::{
     Web,
     error::WebError,
     layout::{Layout, OrderState, page},
+    providers,
     records::{self, Month, Reading, RefundView, Seen, Step},
     session::SignedIn,
     ways::name,
@@ -14,7 +15,7 @@ use crate::{
         ids::OutTradeNo,
         ledger::Account,
         money::yuan_text,
-        order::{Channel, Order, Provider},
+        order::{Channel, Order},
         refund::{Refund, RefundState},
     },
     store::{Db, StoreError, attempts, ledger, orders, refunds, settlement, statements},
@@ -198,11 +199,7 @@ pub fn channel_of(db: &mut Db, order: &Order) -> Result<Option<Channel>, StoreEr
 
 /// What the gateway's own number is called.
 pub fn number_name(channel: Option<Channel>, lang: Lang) -> &'static str {
-    match channel.map(Channel::provider) {
-        Some(Provider::Wechat) => lang.wechat_number(),
-        Some(Provider::Alipay) => lang.alipay_number(),
-        None => lang.payment_number(),
-    }
+    channel.map_or_else(|| lang.payment_number(), |channel| providers::number(channel.provider(), lang))
 }
 
 /// The same for administrators.

@@ -5,14 +5,14 @@ use super::{
     error::{WebError, Wrong},
     layout::{Layout, page},
     orders::own,
-    records,
+    providers, records,
     session::{SignedIn, see_other},
-    ways::{Ways, app, name},
+    ways::{Ways, name},
     words::Lang,
 };
 use crate::{
     domain::{
-        order::{Attempt, Channel, Order, Provider},
+        order::{Attempt, Channel, Order},
         time::UnixMs,
     },
     flow::{
@@ -55,7 +55,8 @@ struct PayPage {
     pay_url: String,
     /// The app that pays.
     app: &'static str,
-    is_alipay: bool,
+    /// Its colours.
+    provider: &'static str,
     page_url: String,
     /// This page with the same choice.
     here: String,
@@ -223,7 +224,7 @@ async fn draw(
         PayKind::Qr | PayKind::Redirect => fresh_until(web, order).await?,
         _ => (order.expires_at, None),
     };
-    let provider = channel.map_or(Provider::Wechat, Channel::provider);
+    let provider = channel.unwrap_or(Channel::WechatJsapi).provider();
     let path = format!("/orders/{}/pay", order.out_trade_no);
     let template = PayPage {
         layout: Layout::of(web, visitor),
@@ -239,8 +240,8 @@ async fn draw(
         watch_js: web.assets.watch_js.url.clone(),
         expires: expires_at.beijing_text().chars().skip(11).take(5).collect(),
         life_ms: expires_at.since(web.app.clock.now()).max(0),
-        app: app(provider, visitor.view.lang),
-        is_alipay: provider == Provider::Alipay,
+        app: providers::app(provider, visitor.view.lang),
+        provider: provider.as_str(),
         page_url: address(web, order),
         here: channel.map_or_else(|| path.clone(), |channel| format!("{path}?channel={}", channel.as_str())),
         paid_url: attempt.map_or_else(

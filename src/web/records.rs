@@ -1,10 +1,10 @@
 //! How a user's records read: months with their sums, rows, refunds, and the steps of one order.
 
-use super::{grouped, layout::OrderState, words::Lang};
+use super::{grouped, layout::OrderState, providers, words::Lang};
 use crate::{
     domain::{
         money::yuan_text,
-        order::{Order, Provider},
+        order::Order,
         refund::{Refund, RefundState},
         time::UnixMs,
     },
@@ -169,10 +169,8 @@ impl Reading {
                 state,
                 tone,
                 at: self.day_and_time(refund.finished_at.unwrap_or(refund.requested_at)),
-                course: (!refund.state.is_final()).then(|| match refund.provider {
-                    Provider::Wechat => self.lang.refund_wechat(),
-                    Provider::Alipay => self.lang.refund_alipay(),
-                }),
+                course: (!refund.state.is_final())
+                    .then(|| providers::refund_course(refund.provider, self.lang)),
             }
         })
         .collect()

@@ -4,8 +4,9 @@ use super::{
     Web, csrf,
     error::{WebError, Wrong},
     layout::{Layout, page},
+    providers,
     session::{SignedIn, see_other},
-    ways::{Way, Ways, wallet},
+    ways::{Way, Ways},
     words::Lang,
 };
 use crate::{
@@ -278,7 +279,7 @@ async fn form(
         channel_error: filled.channel_error,
         hint: hint(&ways, lang),
         wallet: match ways.here() {
-            [only] => Some(wallet(only.provider(), lang)),
+            [only] => Some(providers::wallet(only.provider(), lang)),
             _ => None,
         },
         top_up_js: web.assets.top_up_js.url.clone(),

@@ -1,7 +1,7 @@
 //! Which ways of paying are offered where: by the browser, and by what the merchant has. One table for the form,
 //! for the payment page and for programs.
 
-use super::{Web, browser::Browser, error::Wrong, session::Visitor, words::Lang};
+use super::{Web, browser::Browser, error::Wrong, providers, session::Visitor, words::Lang};
 use crate::domain::order::{Channel, Provider};
 
 /// The ways offered to one visitor, the default first.
@@ -121,29 +121,15 @@ pub const fn name_zh(channel: Channel) -> &'static str {
     name(channel, Lang::Zh)
 }
 
-/// Whose wallet it is.
-pub const fn wallet(provider: Provider, lang: Lang) -> &'static str {
-    match provider {
-        Provider::Wechat => lang.wechat_pay(),
-        Provider::Alipay => lang.alipay(),
-    }
-}
-
-/// The app that scans and pays.
-pub const fn app(provider: Provider, lang: Lang) -> &'static str {
-    match provider {
-        Provider::Wechat => lang.wechat(),
-        Provider::Alipay => lang.alipay(),
-    }
-}
-
 /// One way as the form and the links offer it.
 pub struct Way {
     pub name: &'static str,
     pub wallet: &'static str,
     /// What will happen.
     pub hint: &'static str,
-    pub is_alipay: bool,
+    /// Colours and letter of its badge.
+    pub provider: &'static str,
+    pub letter: &'static str,
     pub checked: bool,
 }
 
@@ -151,9 +137,10 @@ impl Ways {
     pub fn choices(&self, chosen: Option<Channel>, lang: Lang) -> Vec<Way> {
         let way = |channel: &Channel| Way {
             name: channel.as_str(),
-            wallet: wallet(channel.provider(), lang),
+            wallet: providers::wallet(channel.provider(), lang),
             hint: self.hint(*channel, lang),
-            is_alipay: channel.provider() == Provider::Alipay,
+            provider: channel.provider().as_str(),
+            letter: providers::letter(channel.provider(), lang),
             checked: chosen == Some(*channel),
         };
         self.here.iter().map(way).collect()

@@ -1,13 +1,13 @@
 //! The last weeks of every biller as a calendar: whether each day agrees with the books, in a word and a colour.
 
 use crate::{
-    domain::{bill::BillDay, order::Provider, time::UnixMs},
+    domain::{bill::BillDay, time::UnixMs},
     flow::reconcile,
     store::{
         bill_differences,
         bills::{self, BillOfDay, BillState, Biller},
     },
-    web::{Web, error::WebError},
+    web::{Web, error::WebError, providers},
 };
 
 /// Whole weeks before the one of yesterday.
@@ -36,13 +36,6 @@ pub struct Day {
     pub url: Option<String>,
 }
 
-pub const fn provider_zh(provider: Provider) -> &'static str {
-    match provider {
-        Provider::Wechat => "微信",
-        Provider::Alipay => "支付宝",
-    }
-}
-
 /// A calendar for each biller of ours.
 ///
 /// # Errors
@@ -67,7 +60,7 @@ pub async fn all(web: &Web) -> Result<Vec<Calendar>, WebError> {
             cell(day, bill, counts.map_or((0, 0), |(_, all, open)| (*all, *open)), began)
         };
         Calendar {
-            who: provider_zh(biller.provider),
+            who: providers::name_zh(biller.provider),
             account: biller.account.clone(),
             weeks: weeks(first, last).into_iter().map(|week| week.into_iter().map(day).collect()).collect(),
         }

@@ -8,7 +8,6 @@ use crate::{
     domain::{
         bill::{BillDay, BillKind, Bucket, Totals},
         money::{Fen, yuan_text},
-        order::Provider,
     },
     flow::{
         FlowError,
@@ -25,6 +24,7 @@ use crate::{
         grouped,
         layout::{Layout, page},
         log_in::TokenForm,
+        providers,
         rights::{May, Money},
         session::{Admin, see_other},
     },
@@ -90,7 +90,7 @@ struct BillLine {
 }
 
 struct Side {
-    name: &'static str,
+    name: String,
     payments: i64,
     payments_yuan: String,
     refunds: i64,
@@ -194,11 +194,11 @@ pub async fn show(
         }
         return Ok(HttpResponse::Ok().json(told));
     }
-    let theirs = if bill.biller.provider == Provider::Wechat { "微信账单" } else { "支付宝账单" };
+    let theirs = format!("{}账单", providers::name_zh(bill.biller.provider));
     let template = BillPage {
         layout: frame(&web, &admin).await?,
         flash: did_zh(&flash.did),
-        sides: vec![side(theirs, bill.theirs), side("我方账本", bill.ours)],
+        sides: vec![side(theirs, bill.theirs), side("我方账本".to_owned(), bill.ours)],
         more: i64::try_from(shown.len()).is_ok_and(|count| count < all),
         buckets: Bucket::ALL.map(|bucket| rows_of(bucket, &shown)).into(),
         said: bill.said.clone(),
@@ -263,7 +263,7 @@ fn line(bill: &BillOfDay, (all, open): (i64, i64)) -> BillLine {
     BillLine {
         url: format!("/admin/bills/{}", bill.id),
         day: bill.day.to_string(),
-        who: bill_calendar::provider_zh(bill.biller.provider),
+        who: providers::name_zh(bill.biller.provider),
         account: bill.biller.account.clone(),
         state,
         tone,
@@ -274,7 +274,7 @@ fn line(bill: &BillOfDay, (all, open): (i64, i64)) -> BillLine {
     }
 }
 
-fn side(name: &'static str, totals: Totals) -> Side {
+fn side(name: String, totals: Totals) -> Side {
     Side {
         name,
         payments: totals.payments,

@@ -21,6 +21,7 @@ use crate::{
         error::WebError,
         grouped,
         layout::{Layout, OrderState, page},
+        providers,
         session::Admin,
     },
 };
@@ -157,11 +158,7 @@ fn doors(web: &Web) -> Vec<(&'static str, Protocol, &'static str)> {
     let mut doors = Vec::new();
     for gateway in web.app.gateways() {
         let protocol = gateway.protocol();
-        let (payments, refunds) = match protocol {
-            Protocol::WechatV2 => ("微信 V2 付款", "微信 V2 退款"),
-            Protocol::WechatV3 => ("微信 V3 付款", "微信 V3 退款"),
-            Protocol::Alipay => ("支付宝", "支付宝退款"),
-        };
+        let (payments, refunds) = providers::doors_zh(protocol);
         doors.push((payments, protocol, "notify"));
         if protocol.refund_notify_path().is_some() {
             doors.push((refunds, protocol, "refund_notify"));

@@ -14,6 +14,7 @@ use crate::{
         Web,
         error::WebError,
         layout::{Layout, page},
+        providers,
         session::Admin,
         ways::name_zh,
     },
@@ -153,7 +154,7 @@ fn channels_set_up(web: &Web) -> Step {
 }
 
 fn keys(found: &Found) -> Step {
-    let name = |protocol: &Protocol| super::bill_calendar::provider_zh(protocol.provider());
+    let name = |protocol: &Protocol| providers::name_zh(protocol.provider());
     let (known, unknown): (Vec<_>, Vec<_>) = found
         .doors
         .iter()

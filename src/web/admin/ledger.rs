@@ -16,6 +16,7 @@ use crate::{
         Web,
         error::WebError,
         layout::{Layout, page},
+        providers,
         session::Admin,
     },
 };
@@ -67,7 +68,7 @@ struct ShownSums {
 /// An account that is not a user's, with what stands on it.
 struct AccountLink {
     name: String,
-    text: &'static str,
+    text: String,
     /// `None` where that many entries are only summed when somebody looks at the account.
     balance: Option<String>,
     href: String,
@@ -140,12 +141,14 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Shown>) -> Res
     let before = shown.before;
     let read = web.app.store.read(move |db| {
         let found = ledger::list(db, &filter, before, PAGE.saturating_add(1))?;
-        let house: Vec<Option<i64>> =
-            HOUSE.iter().map(|(account, _)| ledger::balance_of_few(db, account)).collect::<Result<_, _>>()?;
+        let balances: Vec<Option<i64>> = house()
+            .iter()
+            .map(|(account, _)| ledger::balance_of_few(db, account))
+            .collect::<Result<_, _>>()?;
         let sums = if filter.is_any() { ledger::sums_of_few(db, &filter)? } else { None };
-        Ok((found, house, sums))
+        Ok((found, balances, sums))
     });
-    let (mut found, house, sums) = read.await?;
+    let (mut found, balances, sums) = read.await?;
     let own = match account_called(&shown.account).filter(|_| !admin.json) {
         Some(account) => Some(summed(&web, account).await?),
         None => None,
@@ -161,7 +164,7 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Shown>) -> Res
             "entries": found.iter().map(as_json).collect::<Vec<_>>(), "sums": sums, "before": next,
         })));
     }
-    let link = |((account, text), fen): (&(Account, &'static str), Option<i64>)| AccountLink {
+    let link = |((account, text), fen): ((Account, String), Option<i64>)| AccountLink {
         name: account.name(),
         text,
         balance: fen.map(yuan_text),
@@ -176,7 +179,7 @@ pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Shown>) -> Res
         layout: frame(&web, &admin).await?,
         balance: own.map(yuan_text),
         kinds: kinds.into(),
-        accounts: HOUSE.iter().zip(house).map(link).collect(),
+        accounts: house().into_iter().zip(balances).map(link).collect(),
         rows: rows(&found),
         sums: sums.map(shown_sums),
         from_input: OrderFilter::date_input(&shown.from),
@@ -205,16 +208,19 @@ async fn summed(web: &Web, account: Account) -> Result<i64, WebError> {
 }
 
 /// The accounts of the house, all but the users'.
-const HOUSE: [(Account, &str); 4] = [
-    (Account::Gateway(Provider::Wechat), "微信应付我方（负数是微信欠我方的）"),
-    (Account::Gateway(Provider::Alipay), "支付宝应付我方（负数是支付宝欠我方的）"),
-    (Account::Refunds, "退款在途"),
-    (Account::Adjustments, "人工调整的对方科目"),
-];
+fn house() -> Vec<(Account, String)> {
+    let of_provider = |provider| {
+        let name = providers::name_zh(provider);
+        (Account::Gateway(provider), format!("{name}应付我方（负数是{name}欠我方的）"))
+    };
+    let others =
+        [(Account::Refunds, "退款在途".to_owned()), (Account::Adjustments, "人工调整的对方科目".to_owned())];
+    Provider::ALL.into_iter().map(of_provider).chain(others).collect()
+}
 
 fn account_called(name: &str) -> Option<Account> {
     let user = name.strip_prefix("user:").and_then(|id| id.parse().ok()).map(Account::User);
-    user.or_else(|| HOUSE.iter().map(|(account, _)| account).find(|account| account.name() == name).cloned())
+    user.or_else(|| house().into_iter().map(|(account, _)| account).find(|account| account.name() == name))
 }
 
 fn of_account(name: &str) -> String {

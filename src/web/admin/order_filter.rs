@@ -9,7 +9,7 @@ use crate::{
         time::UnixMs,
     },
     store::order_lists::{By, Filter as Wanted, StateFilter},
-    web::{error::WebError, ways::name_zh},
+    web::{error::WebError, providers, ways::name_zh},
 };
 use serde::Deserialize;
 use url::form_urlencoded::Serializer;
@@ -169,11 +169,8 @@ impl OrderFilter {
             if offered.is_empty() {
                 continue;
             }
-            let name = match provider {
-                Provider::Wechat => "微信（全部）",
-                Provider::Alipay => "支付宝（全部）",
-            };
-            choices.push(self.choice(provider.as_str(), name));
+            let all = format!("{}（全部）", providers::name_zh(provider));
+            choices.push(self.choice(provider.as_str(), &all));
             choices
                 .extend(offered.into_iter().map(|channel| self.choice(channel.as_str(), name_zh(channel))));
         }

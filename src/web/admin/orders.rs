@@ -8,7 +8,7 @@ use super::{
 use crate::{
     domain::{
         money::yuan_text,
-        order::{Attempt, Order, Provider},
+        order::{Attempt, Order},
         time::UnixMs,
     },
     store::{
@@ -21,6 +21,7 @@ use crate::{
         error::WebError,
         layout::{Layout, OrderState, page},
         orders::as_json,
+        providers,
         session::{Admin, see_other},
         ways::name_zh,
     },
@@ -251,11 +252,7 @@ fn row(order: &Order, user: &str, attempt: Option<&Attempt>, now: UnixMs) -> Adm
         out_trade_no: order.out_trade_no.as_str().to_owned(),
         attempt_no: number.map(|number| number.as_str().to_owned()),
         transaction_id: order.transaction_id.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default(),
-        wallet: match attempt.map(|attempt| attempt.channel.provider()) {
-            Some(Provider::Alipay) => "支付宝",
-            Some(Provider::Wechat) => "微信",
-            None => "渠道",
-        },
+        wallet: attempt.map_or("渠道", |attempt| providers::name_zh(attempt.channel.provider())),
         channel: attempt.map_or("", |attempt| name_zh(attempt.channel)),
         user: user.to_owned(),
         user_url: format!("/admin/users/{}", order.user_id),
