@@ -26,10 +26,11 @@ pub const fn name_zh(provider: Provider) -> &'static str {
 
 /// Where its callbacks about payments come in, and where those about refunds, as administrators read it.
 pub const fn doors_zh(protocol: Protocol) -> (&'static str, &'static str) {
+    let zh = Lang::Zh;
     match protocol {
-        Protocol::WechatV2 => ("微信 V2 付款", "微信 V2 退款"),
-        Protocol::WechatV3 => ("微信 V3 付款", "微信 V3 退款"),
-        Protocol::Alipay => ("支付宝", "支付宝退款"),
+        Protocol::WechatV2 => (zh.payments_by_v2(), zh.refunds_by_v2()),
+        Protocol::WechatV3 => (zh.payments_by_v3(), zh.refunds_by_v3()),
+        Protocol::Alipay => (zh.alipay(), zh.refunds_by_alipay()),
     }
 }
 

@@ -45,6 +45,11 @@ super::words! {
     paid_by = "支付方式", "Paid with";
     wechat_number = "微信单号", "WeChat number";
     alipay_number = "支付宝交易号", "Alipay number";
+    payments_by_v2 = "微信 V2 付款", "WeChat V2 payments";
+    refunds_by_v2 = "微信 V2 退款", "WeChat V2 refunds";
+    payments_by_v3 = "微信 V3 付款", "WeChat V3 payments";
+    refunds_by_v3 = "微信 V3 退款", "WeChat V3 refunds";
+    refunds_by_alipay = "支付宝退款", "Alipay refunds";
     payment_number = "支付单号", "Payment number";
     ordered_at = "下单时间", "Ordered";
     paid_at = "到账时间", "Credited";
