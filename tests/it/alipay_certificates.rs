@@ -110,7 +110,8 @@ async fn in_certificate_mode_a_browser_reaches_the_cashier_and_a_lost_callback_i
 
 #[actix_web::test]
 async fn a_certificate_that_alipay_does_not_know_is_refused_in_words_the_administrator_reads() {
-    let wrong: [(fn(&mut Certificates), &str); 3] = [
+    type Spoil = fn(&mut Certificates);
+    let wrong: [(Spoil, &str); 3] = [
         (|all| all.app_cert_sn.clone_from(&all.alipay_cert_sn), "isv.app-cert-not-exist 应用公钥证书不存在"),
         (|all| all.app_cert_sn.clear(), "isv.missing-app-cert-sn 缺少应用公钥证书序列号"),
         (
