@@ -138,20 +138,25 @@ async fn honest(window: &Window) {
     assert_eq!(foreign.await, json!([]));
 }
 
+/// From the first page to the form, by touch.
+pub async fn register(window: &Window) {
+    window.click("a[href^='/register']").await;
+    // The page before has a field of that name too.
+    window.wait_until("location.pathname === '/register'").await;
+    window.fill("#username", "ann").await;
+    window.fill("#password", PASSWORD).await;
+    window.click("[type=submit]").await;
+    // To WeChat for the openid and back, unseen.
+    window.wait_until("location.pathname === '/top-up'").await;
+}
+
 #[actix_web::test]
 async fn from_nothing_to_a_balance_by_touch_alone() {
     told(async |teller| {
         let Some(window) = wechat(teller, EARLY).await else { return };
         let shop = Shop::open().await;
         window.goto(&shop.url).await;
-        window.click("a[href^='/register']").await;
-        // The page before has a field of that name too.
-        window.wait_until("location.pathname === '/register'").await;
-        window.fill("#username", "ann").await;
-        window.fill("#password", PASSWORD).await;
-        window.click("[type=submit]").await;
-        // To WeChat for the openid and back, unseen.
-        window.wait_until("location.pathname === '/top-up'").await;
+        register(&window).await;
         assert!(window.text(".balance").await.contains("¥0.00"));
         window.click("label[for='amount-200']").await;
         window.click("label[for='amount-50']").await;

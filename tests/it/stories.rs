@@ -1,8 +1,8 @@
 //! What users do, clicked through in a real browser: in English, in care mode, and in the largest letters.
 
 use crate::{
-    harness::{PASSWORD, Shop, WECHAT},
-    pay_page::{BRIDGE, EARLY},
+    harness::{Shop, WECHAT},
+    pay_page::{BRIDGE, EARLY, register},
     webdriver::{self, Teller, Window, Wish, told},
 };
 use serde_json::{Value, json};
@@ -50,13 +50,7 @@ async fn phone(teller: &Teller) -> Option<Window> {
 /// Registers, tops up, pays, looks at the records and the order, leaves another order and goes on with it.
 async fn walk(window: &Window, shop: &Shop, words: &Words) {
     window.goto(&format!("{}/?{}", shop.url, words.wish)).await;
-    window.click("a[href^='/register']").await;
-    // The page before has a field of that name too.
-    window.wait_until("location.pathname === '/register'").await;
-    window.fill("#username", "ann").await;
-    window.fill("#password", PASSWORD).await;
-    window.click("[type=submit]").await;
-    window.wait_until("location.pathname === '/top-up'").await;
+    register(window).await;
     window.click("label[for='amount-50']").await;
     assert_eq!(window.text("[data-top-up] [type=submit]").await, words.button);
     window.click("[data-top-up] [type=submit]").await;
