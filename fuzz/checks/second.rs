@@ -82,8 +82,8 @@ impl Message {
             out_trade_no: self.get("out_trade_no").filter(|no| is_number(no, "_-|*"))?.to_owned(),
             transaction_id: self.get("transaction_id").filter(|id| is_number(id, ""))?.to_owned(),
             amount: fen(self.get("total_fee")?).filter(|fen| *fen > 0)?,
-            currency: self.get("fee_type").unwrap_or("CNY").to_owned(),
-            trade_type: self.get("trade_type").unwrap_or("").to_owned(),
+            currency: kept(self.get("fee_type").unwrap_or("CNY")),
+            trade_type: kept(self.get("trade_type").unwrap_or("")),
             paid_at: self.get("time_end").and_then(beijing_ms),
         })
     }
@@ -181,6 +181,13 @@ pub fn beijing_ms(text: &str) -> Option<i64> {
 /// At most 32 ASCII letters and digits, or of these characters.
 pub fn is_number(text: &str, also: &str) -> bool {
     text.len() <= 32 && text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
+}
+
+/// What the program keeps of a word that is not its own: 64 characters, and one that stands for each that cannot be
+/// printed.
+pub fn kept(word: &str) -> String {
+    let printed = |c: char| "'\"\\".contains(c) || format!("{c:?}") == format!("'{c}'");
+    word.chars().take(64).map(|c| if printed(c) { c } else { '\u{fffd}' }).collect()
 }
 
 /// What stands between an element's tags.

@@ -3,7 +3,7 @@
 
 use super::{
     opinion::{Opinion, Refund},
-    second::{APPID, MCH_ID, Payment, beijing_ms, is_number},
+    second::{APPID, MCH_ID, Payment, beijing_ms, is_number, kept},
     second_json::Json,
 };
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -178,13 +178,12 @@ fn payment(contents: &Json) -> Option<Payment> {
         None => "CNY",
         Some(_) => amount.text("currency")?,
     };
-    let trade_type = contents.text("trade_type").unwrap_or_default().chars().take(64);
     Some(Payment {
         out_trade_no: out_trade_no(contents)?,
         transaction_id: contents.text("transaction_id").filter(|id| is_number(id, ""))?.to_owned(),
         amount: amount.fen("total").filter(|fen| *fen > 0)?,
-        currency: currency.to_owned(),
-        trade_type: trade_type.map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        currency: kept(currency),
+        trade_type: kept(contents.text("trade_type").unwrap_or_default()),
         paid_at: contents.text("success_time").and_then(beijing),
     })
 }

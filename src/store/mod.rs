@@ -49,6 +49,8 @@ use settlement::{Settlement, Settling};
 use std::{fs::File, path::PathBuf, sync::Arc, time::Duration};
 use writer::Writer;
 
+/// Connections that settle on a server.
+const SETTLERS: usize = 2;
 const READERS: u32 = 4;
 const READER_WAIT: Duration = Duration::from_secs(1);
 /// A command may wait longer than a page: of several servers the first may be one that never answers.
@@ -77,7 +79,7 @@ enum Kind {
 
 #[derive(Clone)]
 struct Threads {
-    /// On a server it has a thread and a connection of its own; a file has one writer for everything.
+    /// On a server it has threads and connections of its own; a file has one writer for everything.
     settlements: Writer,
     changes: Writer,
     readers: r2d2::Pool<Readers>,
@@ -126,15 +128,17 @@ impl Store {
         match database {
             Database::Sqlite(path) => {
                 let (db, lock) = sqlite::open(path)?;
-                let writer = Writer::start(db, None).map_err(|error| cannot_open(database, error))?;
+                let writer = Writer::start([db], None).map_err(|error| cannot_open(database, error))?;
                 let readers = readers(database, READER_WAIT);
                 Ok(Store::with(database, [writer.clone(), writer], readers, Some(Arc::new(lock))))
             }
             Database::Postgres(url) => {
-                let start =
-                    |db| Writer::start(db, Some(url.clone())).map_err(|error| cannot_open(database, error));
-                let changes = start(postgres::open(url)?)?;
-                let writers = [start(postgres::connect(url)?)?, changes];
+                let start = |connections| {
+                    Writer::start(connections, Some(url)).map_err(|error| cannot_open(database, error))
+                };
+                let changes = start(vec![postgres::open(url)?])?;
+                let settlers = (0..SETTLERS).map(|_| postgres::connect(url)).collect::<Result<_, _>>()?;
+                let writers = [start(settlers)?, changes];
                 let readers = readers(database, READER_WAIT);
                 // Behind a server that says nothing the first one comes later than anybody waits for a page.
                 drop(readers.get_timeout(COMMAND_WAIT).map_err(|error| cannot_open(database, error))?);
@@ -149,7 +153,7 @@ impl Store {
     /// There are no books, or they cannot be opened.
     pub fn open_to_read(database: &Database) -> Result<Store, StoreError> {
         let db = connect_to_read(database)?;
-        let writer = Writer::start(db, None).map_err(|error| cannot_open(database, error))?;
+        let writer = Writer::start([db], None).map_err(|error| cannot_open(database, error))?;
         Ok(Store::with(database, [writer.clone(), writer], readers(database, COMMAND_WAIT), None))
     }
 

@@ -15,6 +15,9 @@ const LANE: usize = 4096;
 const SETTLEMENTS: usize = 256;
 const CHANGES: usize = 64;
 
+/// How many must wait before another hand helps the first: smaller transactions would cost more than waiting saves.
+pub(super) const HELP: usize = 32;
+
 /// Told whether the batch was committed; then answers its caller.
 pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 pub(super) type Change = Box<dyn FnOnce(&mut Db) -> Answer + Send>;
@@ -34,7 +37,10 @@ pub(super) struct Batch {
 #[derive(Default)]
 pub(super) struct Queue {
     lanes: Mutex<Lanes>,
+    /// Something waits.
     filled: Condvar,
+    /// So much waits that a helper is wanted.
+    crowded: Condvar,
 }
 
 #[derive(Default)]
@@ -42,6 +48,12 @@ struct Lanes {
     settlements: VecDeque<Waiting>,
     changes: VecDeque<Change>,
     closed: bool,
+}
+
+impl Lanes {
+    fn waiting(&self) -> usize {
+        self.settlements.len().saturating_add(self.changes.len())
+    }
 }
 
 impl Queue {
@@ -55,12 +67,21 @@ impl Queue {
 
     /// Blocks until there is something to do; `None` once the queue is closed and empty.
     pub(super) fn take(&self) -> Option<Batch> {
+        self.take_of(1, &self.filled)
+    }
+
+    /// As `take`, for a second hand: what few wait for is left to the first.
+    pub(super) fn help(&self) -> Option<Batch> {
+        self.take_of(HELP, &self.crowded)
+    }
+
+    fn take_of(&self, least: usize, enough: &Condvar) -> Option<Batch> {
         let mut lanes = self.lanes();
-        while lanes.settlements.is_empty() && lanes.changes.is_empty() {
+        while lanes.waiting() < least {
             if lanes.closed {
                 return None;
             }
-            lanes = self.filled.wait(lanes).unwrap_or_else(PoisonError::into_inner);
+            lanes = enough.wait(lanes).unwrap_or_else(PoisonError::into_inner);
         }
         let settlements = lanes.settlements.len().min(SETTLEMENTS);
         let changes = lanes.changes.len().min(CHANGES);
@@ -73,7 +94,7 @@ impl Queue {
     /// Nothing more comes in; what waits may still be taken.
     pub(super) fn close(&self) {
         self.lanes().closed = true;
-        self.filled.notify_all();
+        self.wake_all();
     }
 
     /// Nobody will take what waits: whoever waits for it is answered with `Busy`.
@@ -82,6 +103,13 @@ impl Queue {
         lanes.closed = true;
         lanes.settlements.clear();
         lanes.changes.clear();
+        drop(lanes);
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
+        self.filled.notify_all();
+        self.crowded.notify_all();
     }
 
     /// Share of the fuller lane in use, 0 to 100.
@@ -98,12 +126,37 @@ impl Queue {
             return Err(StoreError::Busy);
         }
         lane.push_back(item);
+        let crowded = lanes.waiting() >= HELP;
         drop(lanes);
         self.filled.notify_one();
+        if crowded {
+            self.crowded.notify_one();
+        }
         Ok(())
     }
 
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{sync::Arc, thread, time::Duration};
+
+    #[test]
+    fn when_one_hand_leaves_the_others_that_wait_leave_too() {
+        let queue = Arc::new(Queue::default());
+        let (left, leaving) = std::sync::mpsc::channel();
+        for take in [Queue::take, Queue::help] {
+            let (queue, left) = (queue.clone(), left.clone());
+            thread::spawn(move || left.send(take(&queue).is_none()));
+        }
+        queue.abandon();
+        for _ in 0..2 {
+            assert_eq!(leaving.recv_timeout(Duration::from_secs(30)), Ok(true));
+        }
+        assert!(matches!(queue.change(Box::new(|_| Box::new(|_| ()))), Err(StoreError::Busy)));
     }
 }

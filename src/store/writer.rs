@@ -1,6 +1,7 @@
 //! The writer: takes whatever has queued and commits it as a durable transaction, and only then answers. Settlements
 //! go first, as a set; whatever is not plainly 0 → 1, and every other change, gets a savepoint of its own in a second
-//! transaction. It never waits for more to come.
+//! transaction. It never waits for more to come. On a server a second hand helps when many wait: while one waits for its
+//! COMMIT, the other fills the next transaction, as two instances do.
 
 use super::{
     Db, StoreError, postgres,
@@ -33,12 +34,12 @@ const DEADLINE: Duration = Duration::from_secs(3);
 const RECONNECTS: u32 = 20;
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The sending end of the queue. The thread ends when the last clone is dropped.
+/// The sending end of the queue. The threads end when the last clone is dropped.
 #[derive(Clone)]
 pub(super) struct Writer {
     queue: Arc<Sender>,
-    /// Closed when the writing thread ends, however it ends.
-    thread: watch::Receiver<()>,
+    /// Closed when the writing threads have ended, however they end; when one does, all do.
+    threads: watch::Receiver<()>,
 }
 
 struct Sender(Arc<Queue>);
@@ -49,7 +50,7 @@ impl Drop for Sender {
     }
 }
 
-/// Ends the queue with the thread that empties it.
+/// Ends the queue with the first thread that no longer empties it.
 struct Receiver(Arc<Queue>);
 
 impl Drop for Receiver {
@@ -59,29 +60,36 @@ impl Drop for Receiver {
 }
 
 impl Writer {
-    /// Starts the writing thread on `db`; `server` is where to connect again when the connection is lost. It ends
-    /// with the last `Writer`, or when the disk under a file fails a COMMIT.
-    pub(super) fn start(db: Db, server: Option<PostgresUrl>) -> io::Result<Writer> {
+    /// Starts a writing thread on each connection, of which a file has one and the others help the first; `server` is where to connect again when one
+    /// is lost. They end with the last `Writer`, or when the disk under a file fails a COMMIT.
+    pub(super) fn start(
+        connections: impl IntoIterator<Item = Db>,
+        server: Option<&PostgresUrl>,
+    ) -> io::Result<Writer> {
         let queue = Arc::new(Queue::default());
-        let receiver = Receiver(queue.clone());
-        let (running, thread) = watch::channel(());
-        thread::Builder::new().name("writer".to_owned()).spawn(move || {
-            let _running = running;
-            let mut hand = Hand { db, server };
-            while let Some(batch) = receiver.0.take() {
-                if hand.work(batch).is_break() {
-                    return;
+        let (running, threads) = watch::channel(());
+        let running = Arc::new(running);
+        for (nth, db) in connections.into_iter().enumerate() {
+            let (receiver, running) = (Receiver(queue.clone()), running.clone());
+            let take = if nth == 0 { Queue::take } else { Queue::help };
+            let mut hand = Hand { db, server: server.cloned() };
+            thread::Builder::new().name("writer".to_owned()).spawn(move || {
+                let _running = running;
+                while let Some(batch) = take(&receiver.0) {
+                    if hand.work(batch).is_break() {
+                        return;
+                    }
                 }
-            }
-        })?;
-        Ok(Writer { queue: Arc::new(Sender(queue)), thread })
+            })?;
+        }
+        Ok(Writer { queue: Arc::new(Sender(queue)), threads })
     }
 
-    /// Waits until the writing thread has ended: nothing can be written any more.
+    /// Waits until the writing threads have ended: nothing can be written any more.
     pub(super) async fn ended(&self) {
-        let mut thread = self.thread.clone();
-        // Nothing is ever sent: the only news is that the sender is gone.
-        while thread.changed().await.is_ok() {}
+        let mut threads = self.threads.clone();
+        // Nothing is ever sent: the only news is that the senders are gone.
+        while threads.changed().await.is_ok() {}
     }
 
     pub(super) async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
@@ -120,7 +128,7 @@ async fn in_time<T>(answer: oneshot::Receiver<Result<T, StoreError>>) -> Result<
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Company {
     Nobody,
-    /// Other instances that settle as a set: such transactions read and write nothing but what they lock.
+    /// Other connections that settle as a set, of this instance or another: such transactions read and write nothing but what they lock.
     Settlements,
 }
 
@@ -343,7 +351,9 @@ pub(super) fn roll_back(db: &mut Db) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::queue::HELP;
     use diesel::{RunQueryDsl, SqliteConnection, connection::SimpleConnection, sql_types::BigInt};
+    use std::sync::Barrier;
 
     #[derive(diesel::QueryableByName)]
     struct Count {
@@ -354,11 +364,15 @@ mod tests {
     fn writer() -> Writer {
         let mut sqlite = SqliteConnection::establish(":memory:").unwrap();
         sqlite.batch_execute("CREATE TABLE t (n BIGINT NOT NULL UNIQUE)").unwrap();
-        Writer::start(Db::Sqlite(sqlite), None).unwrap()
+        Writer::start([Db::Sqlite(sqlite)], None).unwrap()
     }
 
     fn insert(n: i64) -> impl FnOnce(&mut Db) -> Result<(), StoreError> + Send {
         move |db| Ok(db.batch_execute(&format!("INSERT INTO t VALUES ({n})"))?)
+    }
+
+    fn in_memory() -> Db {
+        Db::Sqlite(SqliteConnection::establish(":memory:").unwrap())
     }
 
     async fn count(writer: &Writer) -> i64 {
@@ -386,5 +400,31 @@ mod tests {
         assert_eq!(count(&writer).await, 0);
         writer.write(insert(8)).await.unwrap();
         assert_eq!(count(&writer).await, 1);
+    }
+
+    #[tokio::test]
+    async fn while_one_hand_is_busy_and_many_wait_another_helps() {
+        let writer = Writer::start([in_memory(), in_memory()], None).unwrap();
+        let both = Arc::new(Barrier::new(2));
+        let (begun, has_begun) = oneshot::channel();
+        let meets = both.clone();
+        let busy = writer.write(move |_| {
+            begun.send(()).unwrap();
+            Ok(drop(meets.wait()))
+        });
+        let crowd = async {
+            has_begun.await.unwrap();
+            let meet = |nth| {
+                let both = both.clone();
+                writer.write(move |_| {
+                    Ok(if nth == 0 {
+                        drop(both.wait())
+                    })
+                })
+            };
+            futures_util::future::join_all((0..HELP).map(meet)).await
+        };
+        let (busy, crowd) = tokio::join!(busy, crowd);
+        assert!(busy.is_ok() && crowd.iter().all(Result::is_ok));
     }
 }

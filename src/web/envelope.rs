@@ -8,6 +8,7 @@ use super::{
     view,
     words::Lang,
 };
+use crate::app::App;
 use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
@@ -198,27 +199,33 @@ fn by_status(status: StatusCode) -> Problem {
     }
 }
 
-fn secure(web: &Web, headers: &mut HeaderMap) {
-    let bridge = web.bridge.as_ref().map(|origin| format!(" {origin}")).unwrap_or_default();
-    let authorize = &web.app.config.wechat_authorize_base;
+/// What every answer carries, made once.
+pub fn security(app: &App, bridge: Option<&str>) -> Vec<(HeaderName, HeaderValue)> {
+    let bridge = bridge.map(|origin| format!(" {origin}")).unwrap_or_default();
+    let authorize = &app.config.wechat_authorize_base;
     // form-action names WeChat's authorisation too: browsers check it along the redirects of a form.
     let policy = format!(
         "default-src 'none'; script-src 'self'{bridge}; style-src 'self'; img-src 'self' data:; \
          connect-src 'self'{bridge}; frame-src weixin: weixinping: weixinpreinject:{bridge}; \
          form-action 'self' {authorize}; base-uri 'none'; frame-ancestors 'none'"
     );
-    let mut set = |name: &'static str, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    };
-    set("content-security-policy", &policy);
-    set("x-content-type-options", "nosniff");
-    set("referrer-policy", "strict-origin-when-cross-origin");
-    set("cross-origin-opener-policy", "same-origin");
-    set("permissions-policy", "camera=(), geolocation=(), microphone=()");
-    if web.app.config.public_url.is_https() {
-        set("strict-transport-security", "max-age=31536000");
+    let mut headers = vec![
+        ("content-security-policy", policy.as_str()),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "strict-origin-when-cross-origin"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("permissions-policy", "camera=(), geolocation=(), microphone=()"),
+    ];
+    if app.config.public_url.is_https() {
+        headers.push(("strict-transport-security", "max-age=31536000"));
+    }
+    let typed = |(name, value)| Some((HeaderName::from_static(name), HeaderValue::from_str(value).ok()?));
+    headers.into_iter().filter_map(typed).collect()
+}
+
+fn secure(web: &Web, headers: &mut HeaderMap) {
+    for (name, value) in &web.security {
+        headers.insert(name.clone(), value.clone());
     }
     if !headers.contains_key("cache-control") {
         headers.insert(HeaderName::from_static("cache-control"), HeaderValue::from_static("no-store"));

@@ -31,6 +31,7 @@ pub mod wechat;
 pub mod words;
 
 use crate::app::App;
+use actix_web::http::header::{HeaderName, HeaderValue};
 pub use grouped::grouped;
 use limits::Limits;
 use std::sync::{
@@ -45,6 +46,8 @@ pub struct Web {
     pub assets: assets::Assets,
     /// Only `demo` has one: the simulator's origin, whose script stands in for the WeChat browser.
     pub bridge: Option<String>,
+    /// Of every answer.
+    security: Vec<(HeaderName, HeaderValue)>,
     /// Set when the process is told to stop: no new traffic, please.
     draining: AtomicBool,
     /// Whether every background job has run lately.
@@ -60,6 +63,7 @@ impl Web {
         Arc::new(Web {
             limits: Limits::new(),
             assets: assets::Assets::new(),
+            security: envelope::security(&app, bridge.as_deref()),
             app,
             bridge,
             draining: AtomicBool::new(false),

@@ -11,6 +11,7 @@ const MAX_FORM: usize = 16 * 1024;
 
 pub fn routes(cfg: &mut ServiceConfig) {
     cfg.app_data(web::FormConfig::default().limit(MAX_FORM))
+        .configure(doors)
         .route("/", get().to(home::show))
         .service(
             web::resource("/register").route(get().to(register::show)).route(post().to(register::submit)),
@@ -32,11 +33,6 @@ pub fn routes(cfg: &mut ServiceConfig) {
         .service(web::resource("/orders/{out_trade_no}/status").route(get().to(pay::status)))
         .service(web::resource("/orders/{out_trade_no}/returned").route(post().to(pay::returned)))
         .service(web::resource("/return/{out_trade_no}").route(get().to(return_page::show)))
-        .service(web::resource("/notify/wechat").route(post().to(notify::wechat)))
-        .service(web::resource("/notify/wechat/refund").route(post().to(notify::wechat_refund)))
-        .service(web::resource("/notify/wechat/v3").route(post().to(notify::wechat_v3)))
-        .service(web::resource("/notify/wechat/v3/refund").route(post().to(notify::wechat_v3_refund)))
-        .service(web::resource("/notify/alipay").route(post().to(notify::alipay)))
         .service(
             web::resource("/admin/setup/{link}")
                 .route(get().to(admin::set_up::show))
@@ -102,6 +98,15 @@ pub fn routes(cfg: &mut ServiceConfig) {
         .service(web::resource("/readyz").route(get().to(health::ready)))
         .service(web::resource("/metrics").route(get().to(health::metrics)))
         .service(web::resource("/static/{hash}/{name}").route(get().to(assets::serve)));
+}
+
+/// The gateways' doors, before everything else: routes are tried one by one.
+fn doors(cfg: &mut ServiceConfig) {
+    cfg.service(web::resource("/notify/wechat").route(post().to(notify::wechat)))
+        .service(web::resource("/notify/wechat/refund").route(post().to(notify::wechat_refund)))
+        .service(web::resource("/notify/wechat/v3").route(post().to(notify::wechat_v3)))
+        .service(web::resource("/notify/wechat/v3/refund").route(post().to(notify::wechat_v3_refund)))
+        .service(web::resource("/notify/alipay").route(post().to(notify::alipay)));
 }
 
 /// Administrators' accounts.

@@ -94,7 +94,7 @@ pub(super) fn payment(account: &Account, fields: &Fields) -> Result<VerifiedPaym
             .and_then(TransactionId::parse)
             .ok_or("transaction_id")?,
         amount: amount.ok_or("total_fee")?,
-        currency: fields.get("fee_type").unwrap_or("CNY").to_owned(),
+        currency: word(fields.get("fee_type").unwrap_or("CNY")),
         trade_type: word(fields.get("trade_type").unwrap_or_default()),
         payer: fields.get("openid").and_then(Openid::parse),
         paid_at: fields.get("time_end").and_then(UnixMs::parse_beijing_compact),

@@ -86,7 +86,7 @@ mod tests {
         order_query::read(&account(), &answer, &OutTradeNo::parse("a1").unwrap())
     }
 
-    fn signed(more: [(&str, &str); 2]) -> Fields {
+    fn signed<const N: usize>(more: [(&str, &str); N]) -> Fields {
         let account = account();
         let mut fields: Fields = [("return_code", "SUCCESS"), ("appid", "wxweb"), ("mch_id", "10000100")]
             .into_iter()
@@ -105,5 +105,17 @@ mod tests {
         let word = || crate::gateway::Trade::Pending { state: format!("\u{fffd}{}", "x".repeat(63)) };
         assert_eq!(asked(signed([("result_code", "FAIL"), ("err_code", &long)])), Ok(word()));
         assert_eq!(asked(signed([("result_code", "SUCCESS"), ("trade_state", &long)])), Ok(word()));
+        let paid = signed([
+            ("result_code", "SUCCESS"),
+            ("trade_state", "SUCCESS"),
+            ("out_trade_no", "a1"),
+            ("transaction_id", "4200000001"),
+            ("total_fee", "1"),
+            ("fee_type", &long),
+            ("trade_type", &long),
+        ]);
+        let Ok(crate::gateway::Trade::Paid(paid)) = asked(paid) else { panic!() };
+        let kept = format!("\u{fffd}{}", "x".repeat(63));
+        assert_eq!((paid.claim().currency, paid.trade_type()), (kept.as_str(), kept.as_str()));
     }
 }

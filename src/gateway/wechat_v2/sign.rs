@@ -3,10 +3,12 @@
 //! Source: the official "signature algorithm" chapter 4_3 and its worked example.
 
 use super::{ApiKey, xml::Fields};
-use crate::canary::{self, Canary};
+use crate::{
+    canary::{self, Canary},
+    domain::ids::hex,
+};
 use aws_lc_rs::{constant_time, hmac};
 use md5::{Digest, Md5};
-use std::fmt::Write;
 
 /// The two algorithms of V2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,13 +118,11 @@ pub fn verify(fields: &Fields, key: &ApiKey, accept: &[SignType]) -> Result<Sign
 /// The key under which refund notifies are encrypted: the 32 lower-case hex digits of the API key's MD5, leading
 /// zeros included (refund notify page 4011989265).
 pub(super) fn refund_cipher_key(key: &ApiKey) -> String {
-    crate::domain::ids::hex(&Md5::digest(key.expose().as_bytes()))
+    hex(&Md5::digest(key.expose().as_bytes()))
 }
 
 fn upper_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len().saturating_mul(2)), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02X}");
-        text
-    })
+    let mut text = hex(bytes);
+    text.make_ascii_uppercase();
+    text
 }

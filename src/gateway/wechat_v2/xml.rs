@@ -136,9 +136,11 @@ enum Root {
 
 struct Value {
     name: String,
+    /// What is certain to belong to the value, and whether CDATA is in it.
+    text: String,
+    cdata: bool,
+    /// Plain text since then: layout, if it is white space beside CDATA.
     plain: String,
-    /// Everything in order, with plain runs of white space left out once CDATA appears.
-    pieces: Vec<(String, bool)>,
 }
 
 impl Document {
@@ -154,7 +156,8 @@ impl Document {
             }
             Root::Inside if self.fields.len() >= MAX_FIELDS => Err(XmlFault::TooLarge),
             Root::Inside => {
-                self.value = Some(Value { name: name.to_owned(), plain: String::new(), pieces: Vec::new() });
+                let (text, plain) = (String::new(), String::new());
+                self.value = Some(Value { name: name.to_owned(), text, cdata: false, plain });
                 Ok(())
             }
             Root::Before | Root::After => Err(XmlFault::Root),
@@ -202,27 +205,27 @@ impl Value {
     /// Plain text arrives in several events around references; they are one run until CDATA comes.
     fn push(&mut self, text: &str, cdata: bool) {
         if cdata {
-            let plain = std::mem::take(&mut self.plain);
-            self.pieces.push((plain, false));
-            self.pieces.push((text.to_owned(), true));
+            self.cdata = true;
+            self.keep_plain();
+            self.text.push_str(text);
         } else {
             self.plain.push_str(text);
         }
     }
 
-    fn finish(mut self) -> (String, String) {
-        if self.pieces.is_empty() {
-            let text = self.plain.trim_matches(is_space).to_owned();
-            return (self.name, text);
+    fn keep_plain(&mut self) {
+        if !is_blank(&self.plain) {
+            self.text.push_str(&self.plain);
         }
-        self.pieces.push((self.plain, false));
-        let text = self
-            .pieces
-            .into_iter()
-            .filter(|(text, cdata)| *cdata || !is_blank(text))
-            .map(|(t, _)| t)
-            .collect();
-        (self.name, text)
+        self.plain.clear();
+    }
+
+    fn finish(mut self) -> (String, String) {
+        if !self.cdata {
+            return (self.name, self.plain.trim_matches(is_space).to_owned());
+        }
+        self.keep_plain();
+        (self.name, self.text)
     }
 }
 

@@ -359,6 +359,8 @@ fn words_of_wechats_that_are_kept_can_be_printed_and_have_an_end() {
     for (said, kept) in [(odd, "A\u{fffd}B\u{fffd}".to_owned()), (long, "A".repeat(64))] {
         let Ok(Trade::Paid(payment)) = trade(&changed("/trade_type", said.clone())) else { panic!() };
         assert_eq!(payment.trade_type(), kept);
+        let Ok(Trade::Paid(payment)) = trade(&changed("/amount/currency", said.clone())) else { panic!() };
+        assert_eq!(payment.claim().currency, kept);
         let pending = Ok(Trade::Pending { state: kept.clone() });
         assert_eq!(trade(&changed("/trade_state", said.clone())), pending);
         let failed = reply(400, &json!({ "code": said, "message": "" }));

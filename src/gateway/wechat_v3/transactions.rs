@@ -161,7 +161,7 @@ pub(super) fn payment(account: &Account, told: &Object) -> Result<VerifiedPaymen
         out_trade_no: told.text("out_trade_no").and_then(OutTradeNo::parse).ok_or("out_trade_no")?,
         transaction_id: told.text("transaction_id").and_then(TransactionId::parse).ok_or("transaction_id")?,
         amount: amount.fen(total).filter(|fen| fen.get() > 0).ok_or("amount.total")?,
-        currency: currency.to_owned(),
+        currency: word(currency),
         trade_type: word(told.text("trade_type").unwrap_or_default()),
         payer: told.object("payer").and_then(|payer| payer.text("openid")).and_then(Openid::parse),
         paid_at: told.text("success_time").and_then(UnixMs::parse_rfc3339),
