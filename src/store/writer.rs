@@ -410,16 +410,18 @@ mod tests {
         let meets = both.clone();
         let busy = writer.write(move |_| {
             begun.send(()).unwrap();
-            Ok(drop(meets.wait()))
+            meets.wait();
+            Ok(())
         });
         let crowd = async {
             has_begun.await.unwrap();
             let meet = |nth| {
                 let both = both.clone();
                 writer.write(move |_| {
-                    Ok(if nth == 0 {
-                        drop(both.wait())
-                    })
+                    if nth == 0 {
+                        both.wait();
+                    }
+                    Ok(())
                 })
             };
             futures_util::future::join_all((0..HELP).map(meet)).await
