@@ -60,8 +60,9 @@ impl Drop for Receiver {
 }
 
 impl Writer {
-    /// Starts a writing thread on each connection, of which a file has one and the others help the first; `server` is where to connect again when one
-    /// is lost. They end with the last `Writer`, or when the disk under a file fails a COMMIT.
+    /// Starts a writing thread on each connection; a file has one, a server may have more that help the first. `server`
+    /// is where to connect again when one is lost. They end with the last `Writer`, or when the disk under a file fails
+    /// a COMMIT.
     pub(super) fn start(
         connections: impl IntoIterator<Item = Db>,
         server: Option<&PostgresUrl>,
@@ -128,7 +129,8 @@ async fn in_time<T>(answer: oneshot::Receiver<Result<T, StoreError>>) -> Result<
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Company {
     Nobody,
-    /// Other connections that settle as a set, of this instance or another: such transactions read and write nothing but what they lock.
+    /// Other connections that settle as a set, of this instance or another: such transactions read and write nothing
+    /// but what they lock.
     Settlements,
 }
 
