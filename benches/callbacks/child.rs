@@ -30,7 +30,8 @@ pub async fn played() -> bool {
     match role.as_str() {
         "pace" => {
             let pace = pace::at_half(empty(&folder), empty(&folder), &folder, crate::ORDERS).await;
-            println!("{} {} {}", pace.rate, pace.p99.as_micros(), pace.sync.as_micros());
+            let [p99, idle, sync] = [pace.p99, pace.idle, pace.sync].map(|time| time.as_micros());
+            println!("{} {p99} {idle} {sync}", pace.rate);
         }
         "pages" => serve_pages(&folder).await,
         other => panic!("{other}"),
@@ -52,7 +53,7 @@ pub fn pace(folder: &Path, slow: bool) -> Pace {
     let said = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
     let numbers: Vec<f64> = said.split_whitespace().map(|number| number.parse().unwrap()).collect();
     let micros = |number: f64| Duration::from_secs_f64(number / 1e6);
-    Pace { rate: numbers[0], p99: micros(numbers[1]), sync: micros(numbers[2]) }
+    Pace { rate: numbers[0], p99: micros(numbers[1]), idle: micros(numbers[2]), sync: micros(numbers[3]) }
 }
 
 fn slow_disk(folder: &Path) -> PathBuf {

@@ -15,7 +15,6 @@ mod shop;
 mod sqlite;
 mod threads;
 
-use pace::Pace;
 use postgres::{Form, Schema};
 use shop::{Load, Taken};
 use shouyin::{clock::Clock, config::Database, domain::order::Channel};
@@ -37,14 +36,14 @@ fn main() {
         fs::remove_dir_all(&folder).ok();
         fs::create_dir_all(&folder).unwrap();
         println!("{ORDERS} orders a round, medians of {ROUNDS} rounds; both sides durable");
-        println!("{:<72} {:>9} {:>9} {:>6} {:>13}", "", "ours/s", "theirs/s", "ratio", "of rounds");
+        println!("{:<78} {:>9} {:>9} {:>6} {:>13}", "", "ours/s", "theirs/s", "ratio", "of rounds");
         in_a_file(&folder).await;
         let server = std::env::var("SHOUYIN_TEST_POSTGRES").ok();
         match &server {
             Some(server) => on_a_server(server, &folder).await,
             None => println!("PostgreSQL skipped: SHOUYIN_TEST_POSTGRES names no server"),
         }
-        println!("\n{:<72} {:>9} {:>9} {:>6} {:>13}", "", "p99 ms", "sync ms", "ratio", "of rounds");
+        println!("\n{:<78} {:>9} {:>9} {:>6} {:>13}", "", "p99 ms", "other ms", "ratio", "of rounds");
         waits(server.as_deref(), &folder).await;
         let (before, during) = child::waiting_pages(&folder.join("pages"));
         println!(
@@ -61,17 +60,20 @@ async fn in_a_file(folder: &Path) {
         Row::new("SQLite, HTTP, 64 connections / its API, one order a transaction"),
         Row::new("SQLite, inside, 64 callers / its API, 64 orders a transaction"),
         Row::new("SQLite, inside, 1 caller / its API, one order a transaction"),
+        Row::new("SQLite, inside, 1 caller / its API in another thread, one order a transaction"),
     ];
     let mut cpu = vec![];
     for _ in 0..ROUNDS {
-        let (one, body) = by_sqlite(folder, ORDERS, 1).await;
-        let (many, _) = by_sqlite(folder, ORDERS, 64).await;
-        assert!(body.len() > 500, "{body}");
+        let one = by_sqlite(folder, |books| books.loop_of(1)).await;
+        let many = by_sqlite(folder, |books| books.loop_of(64)).await;
+        let apart = by_sqlite(folder, Theirs::handed_over).await;
         let taken = shop::over_http(Load::on(empty(folder), ORDERS, 64)).await;
         rows[0].add(taken.rate, one);
         cpu.push(taken.cpu);
         rows[1].add(shop::inside(Load::on(empty(folder), ORDERS, 64)).await, many);
-        rows[2].add(shop::inside(Load::on(empty(folder), ORDERS / 4, 1)).await, one);
+        let alone = shop::inside(Load::on(empty(folder), ORDERS / 4, 1)).await;
+        rows[2].add(alone, one);
+        rows[3].add(alone, apart);
     }
     rows.iter().for_each(Row::print);
     print_cpu("SQLite", cpu);
@@ -135,22 +137,28 @@ async fn theirs(server: &str, folder: &Path, clients: usize, form: Form) -> f64 
 }
 
 async fn waits(server: Option<&str>, folder: &Path) {
-    let mut file = Row::new("SQLite, HTTP, p99 at half of the most / one sync of the disk");
-    let mut slow = Row::new("SQLite, the same on a disk that syncs 4 ms slower");
-    let mut away = Row::new("PostgreSQL, HTTP, p99 at half of the most / one sync of the disk");
+    let mut rows = [
+        "SQLite, HTTP, p99 at half of the most / one sync of the disk",
+        "SQLite, HTTP, p99 at half of the most / p99 of /healthz at that pace",
+        "SQLite on a disk that syncs 4 ms slower, p99 / one sync",
+        "SQLite on a disk that syncs 4 ms slower, p99 / p99 of /healthz",
+        "PostgreSQL, HTTP, p99 at half of the most / one sync of the disk",
+        "PostgreSQL, HTTP, p99 at half of the most / p99 of /healthz",
+    ]
+    .map(Row::new);
     for _ in 0..ROUNDS {
-        file.add_pace(&child::pace(folder, false));
-        slow.add_pace(&child::pace(folder, true));
+        let mut paces = vec![child::pace(folder, false), child::pace(folder, true)];
         if let Some(server) = server {
             let (most, half) = (new_schema(server), Schema::new(server, "shouyin_bench_half"));
-            away.add_pace(&pace::at_half(most.database(), half.database(), folder, ORDERS).await);
+            paces.push(pace::at_half(most.database(), half.database(), folder, ORDERS).await);
+        }
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        let against = paces.iter().flat_map(|pace| [pace.sync, pace.idle].map(|other| (pace.p99, other)));
+        for (row, (p99, other)) in rows.iter_mut().zip(against) {
+            row.add(millis(p99), millis(other));
         }
     }
-    file.print_waits();
-    slow.print_waits();
-    if server.is_some() {
-        away.print_waits();
-    }
+    rows.iter().filter(|row| !row.rounds.is_empty()).for_each(|row| row.line(2));
 }
 
 fn print_cpu(engine: &str, mut cpu: Vec<Duration>) {
@@ -161,14 +169,32 @@ fn print_cpu(engine: &str, mut cpu: Vec<Duration>) {
     );
 }
 
-/// Orders a second through SQLite's API, and one of the callbacks they stand for.
-async fn by_sqlite(folder: &Path, orders: usize, each: usize) -> (f64, String) {
+/// Books for SQLite's own API, and one of the callbacks that their orders stand for.
+struct Theirs {
+    books: PathBuf,
+    account: String,
+    body: String,
+}
+
+impl Theirs {
+    fn loop_of(&self, each: usize) -> f64 {
+        sqlite::orders_per_second(&self.books, ORDERS, each, &self.account, &self.body)
+    }
+
+    fn handed_over(&self) -> f64 {
+        sqlite::handed_over(&self.books, ORDERS, &self.account, &self.body)
+    }
+}
+
+/// Orders a second through SQLite's API, on books of their own.
+async fn by_sqlite(folder: &Path, run: fn(&Theirs) -> f64) -> f64 {
     let database = empty(folder);
     let app = shop::open(database.clone());
-    let body = shop::prepare(&app, orders, 100).await.swap_remove(0);
+    let body = shop::prepare(&app, ORDERS, 100).await.swap_remove(0);
+    assert!(body.len() > 500, "{body}");
     let account = app.gateway_for(Channel::WechatJsapi).unwrap().1;
     drop(app);
-    (sqlite::orders_per_second(database.file().unwrap(), orders, each, &account, &body), body)
+    run(&Theirs { books: database.file().unwrap().to_owned(), account, body })
 }
 
 /// Books of their own: an app that is gone closes its files a little later.
@@ -193,17 +219,8 @@ impl Row {
         self.rounds.push((ours, theirs));
     }
 
-    fn add_pace(&mut self, pace: &Pace) {
-        let millis = |time: Duration| time.as_secs_f64() * 1e3;
-        self.add(millis(pace.p99), millis(pace.sync));
-    }
-
     fn print(&self) {
         self.line(0);
-    }
-
-    fn print_waits(&self) {
-        self.line(2);
     }
 
     fn line(&self, digits: usize) {
@@ -215,7 +232,7 @@ impl Row {
         let ratios = sorted(|(ours, theirs)| ours / theirs);
         let median = |values: &[f64]| values[values.len() / 2];
         println!(
-            "{:<72} {:>9.digits$} {:>9.digits$} {:>6.2} {:>13}",
+            "{:<78} {:>9.digits$} {:>9.digits$} {:>6.2} {:>13}",
             self.name,
             median(&sorted(|round| round.0)),
             median(&sorted(|round| round.1)),

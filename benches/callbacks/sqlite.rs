@@ -2,24 +2,55 @@
 
 use crate::shop::{number, transaction};
 use rusqlite::{Connection, params};
-use std::{path::Path, time::Instant};
+use std::{path::Path, sync::mpsc, thread, time::Instant};
 
 /// Orders a second, so many in each transaction, in books with unpaid orders that were made for this account.
 pub fn orders_per_second(books: &Path, orders: usize, each: usize, account: &str, body: &str) -> f64 {
-    let mut sqlite = Connection::open(books).unwrap();
-    sqlite
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")
-        .unwrap();
+    let mut sqlite = open(books);
     let numbers: Vec<usize> = (0..orders).collect();
     let started = Instant::now();
     for chunk in numbers.chunks(each) {
-        let transaction = sqlite.transaction().unwrap();
-        for n in chunk {
-            settle(&transaction, *n, account, body);
-        }
-        transaction.commit().unwrap();
+        commit(&mut sqlite, chunk, account, body);
     }
     orders as f64 / started.elapsed().as_secs_f64()
+}
+
+/// One order a transaction, each by another thread that is waited for, as one request after the other would have to.
+pub fn handed_over(books: &Path, orders: usize, account: &str, body: &str) -> f64 {
+    let mut sqlite = open(books);
+    let (hand, to_do) = mpsc::sync_channel(1);
+    let (done, answer) = mpsc::sync_channel(1);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for n in to_do {
+                commit(&mut sqlite, &[n], account, body);
+                done.send(()).unwrap();
+            }
+        });
+        let started = Instant::now();
+        for n in 0..orders {
+            hand.send(n).unwrap();
+            answer.recv().unwrap();
+        }
+        drop(hand);
+        orders as f64 / started.elapsed().as_secs_f64()
+    })
+}
+
+fn open(books: &Path) -> Connection {
+    let sqlite = Connection::open(books).unwrap();
+    sqlite
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")
+        .unwrap();
+    sqlite
+}
+
+fn commit(sqlite: &mut Connection, numbers: &[usize], account: &str, body: &str) {
+    let transaction = sqlite.transaction().unwrap();
+    for n in numbers {
+        settle(&transaction, *n, account, body);
+    }
+    transaction.commit().unwrap();
 }
 
 /// The six statements of one order, with the conditions of `src/store/settle_together/in_file.rs`; COMMIT is the seventh.

@@ -9,13 +9,17 @@ use super::{
 };
 use crate::{
     app::App,
-    domain::{ids::OutTradeNo, money::Fen, time::UnixMs},
+    domain::{
+        ids::{OutTradeNo, TransactionId},
+        money::Fen,
+        time::UnixMs,
+    },
     gateway::{
         Protocol,
         wechat_v2::{refund_notify, sign, xml::Fields},
     },
     simulator::TradeView,
-    store::{Db, StoreError, attempts, notices, work_items},
+    store::{Db, StoreError, attempts, notices, refunds, settlement::REFUNDED_ELSEWHERE, work_items},
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,6 +77,8 @@ impl Oracle {
             (Truth::Told, Reply::Success) if !kept(world, callback) => {
                 self.report("a callback was answered SUCCESS and is not in the books")
             }
+            // The gateway had said that it was refunded, and a clerk has sent back what came all the same.
+            (Truth::Paid { transaction_id, .. }, Reply::Fail) if is_sent_back(world, &transaction_id) => {}
             (Truth::Paid { number, .. }, Reply::Fail) => {
                 self.report(&format!("a true callback for {number} was refused"));
             }
@@ -262,6 +268,19 @@ pub(super) fn evidence(db: &mut Db) -> Result<Vec<notices::Notice>, StoreError> 
     let rejected: BTreeSet<String> = ring(db)?.into_iter().map(|notice| notice.id).collect();
     let all = notices::list(db, false, None, ALL)?;
     Ok(all.into_iter().filter(|notice| !rejected.contains(&notice.id)).collect())
+}
+
+/// Refunded by hand, and whoever hears of the payment after that is told so.
+fn is_sent_back(world: &World, transaction_id: &str) -> bool {
+    let Some(payment) = TransactionId::parse(transaction_id) else { return false };
+    let found = world.store.look(|db| {
+        let reserved = refunds::reserved_of_payment(db, &payment)?;
+        Ok::<_, StoreError>((reserved, work_items::list(db, None, ALL)?))
+    });
+    let Some(Ok((reserved, items))) = found else { return false };
+    let told =
+        |kind: &str| items.iter().any(|item| item.kind == kind && item.transaction_id == transaction_id);
+    reserved > 0 && told(REFUNDED_ELSEWHERE) && told("transaction_reused")
 }
 
 /// The order is paid by this payment, or somebody was told that it was paid twice.

@@ -11,7 +11,10 @@ use crate::{
 };
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::StatusCode,
+    http::{
+        StatusCode,
+        header::{self, HeaderName},
+    },
     web::{Data, Payload},
 };
 use futures_util::StreamExt;
@@ -21,16 +24,17 @@ const MAX_BODY: usize = 64 * 1024;
 /// A body that trickles in slower than this is given up.
 const BODY_WAIT: Duration = Duration::from_secs(5);
 /// The headers that a signature of V3 is in, and how much of each is kept: one by a key of 4096 bits has 684 characters.
-const SIGNATURE_HEADERS: [&str; 5] = [
-    "wechatpay-timestamp",
-    "wechatpay-nonce",
-    "wechatpay-signature",
-    "wechatpay-serial",
-    "wechatpay-signature-type",
+static SIGNATURE_HEADERS: [HeaderName; 5] = [
+    HeaderName::from_static("wechatpay-timestamp"),
+    HeaderName::from_static("wechatpay-nonce"),
+    HeaderName::from_static("wechatpay-signature"),
+    HeaderName::from_static("wechatpay-serial"),
+    HeaderName::from_static("wechatpay-signature-type"),
 ];
 const MAX_SIGNATURE_HEADER: usize = 1024;
 /// Other headers worth keeping with a notice.
-const KEPT_HEADERS: [&str; 5] = ["content-type", "content-length", "user-agent", "host", "x-forwarded-for"];
+static KEPT_HEADERS: [HeaderName; 5] =
+    [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::USER_AGENT, header::HOST, header::X_FORWARDED_FOR];
 const MAX_HEADER: usize = 256;
 
 /// POST /notify/wechat
@@ -128,14 +132,19 @@ async fn read(mut payload: Payload) -> Result<Vec<u8>, StatusCode> {
 
 /// One line each. What a signature is in must not be repeated, so of those headers a second one is kept, to be seen.
 fn kept_headers(request: &HttpRequest) -> String {
-    let signature = SIGNATURE_HEADERS.map(|name| (name, 2, MAX_SIGNATURE_HEADER));
-    let others = KEPT_HEADERS.map(|name| (name, 1, MAX_HEADER));
-    let kept = signature.into_iter().chain(others);
-    kept.flat_map(|(name, times, longest)| {
-        let values = request.headers().get_all(name).take(times).filter_map(|value| value.to_str().ok());
-        values.map(move |value| format!("{name}: {}\n", value.chars().take(longest).collect::<String>()))
-    })
-    .collect()
+    let mut kept = String::with_capacity(256);
+    for (names, times, longest) in
+        [(&SIGNATURE_HEADERS, 2, MAX_SIGNATURE_HEADER), (&KEPT_HEADERS, 1, MAX_HEADER)]
+    {
+        for name in names {
+            let values = request.headers().get_all(name).take(times);
+            for value in values.filter_map(|value| value.to_str().ok()) {
+                let line = [name.as_str(), ": ", value.get(..longest).unwrap_or(value), "\n"];
+                kept.extend(line);
+            }
+        }
+    }
+    kept
 }
 
 /// In the gateway's own words whatever the status is: Alipay's are plain text, and no page may take their place.
@@ -170,10 +179,10 @@ mod tests {
     fn a_signature_of_v3_is_kept_whole() {
         let mut request = TestRequest::post();
         let mut written = String::new();
-        for name in SIGNATURE_HEADERS {
+        for name in &SIGNATURE_HEADERS {
             let value = "s".repeat(684);
             written.push_str(&format!("{name}: {value}\n"));
-            request = request.append_header((name, value));
+            request = request.append_header((name.clone(), value));
         }
         assert_eq!(kept_headers(&request.to_http_request()), written);
     }

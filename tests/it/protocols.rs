@@ -466,6 +466,23 @@ async fn a_late_payment_at_alipay_is_credited_and_shown() {
     assert_eq!((accepted(&shop, &number), work(&shop).await), (vec![true], vec!["late_payment".to_owned()]));
 }
 
+/// Our clock may be ahead of Alipay's, for which the code that we give up can still be paid.
+#[actix_web::test]
+async fn a_code_whose_time_is_over_by_our_clock_alone_is_found_paid_within_two_minutes() {
+    let (shop, _, number) = alipay_ordered().await;
+    shop.simulator.set_scenario(&number, Scenario::LatePayment);
+    shop.clock.advance_ms(TWO_HOURS_MS + 60_000);
+    shop.close_expired().await;
+    assert!(shop.order(&number).await.closed_at.is_some());
+    shop.simulator.pay(&number).unwrap();
+    for _ in 0..12 {
+        shop.clock.advance_ms(10_000);
+        shop.sweep().await;
+    }
+    let books = shop.books(&number).await;
+    assert_eq!((books.balance, books.order.settled_by, books.order.late), (5000, Some(Source::Sweep), true));
+}
+
 /// Nobody had scanned Alipay's code, so it could only be set aside; the phone still shows it.
 async fn set_aside_for_wechat() -> (Shop, String, String) {
     let (shop, user, number) = alipay_ordered().await;

@@ -99,7 +99,7 @@ pub fn verdict_zh(verdict: &str) -> (&'static str, &'static str) {
         "currency_mismatch" => ("币种不符", "bad"),
         "channel_mismatch" => ("渠道不符", "bad"),
         "environment_mismatch" => ("环境不符", "bad"),
-        "transaction_reused" => ("支付单号已用于别的订单", "bad"),
+        "transaction_reused" => ("这笔付款已另有去处", "bad"),
         "account_mismatch" => ("收款账户不符", "bad"),
         "credited_after_refund" => ("退款之后又入账", "bad"),
         "refunded_elsewhere" => ("已在别处退款", "bad"),
