@@ -202,7 +202,7 @@ async fn remember(
     Ok(())
 }
 
-/// Asks again when the timetable says so, and not within `pause_ms`.
+/// Asks again when the timetable says so, and not within `pause_ms`. It has no end for what may still be paid.
 fn later(
     db: &mut Db,
     attempt: &Attempt,
@@ -212,7 +212,10 @@ fn later(
 ) -> Result<(), StoreError> {
     let Some(lease) = lease else { return Ok(()) };
     let (asked_about, _) = pending::backlog(db)?;
-    let next = next_query(attempt.created_at, attempt.expires_at, now, asked_about);
+    let next = match next_query(attempt.created_at, attempt.expires_at, now, asked_about) {
+        None if is_awaited(db, attempt)? => Some(now.plus_ms(HOUR_MS)),
+        next => next,
+    };
     #[cfg(feature = "canaries")]
     let next = next.and_then(|next_at| wrong::next_query(attempt, next_at, now));
     match next {
@@ -221,6 +224,12 @@ fn later(
         }
         None => pending::finish(db, &attempt.out_trade_no),
     }
+}
+
+/// Neither its order is paid nor it closed, because for a day nobody could say what became of it.
+fn is_awaited(db: &mut Db, attempt: &Attempt) -> Result<bool, StoreError> {
+    let found = attempts::with_order(db, &attempt.out_trade_no)?;
+    Ok(found.is_some_and(|(attempt, order)| attempt.closed_at.is_none() && !order.is_paid()))
 }
 
 #[cfg(feature = "canaries")]

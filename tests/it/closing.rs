@@ -24,7 +24,8 @@ use shouyin::{
     },
 };
 
-const TWO_HOURS_MS: i64 = 2 * 3600 * 1000;
+const HOUR_MS: i64 = 3600 * 1000;
+const TWO_HOURS_MS: i64 = 2 * HOUR_MS;
 
 async fn ordered(shop: &Shop) -> (Browser, String) {
     let user = shop.user("ann").await;
@@ -267,6 +268,21 @@ async fn what_the_page_wishes_while_we_ask_is_not_forgotten_with_the_answer() {
     let later = now.plus_secs(110);
     shop.app.store.write(move |db| pending::ask_again(db, &attempt, lease, later)).await.unwrap();
     assert_eq!(shop.app.store.read(pending::backlog).await.unwrap(), (1, Some(now.plus_secs(2))));
+}
+
+#[actix_web::test]
+async fn an_order_about_which_wechat_could_not_be_asked_for_a_day_is_asked_about_when_it_can() {
+    let mut shop = Shop::open().await;
+    let (_, number) = ordered(&shop).await;
+    shop.simulator.set_scenario(&number, Scenario::NotifyLost);
+    shop.simulator.pay(&number).unwrap();
+    shop.cut_off().await;
+    shop.clock.advance_ms(TWO_HOURS_MS + 25 * HOUR_MS);
+    assert_eq!(shop.sweep().await, 1);
+    shop.reconnect();
+    shop.clock.advance_ms(HOUR_MS);
+    shop.sweep().await;
+    assert_eq!(shop.books(&number).await.balance, 5000);
 }
 
 #[actix_web::test]
