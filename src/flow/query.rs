@@ -226,7 +226,7 @@ fn later(
     }
 }
 
-/// Neither its order is paid nor it closed, because for a day nobody could say what became of it.
+/// Its order is not paid and it is not closed: for a day nobody could say what became of it.
 fn is_awaited(db: &mut Db, attempt: &Attempt) -> Result<bool, StoreError> {
     let found = attempts::with_order(db, &attempt.out_trade_no)?;
     Ok(found.is_some_and(|(attempt, order)| attempt.closed_at.is_none() && !order.is_paid()))

@@ -12,11 +12,7 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (143, "closed as unknown to WeChat by a clock that was ahead, before a late request made it known"),
     (313866, "an order was closed over an attempt that another phone had just opened"),
     (317818, "an attempt was opened for an order that another clock had just closed"),
-    (
-        22940,
-        "for a day every clock was too wrong for WeChat to answer, and an open attempt was asked about no more",
-    ),
-    (28125, "the same, with two instances"),
+    (28125, "no clock was right enough for WeChat for a day, and an open attempt was asked about no more"),
     (28160, "told of a refund nobody made, sent back by hand, and only then its payment's callback came"),
     (13375, "a code that was set aside by a clock that was ahead was paid, and asked about an hour later"),
 ];
