@@ -137,11 +137,12 @@ const BODY: &str = "<xml><appid>wx8888888888888888</appid><bank_type>CMB_CREDIT<
 const USERS: &str = "{series} INSERT INTO users (id, username, password_hash, role, created_at)
     SELECT i, 'grown' || i, 'no password', 'user', 1 FROM n";
 
-/// `r` is a number that looks like chance. Of a hundred orders twenty are closed unpaid; of a thousand two are late.
+/// Numbers as `Clock::out_trade_no` makes them: milliseconds, then chance. `r` is a number that looks like chance.
+/// Of a hundred orders twenty are closed unpaid; of a thousand two are late.
 const ORDERS: &str = "{series}, drawn AS (SELECT i, (i * 2654435761) % 4294967296 / 16 AS r FROM n)
     INSERT INTO orders (id, out_trade_no, user_id, intent, goods_name, amount_fen, environment, status, created_at, expires_at,
         close_after, closed_at, paid_at, transaction_id, settled_by, late, told_paid_at, refund_fen, refunds)
-    SELECT i, {random}, {busy}, {random}, '账户充值', 100 * (1 + r % 50), 'simulator',
+    SELECT i, {hex}{created}{/hex} || '7' || substr({random}, 14), {busy}, {random}, '账户充值', 100 * (1 + r % 50), 'simulator',
         CASE WHEN i > {open_from} OR r % 1000 < 200 THEN 0 ELSE 1 END,
         {created}, {created} + 900000, {created} + 900000,
         CASE WHEN i <= {open_from} AND r % 1000 < 202 THEN {created} + 900000 END,
@@ -168,8 +169,9 @@ const ATTEMPTS: &str = "INSERT INTO attempts (out_trade_no, order_id, channel, p
 /// One order in twenty was tried again, on another phone.
 const SECOND_ATTEMPTS: &str = "INSERT INTO attempts (out_trade_no, order_id, channel, provider, account, environment, amount_fen,
         goods_name, payer, client_ip, notify_url, created_at, expires_at, asked_at, prepay_id, prepaid_at, closed_at)
-    SELECT {random}, order_id, channel, provider, account, environment, amount_fen, goods_name, payer, client_ip, notify_url,
-        created_at + 3000, expires_at, asked_at + 3000, prepay_id || 'b', prepaid_at + 3000, closed_at
+    SELECT {hex}created_at + 3000{/hex} || '7' || substr({random}, 14), order_id, channel, provider, account, environment,
+        amount_fen, goods_name, payer, client_ip, notify_url, created_at + 3000, expires_at, asked_at + 3000,
+        prepay_id || 'b', prepaid_at + 3000, closed_at
     FROM attempts WHERE order_id BETWEEN {first} AND {last} AND order_id % 20 = 3";
 
 const PENDING: &str = "INSERT INTO pending_queries (out_trade_no, next_at, asked)
@@ -199,9 +201,9 @@ const EVENTS: &str = "INSERT INTO order_events (order_id, at, kind, detail)
 const REFUNDS: &str = "INSERT INTO refunds (out_refund_no, intent, order_id, user_id, provider, account, environment, out_trade_no,
         transaction_id, total_fen, amount_fen, reason, notify_url, requested_by, requested_at, state, refund_id, asked, asked_at,
         finished_at)
-    SELECT {random}, 'growth' || o.id, o.id, o.user_id, a.provider, a.account, o.environment, o.out_trade_no, o.transaction_id,
-        o.amount_fen, o.refund_fen, 'asked for', '', 'boss', o.paid_at + 1000, 'success', '5030' || o.id, 1, o.paid_at + 1000,
-        o.paid_at + 9000
+    SELECT {hex}o.paid_at + 1000{/hex} || '7' || substr({random}, 14), 'growth' || o.id, o.id, o.user_id, a.provider, a.account,
+        o.environment, o.out_trade_no, o.transaction_id, o.amount_fen, o.refund_fen, 'asked for', '', 'boss',
+        o.paid_at + 1000, 'success', '5030' || o.id, 1, o.paid_at + 1000, o.paid_at + 9000
     FROM orders o JOIN attempts a ON a.out_trade_no = o.out_trade_no
     WHERE o.id BETWEEN {first} AND {last} AND o.refund_fen > 0";
 

@@ -1,4 +1,4 @@
-//! Settling new orders in books that have many: of users all over the books, under numbers that chance made.
+//! Settling new orders in books that have many: of users all over the books, under numbers as the program makes them.
 
 use crate::{operations::Known, shop};
 use shouyin::{
