@@ -21,6 +21,8 @@ pub const SETTLE_DOWN_MS: i64 = 5 * 60_000;
 /// The same by the clocks of two instances, one that asked and one that looks: so long after the last request, whoever
 /// sent it, none is on its way.
 pub const QUIET_MS: i64 = SETTLE_DOWN_MS + 2 * CLOCK_OFF_MS;
+/// Accepted without a number so long ago and unknown since, a refund is asked for again under its own number, in ms.
+const LOST_MS: i64 = 6 * 3_600_000;
 
 /// Where a refund stands. Only a verified reply of the gateway makes it `Success`, `Closed` or `Abnormal`;
 /// nothing ever expires here.
@@ -142,6 +144,14 @@ impl Refund {
     /// behind ours. A clock that was set back proves nothing.
     pub fn is_quiet(&self, now: UnixMs) -> bool {
         self.asked == 0 || self.asked_at.is_some_and(|at| now.since(at) >= QUIET_MS)
+    }
+
+    /// Whether it was accepted without a number of the gateway's so long ago that "no such refund" is worth asking anew
+    /// about: Alipay says the same of one that has failed and of one that is not through yet.
+    pub fn is_lost(&self, now: UnixMs) -> bool {
+        self.state == RefundState::Processing
+            && self.refund_id.is_none()
+            && self.asked_at.is_some_and(|at| now.since(at) >= LOST_MS)
     }
 
     /// How long after the last request was refused "no such refund" ends it, in ms. What was sent once and refused is

@@ -183,9 +183,10 @@ async fn remember(
                 Asked::NotFound if kept.closed_at.is_some() && close::is_over(&kept, now) => {
                     pending::finish(db, number)
                 }
-                Asked::Pending(_) | Asked::NotFound | Asked::Unknown(_) => later(db, &kept, lease, now, 0),
+                Asked::Pending(_) | Asked::NotFound => later(db, &kept, lease, now, 0, false),
+                Asked::Unknown(_) => later(db, &kept, lease, now, 0, true),
                 Asked::Foreign => {
-                    later(db, &kept, lease, now, HOUR_MS)?;
+                    later(db, &kept, lease, now, HOUR_MS, false)?;
                     let out_trade_no = number.as_str();
                     let matter = Matter { kind: FOREIGN_ACCOUNT, out_trade_no, ..Matter::default() };
                     return work_items::open_once(db, matter, now);
@@ -202,18 +203,20 @@ async fn remember(
     Ok(())
 }
 
-/// Asks again when the timetable says so, and not within `pause_ms`. It has no end for what may still be paid.
+/// Asks again when the timetable says so, and not within `pause_ms`. It has no end for what may still be paid, nor for
+/// what the gateway has not said a usable word about.
 fn later(
     db: &mut Db,
     attempt: &Attempt,
     lease: Option<Lease>,
     now: UnixMs,
     pause_ms: i64,
+    unheard: bool,
 ) -> Result<(), StoreError> {
     let Some(lease) = lease else { return Ok(()) };
     let (asked_about, _) = pending::backlog(db)?;
     let next = match next_query(attempt.created_at, attempt.expires_at, now, asked_about) {
-        None if is_awaited(db, attempt)? => Some(now.plus_ms(HOUR_MS)),
+        None if unheard || is_awaited(db, attempt)? => Some(now.plus_ms(HOUR_MS)),
         next => next,
     };
     #[cfg(feature = "canaries")]
@@ -226,7 +229,7 @@ fn later(
     }
 }
 
-/// Its order is not paid and it is not closed: for a day nobody could say what became of it.
+/// Its order is not paid and it is not closed.
 fn is_awaited(db: &mut Db, attempt: &Attempt) -> Result<bool, StoreError> {
     let found = attempts::with_order(db, &attempt.out_trade_no)?;
     Ok(found.is_some_and(|(attempt, order)| attempt.closed_at.is_none() && !order.is_paid()))

@@ -165,6 +165,7 @@ async fn query(app: &App, refund: &Refund) -> Result<(), FlowError> {
     match news {
         RefundNews::Found(verified) => conclude(app, refund, verified, answer).await,
         RefundNews::NotFound if refund.state == RefundState::Asking => not_found(app, refund).await,
+        RefundNews::NotFound if refund.is_lost(app.clock.now()) => ask_anew(app, refund).await,
         // Accepted once, and unknown now: nothing is concluded from it.
         RefundNews::NotFound => later(app, refund, "REFUNDNOTEXIST".to_owned()).await,
         RefundNews::Unknown { code } => later(app, refund, code).await,
@@ -246,6 +247,18 @@ async fn conclude(
     };
     app.metrics.alerts.with_label_values(&[alert]).inc();
     Ok(())
+}
+
+/// Alipay took it on, gave no number for it, and hours later knows nothing of it: it has failed there, or is not through.
+/// The same request under the same number is the same refund, and what is said to it goes on as with any other.
+async fn ask_anew(app: &App, refund: &Refund) -> Result<(), FlowError> {
+    let (lost, now) = (refund.clone(), app.clock.now());
+    if !app.store.write(move |db| refund_settlement::reopen(db, &lost, now)).await? {
+        return Ok(());
+    }
+    let number = &refund.out_refund_no;
+    tracing::warn!(out_refund_no = %number, "refund {number} was accepted and is unknown now: it is asked for again");
+    ask(app, &Refund { state: RefundState::Asking, ..refund.clone() }).await
 }
 
 /// The gateway does not know it. After a refusal, and once no request of ours can still be on its way, that ends

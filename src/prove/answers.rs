@@ -19,7 +19,11 @@ use crate::{
         wechat_v2::{refund_notify, sign, xml::Fields},
     },
     simulator::TradeView,
-    store::{Db, StoreError, attempts, notices, refunds, settlement::REFUNDED_ELSEWHERE, work_items},
+    store::{
+        Db, StoreError, attempts, notices, refunds,
+        settlement::{self, REFUNDED_ELSEWHERE},
+        work_items,
+    },
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -270,17 +274,18 @@ pub(super) fn evidence(db: &mut Db) -> Result<Vec<notices::Notice>, StoreError> 
     Ok(all.into_iter().filter(|notice| !rejected.contains(&notice.id)).collect())
 }
 
-/// Refunded by hand, and whoever hears of the payment after that is told so.
+/// Refunded by hand without having credited anybody, and whoever hears of the payment after that is told so.
 fn is_sent_back(world: &World, transaction_id: &str) -> bool {
     let Some(payment) = TransactionId::parse(transaction_id) else { return false };
     let found = world.store.look(|db| {
-        let reserved = refunds::reserved_of_payment(db, &payment)?;
-        Ok::<_, StoreError>((reserved, work_items::list(db, None, ALL)?))
+        let returned =
+            refunds::reserved_of_payment(db, &payment)? > 0 && !settlement::is_credited(db, &payment)?;
+        Ok::<_, StoreError>((returned, work_items::list(db, None, ALL)?))
     });
-    let Some(Ok((reserved, items))) = found else { return false };
+    let Some(Ok((returned, items))) = found else { return false };
     let told =
         |kind: &str| items.iter().any(|item| item.kind == kind && item.transaction_id == transaction_id);
-    reserved > 0 && told(REFUNDED_ELSEWHERE) && told("transaction_reused")
+    returned && told(REFUNDED_ELSEWHERE) && told("transaction_reused")
 }
 
 /// The order is paid by this payment, or somebody was told that it was paid twice.

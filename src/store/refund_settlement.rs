@@ -64,6 +64,26 @@ pub fn accepted(
     Ok(())
 }
 
+/// An accepted refund that the gateway gave no number and does not know any more may be asked for again. `false` when it
+/// has moved or was asked for since.
+///
+/// # Errors
+/// The database.
+pub fn reopen(db: &mut Db, refund: &Refund, now: UnixMs) -> Result<bool, StoreError> {
+    let lost = refunds::table
+        .filter(refunds::id.eq(refund.id))
+        .filter(refunds::state.eq(RefundState::Processing.as_str()))
+        .filter(refunds::refund_id.is_null())
+        .filter(refunds::asked.eq(refund.asked));
+    let reopened = diesel::update(lost)
+        .set((refunds::state.eq(RefundState::Asking.as_str()), refunds::next_at.eq(now.0)))
+        .execute(db)?;
+    if reopened == 1 {
+        tell(db, refund, "REFUNDNOTEXIST", now)?;
+    }
+    Ok(reopened == 1)
+}
+
 /// Alipay has no number of its own for a refund.
 fn number(refund_id: &str) -> Option<&str> {
     Some(refund_id).filter(|number| !number.is_empty())

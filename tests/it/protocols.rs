@@ -21,7 +21,7 @@ use shouyin::{
     gateway::Protocol,
     jobs,
     simulator::{Content, RefundStatus, TradeState, faults::Scenario},
-    store::refunds,
+    store::{refund_settlement, refunds},
 };
 
 const TWO_HOURS_MS: i64 = 2 * 3600 * 1000;
@@ -537,6 +537,48 @@ async fn a_code_of_alipay_that_was_set_aside_and_paid_is_found_by_the_sweep() {
     // The other way was closed at once, so nobody can pay the order a second time.
     assert!(shop.simulator.pay(&second).is_err());
     assert_eq!((shop.books(&number).await.balance, work(&shop).await), (5000, vec![]));
+}
+
+#[actix_web::test]
+async fn a_code_set_aside_that_was_paid_while_alipay_was_out_of_reach_for_a_day_is_credited_afterwards() {
+    let (mut shop, number, _second) = set_aside_for_wechat().await;
+    shop.simulator.set_scenario(&number, Scenario::NotifyLost);
+    shop.simulator.pay(&number).unwrap();
+    shop.cut_off().await;
+    // The order's two hours, a day, and one more: twice, because asking goes on.
+    for hours in [27, 1] {
+        shop.clock.advance_ms(hours * 3_600_000);
+        assert_eq!(shop.sweep().await, 2, "both attempts, without an answer");
+    }
+    shop.reconnect();
+    shop.clock.advance_ms(3_600_000);
+    shop.sweep().await;
+    assert_eq!(shop.books(&number).await.balance, 5000);
+}
+
+#[actix_web::test]
+async fn a_refund_alipay_took_on_and_knows_nothing_of_is_asked_for_again_under_its_number() {
+    let (mut shop, _, number) = alipay_ordered().await;
+    shop.simulator.pay(&number).unwrap();
+    shop.deliver().await;
+    shop.cut_off().await;
+    let asked = shop.refund(&number, "20").await.unwrap();
+    let (refund, now) = (shop.same_refund(&asked).await, shop.clock.now());
+    assert_eq!((refund.state, refund.asked), (RefundState::Asking, 1));
+    // Alipay's answer was that it is taken on; nothing came of it there.
+    let taken_on = move |db: &mut _| refund_settlement::accepted(db, &refund, "", now, now);
+    shop.app.store.write(taken_on).await.unwrap();
+    shop.reconnect();
+    shop.wait_for_refunds(3, 3600).await;
+    let waiting = shop.same_refund(&asked).await;
+    assert_eq!((waiting.state, waiting.asked), (RefundState::Processing, 1), "it may not be through yet");
+    assert!(shop.simulator.refunds().is_empty());
+    shop.wait_for_refunds(6, 3600).await;
+    let ended = shop.same_refund(&asked).await;
+    assert_eq!((ended.state, ended.asked), (RefundState::Success, 2));
+    let there = shop.simulator.refunds();
+    assert_eq!((there.len(), there[0].amount.get()), (1, 2000));
+    assert_eq!(shop.books(&number).await.balance, 3000);
 }
 
 #[actix_web::test]
