@@ -11,6 +11,7 @@ use crate::{
         ledger::Account,
         money::Fen,
         order::{Refusal, Settled, Source},
+        time::UnixMs,
         user::User,
     },
     gateway::VerifiedPayment,
@@ -25,6 +26,8 @@ use crate::{
     },
 };
 
+/// What one administrator credits by a name counts together for so long, in ms: pieces of one wish are one wish.
+const TOGETHER_MS: i64 = 24 * 3_600_000;
 /// The verdict of the reply a correction rests on.
 const VERDICT: &str = "correction";
 
@@ -67,8 +70,9 @@ pub enum CreditError {
     NoSuchUser,
     #[error("nobody credits themself")]
     Oneself,
-    /// Who it belongs to is one person's word: above the limit it takes two, as a refund does.
-    #[error("more than {0} fen is refunded and not credited by a name")]
+    /// Who it belongs to is one person's word: what would make a day's such credits exceed the limit is refunded, which
+    /// takes two.
+    #[error("more than {0} fen a day is refunded and not credited by a name")]
     TooMuch(Fen),
     #[error("the number belongs to an order of ours now: query that order")]
     HasOrder,
@@ -109,6 +113,22 @@ pub struct Wish {
     pub reason: String,
 }
 
+/// Who credits, and how far their word alone goes.
+#[derive(Clone)]
+struct Teller {
+    id: i64,
+    name: String,
+    limit: Fen,
+    now: UnixMs,
+}
+
+/// What is to be credited to whom.
+struct Plan {
+    payment: UncreditedPayment,
+    owner: User,
+    to_whom: ToWhom,
+}
+
 /// Asks the gateway about the payment, then credits it; gives the name of who got it.
 ///
 /// # Errors
@@ -119,8 +139,15 @@ pub async fn credit(app: &App, actor: &User, wish: Wish) -> Result<String, Credi
     }
     let id = wish.work_item_id;
     let name = Username::parse(&wish.username);
-    let (me, limit) = (actor.id, app.config.refund_second_admin_above);
-    let (payment, owner) = app.store.read(move |db| prepare(db, id, name.as_ref(), (me, limit))).await??;
+    let teller = Teller {
+        id: actor.id,
+        name: actor.username.clone(),
+        limit: app.config.refund_second_admin_above,
+        now: app.clock.now(),
+    };
+    let asking = teller.clone();
+    let plan = app.store.read(move |db| prepare(db, id, name.as_ref(), &asking)).await??;
+    let Plan { payment, owner, to_whom } = plan;
     if app.gateway_of(payment.provider, &payment.account, payment.environment).is_none() {
         return Err(CreditError::OtherAccount);
     }
@@ -148,7 +175,8 @@ pub async fn credit(app: &App, actor: &User, wish: Wish) -> Result<String, Credi
         actor: actor.username.clone(),
         reason: wish.reason.trim().to_owned(),
     };
-    write(app, decision, *verified, notice).await?;
+    let teller = (to_whom == ToWhom::Named).then_some(teller);
+    write(app, decision, *verified, notice, teller).await?;
     let (number, who) = (&payment.transaction_id, owner.username);
     tracing::warn!(transaction_id = %number, "payment {number} was credited by hand to user {}", owner.id);
     Ok(who)
@@ -159,8 +187,8 @@ fn prepare(
     db: &mut Db,
     id: i64,
     named: Option<&Username>,
-    (me, limit): (i64, Fen),
-) -> Result<Result<(UncreditedPayment, User), CreditError>, StoreError> {
+    teller: &Teller,
+) -> Result<Result<Plan, CreditError>, StoreError> {
     let Some(item) = work_items::by_id(db, id)? else {
         return Ok(Err(CreditError::NotFound));
     };
@@ -176,16 +204,25 @@ fn prepare(
         (ToWhom::OrdersOwner, None) => None,
         // Restored since: the order's own door compares more than a person would.
         (ToWhom::Named, Some(_)) => return Ok(Err(CreditError::HasOrder)),
-        (ToWhom::Named, None) if payment.amount > limit => return Ok(Err(CreditError::TooMuch(limit))),
+        (ToWhom::Named, None) if is_too_much(db, teller, payment.amount)? => {
+            return Ok(Err(CreditError::TooMuch(teller.limit)));
+        }
         (ToWhom::Named, None) => match named {
             Some(name) => users::by_name(db, name)?.map(|(user, _)| user),
             None => None,
         },
     };
-    if to_whom == ToWhom::Named && owner.as_ref().is_some_and(|owner| owner.id == me) {
+    if to_whom == ToWhom::Named && owner.as_ref().is_some_and(|owner| owner.id == teller.id) {
         return Ok(Err(CreditError::Oneself));
     }
-    Ok(owner.map(|owner| (payment, owner)).ok_or(CreditError::NoSuchUser))
+    Ok(owner.map(|owner| Plan { payment, owner, to_whom }).ok_or(CreditError::NoSuchUser))
+}
+
+/// Whether this credit and those by the same person's word within a day exceed the limit.
+fn is_too_much(db: &mut Db, teller: &Teller, amount: Fen) -> Result<bool, StoreError> {
+    let since = teller.now.plus_ms(TOGETHER_MS.saturating_neg());
+    let lately = corrections::credited_by_since(db, &teller.name, Refusal::UnknownOrder.verdict(), since)?;
+    Ok(lately.saturating_add(amount.get()) > teller.limit.get())
 }
 
 async fn write(
@@ -193,15 +230,21 @@ async fn write(
     decision: Decision,
     verified: VerifiedPayment,
     notice: Notice,
+    alone: Option<Teller>,
 ) -> Result<(), CreditError> {
     let now = app.clock.now();
-    let credited = app
-        .store
+    app.store
         .write(move |db| {
+            // Once more: two pieces sent at once must not both fit.
+            if let Some(teller) = &alone
+                && is_too_much(db, teller, verified.amount())?
+            {
+                return Ok(Err(CreditError::TooMuch(teller.limit)));
+            }
             let account = Account::User(decision.user_id);
             let was = ledger::balance(db, &account)?;
             if let Err(refused) = corrections::insert(db, &decision, &verified, &notice, now)? {
-                return Ok(Err(refused));
+                return Ok(Err(refused.into()));
             }
             let act = Act {
                 actor: &decision.actor,
@@ -214,6 +257,5 @@ async fn write(
             audit_log::insert(db, act, now)?;
             Ok(Ok(()))
         })
-        .await?;
-    credited.map_err(CreditError::from)
+        .await?
 }

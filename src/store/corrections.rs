@@ -15,7 +15,7 @@ use crate::{
     domain::{ledger::Entry, money::Fen, time::UnixMs},
     gateway::VerifiedPayment,
 };
-use diesel::prelude::*;
+use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
 
 /// What a person decided about a payment.
 #[derive(Clone, Debug)]
@@ -105,6 +105,20 @@ pub fn insert(
         events::insert(db, attempt.order_id, &Event { at: now, kind: EventKind::Credit, detail })?;
     }
     Ok(Ok(()))
+}
+
+/// How much one administrator has credited since then for items of this kind, in fen.
+///
+/// # Errors
+/// The database.
+pub fn credited_by_since(db: &mut Db, actor: &str, kind: &str, since: UnixMs) -> Result<i64, StoreError> {
+    let of_kind = items::table.filter(items::kind.eq(kind)).select(items::id);
+    Ok(corrections::table
+        .filter(corrections::actor.eq(actor))
+        .filter(corrections::created_at.ge(since.0))
+        .filter(corrections::work_item_id.eq_any(of_kind))
+        .select(sql::<BigInt>("CAST(COALESCE(SUM(amount_fen), 0) AS BIGINT)"))
+        .first(db)?)
 }
 
 /// The gateway's word covers the item's payment in every fact that money depends on.

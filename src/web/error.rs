@@ -53,6 +53,8 @@ pub enum WebError {
     Impossible(fn(Lang) -> &'static str),
     /// A request that no page of an administrator's makes.
     BadRequest(&'static str),
+    /// An address with a parameter that is no number, or stands twice.
+    Unreadable,
     /// Understood, but not now and not like this: to an administrator.
     Conflict(&'static str),
     /// A value that an administrator can mend.
@@ -149,6 +151,7 @@ impl WebError {
             WebError::BadRequest(detail) => {
                 with(400, "bad_request", Lang::bad_request, Sentence::chinese(detail))
             }
+            WebError::Unreadable => new(422, "unprocessable", Lang::unprocessable, Lang::bad_request_text),
             WebError::Conflict(detail) => with(409, "conflict", Lang::conflict, Sentence::chinese(detail)),
             WebError::Unprocessable(detail) => {
                 with(422, "unprocessable", Lang::unprocessable, Sentence::chinese(detail))
@@ -356,7 +359,7 @@ impl From<CreditError> for WebError {
                 WebError::Conflict("不能入账给自己。没有任何改动；请另一位管理员核对后来做。")
             }
             CreditError::TooMuch(limit) => WebError::Unprocessable(format!(
-                "超过 {} 元、又不属于任何订单的付款，不能由一个人指定入账给谁。没有任何改动；请从这里原路退款，退款要第二位管理员同意。",
+                "不属于任何订单的付款，一个人 24 小时内指定入账合计不能超过 {} 元。没有任何改动；请从这里原路退款，退款要第二位管理员同意。",
                 limit.yuan()
             )),
             CreditError::NotThisKind => {

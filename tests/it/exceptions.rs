@@ -3,11 +3,17 @@
 
 use crate::{
     attacks::rows,
-    harness::{Browser, PASSWORD, Shop, WECHAT, answered},
+    harness::{Browser, PASSWORD, Shop, WECHAT, admin_called, answered},
     refund_pages::{press, refund},
 };
 use shouyin::{
-    domain::{ids::OutTradeNo, money::Fen, order::Attempt, user::Role},
+    domain::{
+        ids::OutTradeNo,
+        money::Fen,
+        order::Attempt,
+        user::{Role, User},
+    },
+    flow::credit_by_hand::{self, CreditError, Wish},
     gateway::Protocol,
     simulator::faults::Scenario,
     store::attempts,
@@ -198,6 +204,36 @@ async fn one_person_names_who_gets_a_payment_of_no_order_up_to_the_limit_and_nev
     assert!(own.body.contains("不能入账给自己"), "{}", own.body);
     assert_eq!(credit("at-the-limit", "ann").await.status, 303);
     assert_eq!(shop.balance(shop.order(&number).await.user_id).await, 7700);
+}
+
+#[actix_web::test]
+async fn what_one_person_names_within_a_day_counts_together() {
+    let shop = Shop::open_with(|config| config.refund_second_admin_above = Fen::new(7700).unwrap()).await;
+    let number = shop.user("ann").await.top_up("50").await;
+    let owner = shop.order(&number).await.user_id;
+    for (other, fen) in [("of-order-one", 4000), ("of-order-two", 4000), ("of-order-three", 3700)] {
+        pay_at_wechat(&shop, &like_the_order(&shop, &number, other, fen).await);
+    }
+    shop.deliver().await;
+    let items = shop.work_items().await;
+    let boss = admin_called("boss");
+    let credit = async |actor: &User, other: &str| {
+        let work_item_id = items.iter().find(|item| item.out_trade_no == other).unwrap().id;
+        let wish = Wish { work_item_id, username: "ann".to_owned(), reason: "旧备份".to_owned() };
+        credit_by_hand::credit(&shop.app, actor, wish).await
+    };
+    // Both fit alone, and both were looked at before either was written.
+    let (one, two) = tokio::join!(credit(&boss, "of-order-one"), credit(&boss, "of-order-two"));
+    assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
+    let left = if one.is_ok() { "of-order-two" } else { "of-order-one" };
+    assert!(matches!(credit(&boss, left).await, Err(CreditError::TooMuch(_))));
+    // To the fen; the second person has a day of their own.
+    assert!(credit(&boss, "of-order-three").await.is_ok());
+    assert_eq!(shop.balance(owner).await, 7700);
+    assert!(matches!(credit(&boss, left).await, Err(CreditError::TooMuch(_))));
+    shop.clock.advance_ms(24 * 3_600_000 + 1);
+    assert!(credit(&boss, left).await.is_ok());
+    assert_eq!(shop.balance(owner).await, 11_700);
 }
 
 #[actix_web::test]
