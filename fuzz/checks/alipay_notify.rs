@@ -3,7 +3,7 @@
 
 use super::{
     opinion::{Opinion, Refund},
-    second::{Payment, beijing_ms, is_number, yuan},
+    second::{Payment, beijing_ms, is_number, is_payment, yuan},
     second_form::{Pairs, escaped},
 };
 use shouyin::{
@@ -136,7 +136,7 @@ fn payment(pairs: &Pairs) -> Option<Payment> {
         if pairs.has("trans_currency") { pairs.get("trans_currency").unwrap_or("") } else { "CNY" };
     Some(Payment {
         out_trade_no: out_trade_no(pairs)?,
-        transaction_id: pairs.get("trade_no").filter(|id| is_number(id, ""))?.to_owned(),
+        transaction_id: pairs.get("trade_no").filter(|id| is_payment(id))?.to_owned(),
         amount: pairs.get("total_amount").and_then(yuan).filter(|fen| *fen > 0)?,
         currency: currency.to_owned(),
         trade_type: "ALIPAY".to_owned(),
@@ -158,7 +158,7 @@ fn refund(pairs: &Pairs) -> Option<Refund> {
     Some(Refund {
         out_refund_no: number?.to_owned(),
         out_trade_no: out_trade_no(pairs)?,
-        transaction_id: pairs.get("trade_no").filter(|id| is_number(id, ""))?.to_owned(),
+        transaction_id: pairs.get("trade_no").filter(|id| is_payment(id))?.to_owned(),
         total: pairs.get("total_amount").and_then(yuan)?,
         amount: None,
         status: "SUCCESS".to_owned(),

@@ -106,7 +106,7 @@ fn judge_reply(gateway: &WechatV2, refund: &Refund, body: &[u8]) {
     assert!(read.says(&format!("refund_status_{group}"), word));
     assert!(read.says(&format!("refund_id_{group}"), found.refund_id()));
     assert_eq!(read.get(&format!("refund_fee_{group}")).and_then(fen), Some(AMOUNT));
-    assert_eq!(read.get("total_fee").and_then(fen), Some(TOTAL));
+    assert!(read.get("total_fee").is_none_or(|total| fen(total) == Some(TOTAL)));
     for changed in changes(&fields) {
         let answer = Response::new(200, changed.to_xml().into_bytes());
         assert!(gateway.refund_news(&answer, refund).is_err(), "{changed:?}");

@@ -80,7 +80,7 @@ impl Message {
     pub fn payment(&self) -> Option<Payment> {
         Some(Payment {
             out_trade_no: self.get("out_trade_no").filter(|no| is_number(no, "_-|*"))?.to_owned(),
-            transaction_id: self.get("transaction_id").filter(|id| is_number(id, ""))?.to_owned(),
+            transaction_id: self.get("transaction_id").filter(|id| is_payment(id))?.to_owned(),
             amount: fen(self.get("total_fee")?).filter(|fen| *fen > 0)?,
             currency: kept(self.get("fee_type").unwrap_or("CNY")),
             trade_type: kept(self.get("trade_type").unwrap_or("")),
@@ -181,6 +181,11 @@ pub fn beijing_ms(text: &str) -> Option<i64> {
 /// At most 32 ASCII letters and digits, or of these characters.
 pub fn is_number(text: &str, also: &str) -> bool {
     text.len() <= 32 && text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
+}
+
+/// A gateway's number of a payment: WeChat's have 32 characters at most, Alipay's 64.
+pub fn is_payment(text: &str) -> bool {
+    text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric())
 }
 
 /// What the program keeps of a word that is not its own: 64 characters, and one that stands for each that cannot be

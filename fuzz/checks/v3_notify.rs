@@ -3,7 +3,7 @@
 
 use super::{
     opinion::{Opinion, Refund},
-    second::{APPID, MCH_ID, Payment, beijing_ms, is_number, kept},
+    second::{APPID, MCH_ID, Payment, beijing_ms, is_number, is_payment, kept},
     second_json::Json,
 };
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -180,7 +180,7 @@ fn payment(contents: &Json) -> Option<Payment> {
     };
     Some(Payment {
         out_trade_no: out_trade_no(contents)?,
-        transaction_id: contents.text("transaction_id").filter(|id| is_number(id, ""))?.to_owned(),
+        transaction_id: contents.text("transaction_id").filter(|id| is_payment(id))?.to_owned(),
         amount: amount.fen("total").filter(|fen| *fen > 0)?,
         currency: kept(currency),
         trade_type: kept(contents.text("trade_type").unwrap_or_default()),
@@ -221,7 +221,7 @@ fn refund(contents: &Json) -> Option<Refund> {
     Some(Refund {
         out_refund_no: number?.to_owned(),
         out_trade_no: out_trade_no(contents)?,
-        transaction_id: contents.text("transaction_id").filter(|id| is_number(id, ""))?.to_owned(),
+        transaction_id: contents.text("transaction_id").filter(|id| is_payment(id))?.to_owned(),
         total: amount.fen("total")?,
         amount: Some(amount.fen("refund")?),
         status: status.to_owned(),

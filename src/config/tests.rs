@@ -60,6 +60,8 @@ fn a_public_url_that_wechat_cannot_call_is_refused() {
         "https://pay.shop.cn/shop",
         "https://10.0.0.5",
         "https://192.168.1.2",
+        "https://[::ffff:10.0.0.5]",
+        "https://100.64.0.1",
         "https://[fd00::1]",
         "https://u:p@pay.shop.cn",
         "ftp://pay.shop.cn",

@@ -43,7 +43,7 @@ text_id!(OutTradeNo, |t| (1..=32).contains(&t.len())
     && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-|*".contains(&b)));
 text_id!(OutRefundNo, |t| (1..=64).contains(&t.len())
     && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-|*@".contains(&b)));
-text_id!(TransactionId, |t| (1..=32).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_alphanumeric()));
+text_id!(TransactionId, |t| (1..=64).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_alphanumeric()));
 text_id!(Openid, |t| (1..=128).contains(&t.len())
     && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)));
 

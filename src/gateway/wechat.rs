@@ -126,14 +126,17 @@ pub fn is_prepay_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
 }
 
-/// Opaque but for its scheme; it is drawn as a QR code and nothing else.
+/// Opaque, also which scheme it has: it is drawn as a QR code and nothing else.
 pub fn is_code_url(text: &str) -> bool {
-    text.len() <= 512 && text.starts_with("weixin://") && text.bytes().all(|b| b.is_ascii_graphic())
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    let named = !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric());
+    text.len() <= 512 && named && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// A browser is sent there: a web address and nothing that ends one. Plain http is the simulator's.
 pub fn is_h5_url(text: &str) -> bool {
-    let scheme = text.starts_with("https://") || text.starts_with("http://127.0.0.1:");
+    let plain = ["http://127.0.0.1:", "http://localhost:"];
+    let scheme = text.starts_with("https://") || plain.iter().any(|here| text.starts_with(here));
     text.len() <= 512 && scheme && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\".contains(&b))
 }
 
@@ -158,8 +161,29 @@ mod tests {
     fn an_address_that_could_leave_the_page_or_run_in_it_is_not_handed_out() {
         assert!(is_code_url("weixin://wxpay/bizpayurl?pr=NwY5Mz9"));
         assert!(is_h5_url("https://wx.tenpay.com/cgi-bin/mmpayweb-bin/checkmweb?prepay_id=wx2016&package=1"));
-        for text in ["", "javascript:alert(1)", "http://evil.example/", "https://a b", "https://a\"", "//a"] {
-            assert!(!is_h5_url(text) && !is_code_url(text), "{text}");
+        assert!(is_h5_url("http://127.0.0.1:9/h5?a=1") && is_h5_url("http://localhost:9/h5?a=1"));
+        for text in [
+            "",
+            "javascript:alert(1)",
+            "http://evil.example/",
+            "http://localhost.evil/",
+            "https://a b",
+            "https://a\"",
+            "//a",
+        ] {
+            assert!(!is_h5_url(text), "{text}");
+        }
+        assert!(is_code_url("https://wx.tenpay.com/x") && !is_code_url(&format!("a://{}", "x".repeat(509))));
+        for text in [
+            "",
+            "weixin://a b",
+            "weixin://a\n",
+            "weixin://\u{4e2d}",
+            "<script>",
+            "javascript:alert(1)",
+            "://x",
+        ] {
+            assert!(!is_code_url(text), "{text}");
         }
         assert!(is_prepay_id("wx20141101-_") && !is_prepay_id("") && !is_prepay_id("wx&x"));
     }

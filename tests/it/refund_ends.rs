@@ -325,16 +325,27 @@ async fn an_answer_about_two_refunds_or_about_another_one_is_not_believed() {
     let gateway = shop.app.speaker(shouyin::gateway::Protocol::WechatV2).unwrap();
     let query = gateway.refund_query(&refund, &shop.clock.stamp().unwrap());
     let genuine = shop.app.http.send(&query).await.unwrap();
-    let read = |changes: &[(&str, &str)]| {
-        let mut fields = Fields::parse(&genuine.body).unwrap();
-        changes.iter().for_each(|(name, value)| fields.set(name, value));
+    let read_of = |mut fields: Fields| {
         fields.remove("sign");
         let account = shop.app.config.wechat_v2.as_ref().unwrap();
         let signature = sign::sign(&fields, &account.key, account.sign_type);
         fields.set("sign", &signature);
         gateway.refund_news(&Response::new(200, fields.to_xml().into_bytes()), &refund)
     };
+    let read = |changes: &[(&str, &str)]| {
+        let mut fields = Fields::parse(&genuine.body).unwrap();
+        changes.iter().for_each(|(name, value)| fields.set(name, value));
+        read_of(fields)
+    };
     assert!(read(&[]).is_ok(), "signed anew, it is the same");
+    // What the payment was is WeChat's to repeat or not, but not to change.
+    assert!(read(&[("total_fee", "4999")]).is_err() && read(&[("total_fee", "5000.0")]).is_err());
+    let without = {
+        let mut fields = Fields::parse(&genuine.body).unwrap();
+        fields.remove("total_fee");
+        fields
+    };
+    assert!(read_of(without).is_ok());
     for changes in [
         [("out_refund_no_1", refund.out_refund_no.as_str()), ("refund_fee_1", "2000")],
         [("refund_id_0", "50000000000000000000000000001"), ("refund_fee_0", "2000")],

@@ -241,6 +241,10 @@ fn a_paid_trade_without_a_readable_payment_is_no_answer() {
     {
         assert_eq!(of("\"a1\"", "\"t1\"", amount), Err(Untrusted::Incomplete("total_amount")), "{amount}");
     }
+    // Alipay's page: 64 characters.
+    let long = |digits| format!("\"{}\"", "1".repeat(digits));
+    assert_eq!(of("\"a1\"", &long(65), "\"9.90\""), Err(Untrusted::Incomplete("trade_no")));
+    assert!(of("\"a1\"", &long(64), "\"9.90\"").is_ok());
     assert_eq!(of("\"a1\"", "\"\"", "\"9.90\""), Err(Untrusted::Incomplete("trade_no")));
     for amount in ["9.90", "9.9"] {
         let Ok(Trade::Paid(payment)) = of("\"a1\"", "\"t1\"", amount) else { panic!("{amount}") };

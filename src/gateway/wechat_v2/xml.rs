@@ -241,7 +241,8 @@ fn declaration(text: &str, ascii: bool) -> Result<(), XmlFault> {
     match encoding {
         _ if !plain => Err(XmlFault::NotWellFormed),
         None => Ok(()),
-        Some(Some(name)) if name.eq_ignore_ascii_case("utf-8") => Ok(()),
+        // Python's own writer calls it so.
+        Some(Some(name)) if ["utf-8", "utf8"].iter().any(|known| name.eq_ignore_ascii_case(known)) => Ok(()),
         // In ASCII all of them write the same bytes.
         Some(Some(name))
             if ascii && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) =>
@@ -258,8 +259,9 @@ fn quoted<'a>(part: &'a str, name: &str) -> Option<&'a str> {
     ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote))
 }
 
-fn plain_name<'a>(tag: &'a quick_xml::events::BytesStart<'_>) -> Result<&'a str, XmlFault> {
-    let name: &str = tag;
+fn plain_name(tag: &str) -> Result<&str, XmlFault> {
+    // Blanks before the end of a tag belong to nothing: many writers put one into an empty element.
+    let name = tag.trim_end_matches(is_space);
     let plain = name.len() <= MAX_NAME
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
@@ -313,6 +315,28 @@ mod tests {
         let read =
             Fields::parse(body.as_bytes()).map(|f| f.iter().map(|(_, v)| v.to_owned()).collect::<String>());
         assert_eq!(read.as_deref().map_err(|fault| *fault), expected, "{input:?}");
+    }
+
+    #[test]
+    fn a_blank_before_the_end_of_a_tag_belongs_to_nothing_and_an_attribute_is_still_refused() {
+        let read = |text: &str| {
+            let pairs = |fields: Fields| {
+                fields.iter().map(|(name, value)| format!("{name}={value}")).collect::<String>()
+            };
+            Fields::parse(text.as_bytes()).map(pairs)
+        };
+        for text in ["<xml><a /></xml>", "<xml ><a\t/></xml\n>", "<xml><a\r\n></a ></xml>"] {
+            assert_eq!(read(text).as_deref(), Ok("a="), "{text:?}");
+        }
+        assert_eq!(read("<xml><a >1</a ></xml>").as_deref(), Ok("a=1"));
+        for text in
+            ["<xml><a b/></xml>", "<xml><a b=\"\" /></xml>", "<xml x=\"1\" ><a /></xml>", "<xml>< a/></xml>"]
+        {
+            assert!(read(text).is_err(), "{text:?}");
+        }
+        assert_eq!(read("<xml><a /><a /></xml>"), Err(XmlFault::Duplicate));
+        assert_eq!(read("<?xml version='1.0' encoding='utf8'?><xml><a>中</a></xml>"), Ok("a=中".to_owned()));
+        assert_eq!(read("<?xml version='1.0' encoding='gbk'?><xml><a>中</a></xml>"), Err(XmlFault::Encoding));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! Source: the official page on decrypting callbacks and platform certificates. The nonce has 12 bytes and is taken
 //! as written; the last 16 bytes are the tag; associated data may be missing, which is the same as empty.
 
-use super::{ApiV3Key, json::Object};
+use super::{
+    ApiV3Key,
+    json::{Object, Value},
+};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -17,7 +20,7 @@ pub fn open(key: &ApiV3Key, sealed: &Object) -> Option<Vec<u8>> {
         return None;
     }
     let associated_data = match sealed.value("associated_data") {
-        None => "",
+        None | Some(Value::Null) => "",
         Some(_) => sealed.text_or_empty("associated_data")?,
     };
     decrypt(key, sealed.text("nonce")?, associated_data, sealed.text("ciphertext")?)
@@ -79,6 +82,8 @@ mod tests {
         };
         assert!(opens(ALGORITHM, ""));
         assert!(opens(ALGORITHM, r#","associated_data":"""#));
+        assert!(opens(ALGORITHM, r#","associated_data":null"#));
+        assert!(!opens(ALGORITHM, r#","associated_data":false"#));
         assert!(!opens(ALGORITHM, r#","associated_data":"transaction""#));
         assert!(!opens(ALGORITHM, r#","associated_data":1"#));
         assert!(!opens("AEAD_AES_128_GCM", ""));

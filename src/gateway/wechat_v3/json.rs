@@ -14,7 +14,9 @@ pub struct Object(BTreeMap<String, Value>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// `null`, `true` or `false`: nothing this program reads.
+    /// As if it were missing.
+    Null,
+    /// `true` or `false`: nothing this program reads.
     Word,
     /// Digits, sign, point and exponent as they were written.
     Number(String),
@@ -93,7 +95,7 @@ fn read(text: &str, levels: usize) -> Option<Value> {
         }
         b'"' => Value::Text(serde_json::from_str(text).ok()?),
         b't' | b'f' => serde_json::from_str::<bool>(text).ok().map(|_| Value::Word)?,
-        b'n' => serde_json::from_str::<()>(text).ok().map(|()| Value::Word)?,
+        b'n' => serde_json::from_str::<()>(text).ok().map(|()| Value::Null)?,
         _ => Value::Number(serde_json::from_str::<&RawValue>(text).ok()?.get().to_owned()),
     })
 }
