@@ -66,6 +66,8 @@ canaries! {
     AlipayAnySeller,
     AlipayRefundIsPayment,
     ByHandUnconfirmed,
+    /// A line of the bill credits without a question to the gateway.
+    BillCredits,
     GivenUpTooSoon,
     /// The clocks of two instances are taken for one.
     GivenUpByOneClock,

@@ -20,6 +20,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "app",
+            "canary",
             "clock",
             "config",
             "domain",

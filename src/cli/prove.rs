@@ -28,6 +28,10 @@ pub(super) struct Options {
     /// Without it: SQLite in memory.
     #[arg(long, value_name = "URL", value_parser = server)]
     on: Option<PostgresUrl>,
+    /// Play this wrong version of the program, which a seed must find: a name of src/canary.rs.
+    #[cfg(feature = "canaries")]
+    #[arg(long, value_name = "NAME")]
+    canary: Option<String>,
 }
 
 fn server(url: &str) -> Result<PostgresUrl, String> {
@@ -40,6 +44,12 @@ fn server(url: &str) -> Result<PostgresUrl, String> {
 /// # Errors
 /// A seed that fails (1): its number and its events are printed.
 pub(super) fn run(options: &Options) -> Result<(), CliError> {
+    #[cfg(feature = "canaries")]
+    if let Some(name) = &options.canary
+        && !crate::canary::sing_everywhere(name)
+    {
+        return Err(CliError::Usage(format!("no canary {name}")));
+    }
     let first = options.seed.unwrap_or(1);
     let many = options.seeds.unwrap_or(if options.seed.is_some() { 1 } else { 1000 });
     let show = many == 1;
@@ -113,7 +123,10 @@ fn run_all(first: u64, many: u64, show: bool, server: Option<&PostgresUrl>) -> R
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         workers.into_iter().try_for_each(|worker| match worker.join() {
-            Ok(done) => done.map_err(|error| CliError::Failed(error.to_string())),
+            Ok(done) => done.map_err(|error| match error {
+                NoWorld::Store(error) => CliError::from(error),
+                error => CliError::Failed(error.to_string()),
+            }),
             Err(_) => Err(CliError::Failed("a world panicked".to_owned())),
         })
     })?;

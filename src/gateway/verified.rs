@@ -2,6 +2,8 @@
 //! one up.
 
 use super::{Protocol, RefundStanding};
+#[cfg(feature = "canaries")]
+use crate::domain::order::Attempt;
 use crate::domain::{
     ids::{Openid, OutRefundNo, OutTradeNo, TransactionId},
     money::Fen,
@@ -26,6 +28,23 @@ pub struct VerifiedPayment {
 }
 
 impl VerifiedPayment {
+    /// What a wrong version of the daily comparison would take for the gateway's word.
+    #[cfg(feature = "canaries")]
+    pub fn of_bill(protocol: Protocol, attempt: &Attempt, transaction_id: TransactionId) -> VerifiedPayment {
+        VerifiedPayment {
+            protocol,
+            account: attempt.account.clone(),
+            environment: attempt.environment,
+            out_trade_no: attempt.out_trade_no.clone(),
+            transaction_id,
+            amount: attempt.amount,
+            currency: "CNY".to_owned(),
+            trade_type: String::new(),
+            payer: None,
+            paid_at: None,
+        }
+    }
+
     pub fn out_trade_no(&self) -> &OutTradeNo {
         &self.out_trade_no
     }

@@ -3,6 +3,7 @@
 
 mod account_pages;
 mod accounts;
+mod acts_undone;
 mod admin_accounts;
 mod alipay_certificates;
 mod attacks;
@@ -13,6 +14,7 @@ mod callbacks;
 mod certificate;
 mod channels;
 mod closing;
+mod commands;
 mod contract;
 mod corpus;
 mod database;

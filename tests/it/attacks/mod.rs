@@ -6,6 +6,7 @@ mod accounts;
 mod admin;
 mod alipay;
 mod alipay_more;
+mod bills;
 mod business;
 pub mod child;
 mod config;
@@ -86,6 +87,7 @@ const GROUPS: &[(&str, Table)] = &[
     ("GATEWAY", gateway::CASES),
     ("ADMIN", admin::CASES),
     ("REFUND", refunds::CASES),
+    ("BILL", bills::CASES),
     ("WX3", v3::CASES),
     ("WX3-MORE", v3_more::CASES),
     ("ALI", alipay::CASES),
@@ -115,6 +117,7 @@ groups! {
     answers_of_the_gateway => "GATEWAY",
     pages_of_administrators => "ADMIN",
     refunds_of_payments => "REFUND",
+    bills_of_days => "BILL",
     callbacks_of_v3 => "WX3",
     more_callbacks_of_v3 => "WX3-MORE",
     callbacks_of_alipay => "ALI",
