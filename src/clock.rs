@@ -184,8 +184,11 @@ impl Clock {
     /// No random bytes.
     pub fn ordered_id(&self) -> Result<String, NoEntropy> {
         let mut bytes: [u8; 10] = self.random()?;
-        let sequence = self.sequence.fetch_add(1, Ordering::SeqCst).to_be_bytes();
-        for (byte, counted) in bytes.iter_mut().zip(sequence) {
+        let counted = self.sequence.fetch_add(1, Ordering::SeqCst);
+        // The version takes the first four bits, the variant the first two of the third byte: 12 and 14 are left.
+        let [_, _, a, b] = (counted >> 14 & 0xfff).to_be_bytes();
+        let [_, _, c, d] = (counted & 0x3fff).to_be_bytes();
+        for (byte, counted) in bytes.iter_mut().zip([a, b, c, d]) {
             *byte = counted;
         }
         Ok(self.dated(&bytes))
@@ -210,13 +213,17 @@ mod tests {
         let later = clock.out_trade_no().unwrap();
         assert_eq!(one.as_str().len(), 32);
         assert!(one < later && same_moment < later, "{one:?} {same_moment:?} {later:?}");
-        let (date, chance) = one.as_str().split_at(13);
-        assert_eq!(
-            (date, &same_moment.as_str()[..13]),
-            ("018bcfe568007", date),
-            "milliseconds and the version"
-        );
-        assert_ne!(chance, &same_moment.as_str()[13..]);
+        let [(date, chance), (same_date, other_chance)] =
+            [&one, &same_moment].map(|number| number.as_str().split_at(13));
+        assert_eq!((date, same_date), ("018bcfe568007", date), "milliseconds and the version");
+        assert_ne!(chance, other_chance);
+    }
+
+    #[test]
+    fn ids_of_one_millisecond_sort_in_the_order_they_were_made() {
+        let clock = Clock::manual(UnixMs(1));
+        let ids: Vec<_> = (0..40_000).map(|_| clock.ordered_id().unwrap()).collect();
+        assert!(ids.is_sorted());
     }
 
     #[test]
@@ -225,7 +232,7 @@ mod tests {
         let numbers: Vec<_> = (0..200).map(|_| clock.out_trade_no().unwrap()).collect();
         for place in 13..32 {
             let digits: std::collections::BTreeSet<_> =
-                numbers.iter().map(|number| number.as_str().as_bytes()[place]).collect();
+                numbers.iter().filter_map(|number| number.as_str().as_bytes().get(place)).collect();
             // The first digit of the variant has four values, all others sixteen.
             assert!(digits.len() >= if place == 16 { 4 } else { 12 }, "place {place}: {digits:?}");
         }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 /// The books.
 pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
     let now = app.clock.now();
+    app.page_queries.retain_recent();
     app.store
         .write(move |db| {
             sessions::purge(db, now)?;

@@ -23,6 +23,8 @@ pub struct Limits {
     register: DefaultKeyedRateLimiter<IpAddr>,
     wechat_trip: DefaultKeyedRateLimiter<IpAddr>,
     top_up: DefaultKeyedRateLimiter<i64>,
+    /// One user's pages telling what the pay sheet said: each makes the gateway be asked soon, before others' turn.
+    returned: DefaultKeyedRateLimiter<i64>,
     self_test: DefaultDirectRateLimiter,
     clock: DefaultClock,
     checks: AtomicU32,
@@ -50,7 +52,8 @@ impl Limits {
             sign_in_by_name: RateLimiter::keyed(every(Duration::from_secs(10), 30)),
             register: RateLimiter::keyed(every(Duration::from_secs(1), 120)),
             wechat_trip: RateLimiter::keyed(every(Duration::from_secs(1), 120)),
-            top_up: RateLimiter::keyed(every(Duration::from_secs(1), 60)),
+            top_up: RateLimiter::keyed(every(Duration::from_secs(2), 60)),
+            returned: RateLimiter::keyed(every(Duration::from_secs(10), 10)),
             self_test: RateLimiter::direct(every(Duration::from_secs(60), 1)),
             clock: DefaultClock::default(),
             checks: AtomicU32::new(0),
@@ -96,6 +99,12 @@ impl Limits {
 
     /// # Errors
     /// `TooMany`.
+    pub fn returned(&self, app: &App, user_id: i64) -> Result<(), WebError> {
+        self.check(app, "returned", self.returned.check_key(&user_id))
+    }
+
+    /// # Errors
+    /// `TooMany`.
     pub fn self_test(&self, app: &App) -> Result<(), WebError> {
         self.check(app, "self_test", self.self_test.check())
     }
@@ -107,6 +116,7 @@ impl Limits {
         self.register.retain_recent();
         self.wechat_trip.retain_recent();
         self.top_up.retain_recent();
+        self.returned.retain_recent();
     }
 
     fn check<T>(

@@ -317,7 +317,7 @@ pub struct ReturnedForm {
 /// POST /orders/{out_trade_no}/returned: what the pay sheet told the page. Only the story is changed by it.
 ///
 /// # Errors
-/// 404 for anybody but the owner; 422 for a word that is not ok, cancel or fail.
+/// 404 for anybody but the owner; 422 for a word that is not ok, cancel or fail; 429 too often.
 pub async fn returned(
     web: Data<Arc<Web>>,
     request: HttpRequest,
@@ -328,6 +328,7 @@ pub async fn returned(
     csrf::check(&request, &web.app, &visitor, &form.token)?;
     let order = own(&web, &visitor, &number).await?;
     let result = PageResult::parse(&form.result).ok_or(WebError::Wrong(Wrong::Result))?;
+    web.limits.returned(&web.app, visitor.user.id)?;
     confirm::returned(&web.app, &order, result).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -1,16 +1,20 @@
 //! Every URL on one screen.
 
 use super::{
-    admin, assets, health, home, log_in, log_in_code, notify, orders, pay, register, return_page, top_up,
-    wechat,
+    admin, assets, error::WebError, health, home, log_in, log_in_code, notify, orders, pay, register,
+    return_page, top_up, wechat,
 };
 use actix_web::web::{self, ServiceConfig, get, post};
 
-/// Forms are small; anything larger is not one of ours.
-const MAX_FORM: usize = 16 * 1024;
+/// Forms are small: two fields of 10,000 characters are still told what is wrong with them, more is not one of ours.
+const MAX_FORM: usize = 64 * 1024;
 
 pub fn routes(cfg: &mut ServiceConfig) {
     cfg.app_data(web::FormConfig::default().limit(MAX_FORM))
+        .app_data(web::QueryConfig::default().error_handler(|error, request| {
+            // Administrators write filters into addresses, and can mend them; nobody else does.
+            if request.path().starts_with("/admin") { WebError::Unreadable.into() } else { error.into() }
+        }))
         .configure(doors)
         .route("/", get().to(home::show))
         .service(

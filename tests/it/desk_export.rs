@@ -5,7 +5,7 @@ use diesel::{RunQueryDsl, sql_query};
 use std::io::{Cursor, Read};
 
 /// The rows of a CSV by its own rules, the mark of UTF-8 taken off.
-fn rows_of_csv(text: &str) -> Vec<Vec<String>> {
+pub fn rows_of_csv(text: &str) -> Vec<Vec<String>> {
     let mut rows = vec![vec![String::new()]];
     let mut chars = text.strip_prefix('\u{feff}').expect("the mark of UTF-8").chars().peekable();
     let mut quoted = false;

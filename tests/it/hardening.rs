@@ -292,6 +292,29 @@ async fn a_page_that_came_back_from_the_pay_sheet_makes_the_sweep_ask_within_two
 }
 
 #[actix_web::test]
+async fn pages_that_say_they_came_back_too_often_are_told_to_wait_and_nobody_else_is() {
+    let shop = Shop::open().await;
+    let (ann, bob) = (shop.user("ann").await, shop.user("bob").await);
+    let number = ann.top_up("50").await;
+    let say = async |user: &Browser, number: &str| {
+        let token = user.form_token("/top-up").await;
+        user.post(&format!("/orders/{number}/returned"), &[("token", &token), ("result", "cancel")]).await
+    };
+    let mut told = Vec::new();
+    while told.len() < 60 && told.last() != Some(&429) {
+        let answer = say(&ann, &number).await;
+        assert!(answer.status != 429 || !answer.header("retry-after").is_empty());
+        told.push(answer.status);
+    }
+    assert!(
+        told.len() > 10 && told.pop() == Some(429) && told.iter().all(|status| *status == 204),
+        "{told:?}"
+    );
+    let other = bob.top_up("50").await;
+    assert_eq!(say(&bob, &other).await.status, 204);
+}
+
+#[actix_web::test]
 async fn an_order_is_tried_ten_times_at_most_and_then_says_that_a_new_one_is_needed() {
     let shop = Shop::open().await;
     let user = shop.user("ann").await;

@@ -120,6 +120,10 @@ pub async fn replay(
 }
 
 async fn find(web: &Web, id: String) -> Result<Notice, WebError> {
+    // PostgreSQL has no text with a NUL, and would say so instead of "none".
+    if id.contains('\0') {
+        return Err(WebError::NotFound);
+    }
     let found = web.app.store.read(move |db| notices::by_id(db, &id)).await?;
     found.ok_or(WebError::NotFound)
 }

@@ -62,7 +62,7 @@ pub struct Shown {
 /// The books.
 pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Shown>) -> Result<HttpResponse, WebError> {
     let rejected_only = query.rejected == "1";
-    let before = query.before.clone();
+    let before = query.before.clone().filter(|id| !id.contains('\0'));
     let mut found = web
         .app
         .store

@@ -90,7 +90,8 @@ impl OrderFilter {
             until: until(&self.to)?,
             state,
             channels: self.channels().ok_or_else(|| wrong("没有这种支付方式。"))?,
-            account: (!self.account.is_empty()).then(|| self.account.chars().take(128).collect()),
+            account: (!self.account.is_empty())
+                .then(|| self.account.chars().filter(|c| *c != '\0').take(128).collect()),
             least: amount(&self.min)?,
             most: amount(&self.max)?,
             settled_by,

@@ -245,11 +245,8 @@ pub async fn credit(
 ) -> Result<HttpResponse, WebError> {
     csrf::check(&request, &web.app, &admin, &form.token)?;
     let id = id.into_inner();
-    let wish = Wish {
-        work_item_id: id,
-        username: form.username.trim().to_owned(),
-        reason: form.reason.trim().chars().take(LONGEST_NOTE).collect(),
-    };
+    let wish =
+        Wish { work_item_id: id, username: form.username.trim().to_owned(), reason: kept(&form.reason) };
     credit_by_hand::credit(&web.app, &admin.user, wish).await?;
     Ok(see_other(&format!("/admin/work-items/{id}?did=credited"), None))
 }
@@ -259,8 +256,13 @@ pub async fn credit(
 /// # Errors
 /// 422 with this sentence.
 pub fn written(text: &str, missing: &str) -> Result<String, WebError> {
-    let text: String = text.trim().chars().take(LONGEST_NOTE).collect();
+    let text = kept(text);
     if text.is_empty() { Err(WebError::Unprocessable(missing.to_owned())) } else { Ok(text) }
+}
+
+/// What is kept of a note: PostgreSQL has no NUL in a text.
+fn kept(text: &str) -> String {
+    text.trim().chars().filter(|c| *c != '\0').take(LONGEST_NOTE).collect()
 }
 
 /// Who closed it, when and how.

@@ -86,7 +86,8 @@ impl Shown {
             "closed" => Some(false),
             _ => return Err(WebError::Unprocessable("没有这种状态。".to_owned())),
         };
-        let kind = (!self.kind.is_empty()).then(|| self.kind.chars().take(64).collect());
+        let kind =
+            (!self.kind.is_empty()).then(|| self.kind.chars().filter(|c| *c != '\0').take(64).collect());
         Ok(Filter { open, kind })
     }
 

@@ -127,7 +127,7 @@ async fn injection(world: &mut World) -> Outcome {
     let long = "x".repeat(10_000);
     let texts = ["' OR '1'='1", "ann'--", "ann\0", "\u{0}", "%00", "ann\u{202e}", long.as_str()];
     for text in texts {
-        for (name, password) in [(text, PASSWORD), ("nobody", text)] {
+        for (name, password) in [(text, PASSWORD), ("nobody", text), (text, text)] {
             let answer = browser.log_in(name, password).await;
             world.record(&answer);
             // Tries at one name run out.
