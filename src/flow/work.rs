@@ -35,12 +35,16 @@ pub async fn note(app: &App, actor: &User, id: i64, note: String) -> Result<bool
     let noted = app
         .store
         .write(move |db| {
-            if work_items::by_id(db, id)?.is_none() {
-                return Ok(false);
-            }
-            let target = &id.to_string();
-            let act =
-                Act { actor: &name, action: "work_item_noted", target, detail: &note, ..Act::default() };
+            let Some(item) = work_items::by_id(db, id)? else { return Ok(false) };
+            let stays = if item.closed_at.is_none() { "open" } else { "closed" };
+            let act = Act {
+                actor: &name,
+                action: "work_item_noted",
+                target: &id.to_string(),
+                detail: &note,
+                was: stays,
+                became: stays,
+            };
             audit_log::insert(db, act, now)?;
             Ok(true)
         })

@@ -327,6 +327,9 @@ async fn a_note_leaves_a_matter_open_and_the_list_is_filtered_by_its_address() {
     );
     assert_eq!(press(&admin, "/admin/work-items/99/note", &[("note", "x")]).await.status, 404);
     assert!(shop.work_items().await.iter().all(|item| item.closed_at.is_none()));
+    let acts = rows(&shop, "audit_log").await;
+    let act = acts.iter().find(|row| row["action"] == "work_item_noted").unwrap();
+    assert_eq!((&act["was"], &act["became"]), (&"open".into(), &"open".into()));
     press(&admin, &format!("/admin/work-items/{unknown}/close"), &[("note", "不是我们的")]).await;
     for (query, ids) in [
         ("", vec![unknown, second]),
