@@ -17,9 +17,9 @@ use crate::{
     },
 };
 
-/// What was moved in a user's balance, or asked for by one administrator, within this time counts together, in ms: a
-/// large adjustment is not split into small ones.
-const TOGETHER_MS: i64 = 24 * 3_600_000;
+/// What was moved in a user's balance, asked for by one administrator, or credited on one person's word, within this
+/// time counts together, in ms: nothing large is split into small ones.
+pub(super) const TOGETHER_MS: i64 = 24 * 3_600_000;
 
 /// What an administrator wants.
 #[derive(Clone, Debug)]

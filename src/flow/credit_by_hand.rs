@@ -2,6 +2,7 @@
 
 use super::{
     FlowError,
+    adjust::TOGETHER_MS,
     query::{self, Confirmed},
 };
 use crate::{
@@ -26,8 +27,6 @@ use crate::{
     },
 };
 
-/// What one administrator credits by a name counts together for so long, in ms: pieces of one wish are one wish.
-const TOGETHER_MS: i64 = 24 * 3_600_000;
 /// The verdict of the reply a correction rests on.
 const VERDICT: &str = "correction";
 

@@ -27,10 +27,10 @@ pub fn request(account: &Account, refund: &Refund, stamp: &Stamp) -> Request {
 }
 
 /// Without a word about the refund the answer is `NotFound`, which by itself ends nothing: a refund that was accepted
-/// stays open, one that was not goes out again under its number, which for Alipay is the same refund, and only five
-/// quiet minutes after the last request with this answer at their end let a refusal stand or a person give it up; the
-/// refund page asks for five seconds between request and query, older pages for ten. With the refund but without
-/// REFUND_SUCCESS it is `Unknown`, which never ends one.
+/// stays open and goes out again after six hours, one that was not at once, under its number, which for Alipay is the
+/// same refund; only five quiet minutes after the last request with this answer at their end let a refusal stand or a
+/// person give it up; the refund page asks for five seconds between request and query, older pages for ten. With the
+/// refund but without REFUND_SUCCESS it is `Unknown`, which never ends one.
 ///
 /// # Errors
 /// A reply that may not be used; one that speaks of another refund, payment or amount.

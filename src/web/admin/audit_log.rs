@@ -1,6 +1,6 @@
 //! Who did what: the audit log, newest first. Rows are only ever added, so there is nothing here to change them with.
 
-use super::frame;
+use super::{frame, storable};
 use crate::{
     domain::time::UnixMs,
     store::audit_log::{self, Entry, Filter},
@@ -84,7 +84,7 @@ pub async fn list(
 ) -> Result<HttpResponse, WebError> {
     let shown = query.into_inner();
     let word = |text: &str| {
-        let text: String = text.trim().chars().filter(|c| *c != '\0').take(128).collect();
+        let text = storable(text.trim(), 128);
         (!text.is_empty()).then_some(text)
     };
     let filter =

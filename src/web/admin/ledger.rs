@@ -3,6 +3,7 @@
 use super::{
     frame,
     order_filter::{self, OrderFilter},
+    storable,
 };
 use crate::{
     domain::{
@@ -135,7 +136,7 @@ impl Shown {
 /// 422 for a kind or a day that is none; the books.
 pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Shown>) -> Result<HttpResponse, WebError> {
     let shown = query.into_inner();
-    let account: String = shown.account.trim().chars().filter(|c| *c != '\0').take(64).collect();
+    let account = storable(shown.account.trim(), 64);
     let shown = Shown { account, ..shown };
     let filter = shown.read()?;
     let before = shown.before;

@@ -54,6 +54,11 @@ pub async fn frame(web: &Web, admin: &Admin) -> Result<Layout, WebError> {
     Ok(Layout { open: open.await?, ..Layout::of(web, admin) }.for_administrators())
 }
 
+/// So many characters of what somebody wrote, for the books: PostgreSQL has no text with a NUL.
+pub fn storable(text: &str, most: usize) -> String {
+    text.chars().filter(|c| *c != '\0').take(most).collect()
+}
+
 const MINUTE_MS: i64 = 60_000;
 
 /// The largest unit that has at least two of itself; tenths of a second while they are few.

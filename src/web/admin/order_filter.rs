@@ -1,6 +1,6 @@
 //! The filter of the recharge records as the address has it: read, written back as links, and told in words.
 
-use super::{MINUTE_MS, via_zh};
+use super::{MINUTE_MS, storable, via_zh};
 use crate::{
     app::App,
     domain::{
@@ -90,8 +90,7 @@ impl OrderFilter {
             until: until(&self.to)?,
             state,
             channels: self.channels().ok_or_else(|| wrong("没有这种支付方式。"))?,
-            account: (!self.account.is_empty())
-                .then(|| self.account.chars().filter(|c| *c != '\0').take(128).collect()),
+            account: (!self.account.is_empty()).then(|| storable(&self.account, 128)),
             least: amount(&self.min)?,
             most: amount(&self.max)?,
             settled_by,
@@ -112,7 +111,7 @@ impl OrderFilter {
 
     /// What was typed into the search box.
     pub fn search(&self) -> Option<String> {
-        let text: String = self.q.trim().chars().filter(|c| *c != '\0').take(64).collect();
+        let text = storable(self.q.trim(), 64);
         (!text.is_empty()).then_some(text)
     }
 

@@ -1,6 +1,6 @@
 //! Users: who there is, what each may spend, who is frozen.
 
-use super::frame;
+use super::{frame, storable};
 use crate::{
     domain::{ledger::Account, money::yuan_text, user::User},
     store::{freezes, ledger, users},
@@ -57,7 +57,7 @@ pub struct Shown {
 /// The books.
 pub async fn list(web: Data<Arc<Web>>, admin: Admin, query: Query<Shown>) -> Result<HttpResponse, WebError> {
     let Shown { q, before } = query.into_inner();
-    let begins: String = q.trim().chars().filter(|c| *c != '\0').take(64).collect();
+    let begins = storable(q.trim(), 64);
     let wanted = (!begins.is_empty()).then_some(begins);
     let read = web.app.store.read(move |db| {
         let found = users::list(db, wanted.as_deref(), before, PAGE.saturating_add(1))?;

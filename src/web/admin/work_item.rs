@@ -3,7 +3,7 @@
 use super::{
     frame,
     refunds::{self, RefundRow, flash_zh},
-    verdict_zh,
+    storable, verdict_zh,
     work_items::{advice, as_json},
 };
 use crate::{
@@ -245,8 +245,11 @@ pub async fn credit(
 ) -> Result<HttpResponse, WebError> {
     csrf::check(&request, &web.app, &admin, &form.token)?;
     let id = id.into_inner();
-    let wish =
-        Wish { work_item_id: id, username: form.username.trim().to_owned(), reason: kept(&form.reason) };
+    let wish = Wish {
+        work_item_id: id,
+        username: form.username.trim().to_owned(),
+        reason: storable(form.reason.trim(), LONGEST_NOTE),
+    };
     credit_by_hand::credit(&web.app, &admin.user, wish).await?;
     Ok(see_other(&format!("/admin/work-items/{id}?did=credited"), None))
 }
@@ -256,13 +259,8 @@ pub async fn credit(
 /// # Errors
 /// 422 with this sentence.
 pub fn written(text: &str, missing: &str) -> Result<String, WebError> {
-    let text = kept(text);
+    let text = storable(text.trim(), LONGEST_NOTE);
     if text.is_empty() { Err(WebError::Unprocessable(missing.to_owned())) } else { Ok(text) }
-}
-
-/// What is kept of a note: PostgreSQL has no NUL in a text.
-fn kept(text: &str) -> String {
-    text.trim().chars().filter(|c| *c != '\0').take(LONGEST_NOTE).collect()
 }
 
 /// Who closed it, when and how.

@@ -1,6 +1,6 @@
 //! What somebody must look at, open until a person says what was done.
 
-use super::{frame, refunds::home, verdict_zh, work_item::closed_zh};
+use super::{frame, refunds::home, storable, verdict_zh, work_item::closed_zh};
 use crate::{
     domain::time::UnixMs,
     flow::work::{self, Unknown},
@@ -86,8 +86,7 @@ impl Shown {
             "closed" => Some(false),
             _ => return Err(WebError::Unprocessable("没有这种状态。".to_owned())),
         };
-        let kind =
-            (!self.kind.is_empty()).then(|| self.kind.chars().filter(|c| *c != '\0').take(64).collect());
+        let kind = (!self.kind.is_empty()).then(|| storable(&self.kind, 64));
         Ok(Filter { open, kind })
     }
 
