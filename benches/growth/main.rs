@@ -1,6 +1,7 @@
 //! Whether the cost of things stays flat while the books grow: `cargo bench --bench growth`, with `SHOUYIN_TEST_POSTGRES`
 //! also on that server. `SHOUYIN_GROWTH=1000,100000,10000000` names the sizes, in orders; a million take 2.5 GB of disk on
-//! either engine. `SHOUYIN_GROWTH_WITHOUT=orders_paid` also settles without that index.
+//! either engine. `SHOUYIN_GROWTH_ON=sqlite` or `postgresql` leaves the other engine out; `SHOUYIN_GROWTH_WITHOUT=orders_paid`
+//! also settles without that index.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -58,20 +59,34 @@ fn main() {
     let sizes = std::env::var("SHOUYIN_GROWTH").unwrap_or_else(|_| "1000,100000".to_owned());
     let sizes: Vec<i64> = sizes.split(',').map(|size| size.trim().parse().unwrap()).collect();
     actix_web::rt::System::new().block_on(async {
-        let folder = PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/bench-growth"));
-        fs::remove_dir_all(&folder).ok();
-        fs::create_dir_all(&folder).unwrap();
-        let files = sizes.iter().map(|size| Database::Sqlite(folder.join(format!("{size}.db"))));
-        measure("SQLite", &sizes, files.collect()).await;
-        fs::remove_dir_all(&folder).ok();
-        if let Ok(server) = std::env::var("SHOUYIN_TEST_POSTGRES") {
-            let schemas: Vec<Schema> =
-                sizes.iter().map(|size| Schema::new(&server, &format!("shouyin_growth_{size}"))).collect();
-            measure("PostgreSQL", &sizes, schemas.iter().map(Schema::database).collect()).await;
-        } else {
-            println!("PostgreSQL skipped: SHOUYIN_TEST_POSTGRES names no server");
+        let only = std::env::var("SHOUYIN_GROWTH_ON").unwrap_or_default();
+        assert!(matches!(only.as_str(), "" | "sqlite" | "postgresql"), "no engine: {only}");
+        if only != "postgresql" {
+            on_sqlite(&sizes).await;
+        }
+        if only != "sqlite" {
+            on_postgresql(&sizes).await;
         }
     });
+}
+
+async fn on_sqlite(sizes: &[i64]) {
+    let folder = PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/bench-growth"));
+    fs::remove_dir_all(&folder).ok();
+    fs::create_dir_all(&folder).unwrap();
+    let files = sizes.iter().map(|size| Database::Sqlite(folder.join(format!("{size}.db"))));
+    measure("SQLite", sizes, files.collect()).await;
+    fs::remove_dir_all(&folder).ok();
+}
+
+async fn on_postgresql(sizes: &[i64]) {
+    let Ok(server) = std::env::var("SHOUYIN_TEST_POSTGRES") else {
+        println!("PostgreSQL skipped: SHOUYIN_TEST_POSTGRES names no server");
+        return;
+    };
+    let schemas: Vec<Schema> =
+        sizes.iter().map(|size| Schema::new(&server, &format!("shouyin_growth_{size}"))).collect();
+    measure("PostgreSQL", sizes, schemas.iter().map(Schema::database).collect()).await;
 }
 
 async fn measure(engine: &str, sizes: &[i64], databases: Vec<Database>) {
