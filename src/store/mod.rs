@@ -26,6 +26,7 @@ pub mod orders;
 pub mod pending;
 mod postgres;
 mod queue;
+mod readers;
 pub mod refund_settlement;
 pub mod refunds;
 mod schema;
@@ -45,13 +46,13 @@ use crate::config::{Database, PostgresUrl};
 use diesel::{PgConnection, SqliteConnection, connection::SimpleConnection, result::DatabaseErrorKind};
 pub use inline::Disk;
 use inline::Inline;
+use readers::Readers;
 use settlement::{Settlement, Settling};
 use std::{fs::File, path::PathBuf, sync::Arc, time::Duration};
 use writer::Writer;
 
 /// Connections that settle on a server.
 const SETTLERS: usize = 2;
-const READERS: u32 = 4;
 const READER_WAIT: Duration = Duration::from_secs(1);
 /// A command may wait longer than a page: of several servers the first may be one that never answers.
 const COMMAND_WAIT: Duration = Duration::from_secs(10);
@@ -82,7 +83,7 @@ struct Threads {
     /// On a server it has threads and connections of its own; a file has one writer for everything.
     settlements: Writer,
     changes: Writer,
-    readers: r2d2::Pool<Readers>,
+    readers: Readers,
     shared: bool,
     /// Of a file, held until the last clone goes: a second process on it refuses to start.
     _lock: Option<Arc<File>>,
@@ -128,20 +129,21 @@ impl Store {
         match database {
             Database::Sqlite(path) => {
                 let (db, lock) = sqlite::open(path)?;
-                let writer = Writer::start([db], None).map_err(|error| cannot_open(database, error))?;
-                let readers = readers(database, READER_WAIT);
+                let writer =
+                    Writer::start("changes", [db], None).map_err(|error| cannot_open(database, error))?;
+                let readers = Readers::of(database, READER_WAIT);
                 Ok(Store::with(database, [writer.clone(), writer], readers, Some(Arc::new(lock))))
             }
             Database::Postgres(url) => {
-                let start = |connections| {
-                    Writer::start(connections, Some(url)).map_err(|error| cannot_open(database, error))
+                let start = |what, connections| {
+                    Writer::start(what, connections, Some(url)).map_err(|error| cannot_open(database, error))
                 };
-                let changes = start(vec![postgres::open(url)?])?;
+                let changes = start("changes", vec![postgres::open(url)?])?;
                 let settlers = (0..SETTLERS).map(|_| postgres::connect(url)).collect::<Result<_, _>>()?;
-                let writers = [start(settlers)?, changes];
-                let readers = readers(database, READER_WAIT);
+                let writers = [start("settlements", settlers)?, changes];
+                let readers = Readers::of(database, READER_WAIT);
                 // Behind a server that says nothing the first one comes later than anybody waits for a page.
-                drop(readers.get_timeout(COMMAND_WAIT).map_err(|error| cannot_open(database, error))?);
+                readers.wait_for_one(COMMAND_WAIT).map_err(|error| cannot_open(database, error))?;
                 Ok(Store::with(database, writers, readers, None))
             }
         }
@@ -153,14 +155,14 @@ impl Store {
     /// There are no books, or they cannot be opened.
     pub fn open_to_read(database: &Database) -> Result<Store, StoreError> {
         let db = connect_to_read(database)?;
-        let writer = Writer::start([db], None).map_err(|error| cannot_open(database, error))?;
-        Ok(Store::with(database, [writer.clone(), writer], readers(database, COMMAND_WAIT), None))
+        let writer = Writer::start("changes", [db], None).map_err(|error| cannot_open(database, error))?;
+        Ok(Store::with(database, [writer.clone(), writer], Readers::of(database, COMMAND_WAIT), None))
     }
 
     fn with(
         database: &Database,
         [settlements, changes]: [Writer; 2],
-        readers: r2d2::Pool<Readers>,
+        readers: Readers,
         lock: Option<Arc<File>>,
     ) -> Store {
         let shared = matches!(database, Database::Postgres(_));
@@ -200,8 +202,11 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&mut Db) -> Result<T, StoreError> + Send + 'static,
     {
-        let reading = self.read_at_length(query);
-        if self.is_shared() { in_time(reading, READ_DEADLINE).await } else { reading.await }
+        let Kind::Threads(threads) = &self.0 else { return self.read_at_length(query).await };
+        if !threads.shared {
+            return threads.readers.read(query).await;
+        }
+        threads.readers.read_within(READ_DEADLINE, query).await
     }
 
     /// As `read`, for what goes through all of the books and may take as long as it needs.
@@ -213,15 +218,10 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&mut Db) -> Result<T, StoreError> + Send + 'static,
     {
-        let readers = match &self.0 {
-            Kind::Threads(threads) => threads.readers.clone(),
-            Kind::Inline(inline) => return inline.read(query).await,
-        };
-        let task = tokio::task::spawn_blocking(move || {
-            let mut db = readers.get().map_err(|_| StoreError::NoReader)?;
-            query(&mut db)
-        });
-        task.await.map_err(|_| StoreError::NoReader)?
+        match &self.0 {
+            Kind::Threads(threads) => threads.readers.read(query).await,
+            Kind::Inline(inline) => inline.read(query).await,
+        }
     }
 
     /// Runs a change in a transaction of its own and answers after it is durable. The change runs
@@ -279,14 +279,6 @@ impl Store {
     }
 }
 
-/// Gives up on a reader that does not come back; its thread and connection are lost until the server speaks again.
-async fn in_time<T>(
-    reading: impl Future<Output = Result<T, StoreError>>,
-    limit: Duration,
-) -> Result<T, StoreError> {
-    tokio::time::timeout(limit, reading).await.unwrap_or(Err(StoreError::NoReader))
-}
-
 fn connect_to_read(database: &Database) -> Result<Db, StoreError> {
     match database {
         Database::Sqlite(path) => sqlite::connect_to_read(path),
@@ -294,67 +286,6 @@ fn connect_to_read(database: &Database) -> Result<Db, StoreError> {
     }
 }
 
-/// Nothing is waited for: a writer has just been connected, and of several servers the first may take seconds to be given up.
-fn readers(database: &Database, wait: Duration) -> r2d2::Pool<Readers> {
-    r2d2::Pool::builder()
-        .max_size(READERS)
-        .min_idle(Some(1))
-        .connection_timeout(wait)
-        // A server's connections end with it: after a failover each idle one would cost somebody a page.
-        .test_on_check_out(matches!(database, Database::Postgres(_)))
-        .build_unchecked(Readers { database: database.clone() })
-}
-
 fn cannot_open(database: &Database, reason: impl ToString) -> StoreError {
     StoreError::Open { database: database.to_string(), reason: reason.to_string() }
-}
-
-/// Makes connections that cannot write.
-#[derive(Debug)]
-struct Readers {
-    database: Database,
-}
-
-impl r2d2::ManageConnection for Readers {
-    type Connection = Db;
-    type Error = StoreError;
-
-    fn connect(&self) -> Result<Db, StoreError> {
-        connect_to_read(&self.database)
-    }
-
-    fn is_valid(&self, db: &mut Db) -> Result<(), StoreError> {
-        Ok(db.batch_execute("SELECT 1")?)
-    }
-
-    fn has_broken(&self, db: &mut Db) -> bool {
-        std::thread::panicking()
-            || match db {
-                Db::Sqlite(_) => false,
-                Db::Postgres(connection) => postgres::is_broken(connection),
-            }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::mpsc;
-
-    #[tokio::test]
-    async fn a_reader_that_never_comes_back_is_given_up_in_time() {
-        let folder = std::env::temp_dir().join(format!("shouyin-reader-{}", std::process::id()));
-        let store = Store::open(&Database::Sqlite(folder.join("books.db"))).unwrap();
-        let (speak, silence) = mpsc::channel::<()>();
-        let reading = store.read_at_length(move |_| {
-            // Until the test is over.
-            let _ = silence.recv();
-            Ok(())
-        });
-        let read = in_time(reading, Duration::from_millis(1)).await;
-        assert!(matches!(read, Err(StoreError::NoReader)), "{read:?}");
-        drop(speak);
-        assert!(in_time(store.read(|_| Ok(())), Duration::MAX).await.is_ok());
-        std::fs::remove_dir_all(folder).unwrap();
-    }
 }

@@ -6,6 +6,7 @@ use super::{Db, StoreError};
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::sync::oneshot;
 
@@ -41,6 +42,7 @@ pub(super) struct Queue {
     filled: Condvar,
     /// So much waits that a helper is wanted.
     crowded: Condvar,
+    ended: Condvar,
 }
 
 #[derive(Default)]
@@ -107,9 +109,16 @@ impl Queue {
         self.wake_all();
     }
 
+    /// Waits so long, or until nothing more comes in; whether that is so.
+    pub(super) fn closes_within(&self, limit: Duration) -> bool {
+        let waited = self.ended.wait_timeout_while(self.lanes(), limit, |lanes| !lanes.closed);
+        waited.unwrap_or_else(PoisonError::into_inner).0.closed
+    }
+
     fn wake_all(&self) {
         self.filled.notify_all();
         self.crowded.notify_all();
+        self.ended.notify_all();
     }
 
     /// Share of the fuller lane in use, 0 to 100.
@@ -143,7 +152,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{sync::Arc, thread, time::Duration};
+    use std::{sync::Arc, thread};
 
     #[test]
     fn when_one_hand_leaves_the_others_that_wait_leave_too() {

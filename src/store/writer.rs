@@ -1,7 +1,10 @@
 //! The writer: takes whatever has queued and commits it as a durable transaction, and only then answers. Settlements
 //! go first, as a set; whatever is not plainly 0 → 1, and every other change, gets a savepoint of its own in a second
 //! transaction. It never waits for more to come. On a server a second hand helps when many wait: while one waits for its
-//! COMMIT, the other fills the next transaction, as two instances do.
+//! COMMIT, the other fills the next transaction, as two instances do. A hand that a silent server does not let go is
+//! left to it, and another takes its place (`crew`).
+
+mod crew;
 
 use super::{
     Db, StoreError, postgres,
@@ -13,6 +16,7 @@ use crate::{
     config::PostgresUrl,
     failpoint::{self, Failpoint},
 };
+use crew::{Crew, Progress};
 use diesel::{
     Connection,
     connection::{AnsiTransactionManager, TransactionManager},
@@ -50,39 +54,18 @@ impl Drop for Sender {
     }
 }
 
-/// Ends the queue with the first thread that no longer empties it.
-struct Receiver(Arc<Queue>);
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.0.abandon();
-    }
-}
-
 impl Writer {
     /// Starts a writing thread on each connection; a file has one, a server may have more that help the first. `server`
     /// is where to connect again when one is lost. They end with the last `Writer`, or when the disk under a file fails
     /// a COMMIT.
     pub(super) fn start(
+        what: &'static str,
         connections: impl IntoIterator<Item = Db>,
         server: Option<&PostgresUrl>,
     ) -> io::Result<Writer> {
         let queue = Arc::new(Queue::default());
         let (running, threads) = watch::channel(());
-        let running = Arc::new(running);
-        for (nth, db) in connections.into_iter().enumerate() {
-            let (receiver, running) = (Receiver(queue.clone()), running.clone());
-            let take = if nth == 0 { Queue::take } else { Queue::help };
-            let mut hand = Hand { db, server: server.cloned() };
-            thread::Builder::new().name("writer".to_owned()).spawn(move || {
-                let _running = running;
-                while let Some(batch) = take(&receiver.0) {
-                    if hand.work(batch).is_break() {
-                        return;
-                    }
-                }
-            })?;
-        }
+        Crew::new(what, queue.clone(), running, server).start(connections)?;
         Ok(Writer { queue: Arc::new(Sender(queue)), threads })
     }
 
@@ -138,6 +121,7 @@ pub(super) enum Company {
 struct Hand {
     db: Db,
     server: Option<PostgresUrl>,
+    progress: Arc<Progress>,
 }
 
 impl Hand {
@@ -206,7 +190,9 @@ impl Hand {
         let db = &mut self.db;
         let mut answers = Vec::with_capacity(changes.len());
         for change in changes {
-            match catch_unwind(AssertUnwindSafe(|| change(db))) {
+            let changed = catch_unwind(AssertUnwindSafe(|| change(db)));
+            self.progress.goes_on();
+            match changed {
                 Ok(answer) if inside_batch(db) => answers.push(answer),
                 Ok(answer) => {
                     // A full or broken disk, or a lost connection: the database has undone the whole batch by itself.
@@ -243,8 +229,19 @@ impl Hand {
         }
     }
 
-    /// Begins a transaction, on a new connection if the old one is no good.
+    /// Begins a transaction, on a new connection if the old one is no good, unless another hand has taken over: what
+    /// this one was told then has been asked for again, and may have been followed by its opposite.
     fn begin(&mut self, company: Company) -> Result<(), StoreError> {
+        self.connect_and_begin(company)?;
+        self.progress.goes_on();
+        if self.progress.is_left() {
+            roll_back(&mut self.db);
+            return Err(StoreError::Busy);
+        }
+        Ok(())
+    }
+
+    fn connect_and_begin(&mut self, company: Company) -> Result<(), StoreError> {
         let first = begin(&mut self.db, company);
         let (Err(error), Some(server)) = (&first, &self.server) else {
             return Ok(first?);
@@ -257,14 +254,20 @@ impl Hand {
                     self.db = db;
                     return Ok(begin(&mut self.db, company)?);
                 }
-                Err(error) if tries == 0 => return Err(error),
+                Err(error) if tries == 0 || self.progress.is_left() => return Err(error),
                 Err(_) => tries = tries.saturating_sub(1),
             }
+            self.progress.goes_on();
             thread::sleep(RECONNECT_PAUSE);
         }
     }
 
     fn commit(&mut self) -> Result<(), Fault> {
+        self.progress.goes_on();
+        if self.progress.is_left() {
+            roll_back(&mut self.db);
+            return Err(Fault::Unknown);
+        }
         let Err(error) = finish(&mut self.db) else { return Ok(()) };
         tracing::error!(%error, "cannot commit: {error}");
         roll_back(&mut self.db);
@@ -366,7 +369,7 @@ mod tests {
     fn writer() -> Writer {
         let mut sqlite = SqliteConnection::establish(":memory:").unwrap();
         sqlite.batch_execute("CREATE TABLE t (n BIGINT NOT NULL UNIQUE)").unwrap();
-        Writer::start([Db::Sqlite(sqlite)], None).unwrap()
+        Writer::start("changes", [Db::Sqlite(sqlite)], None).unwrap()
     }
 
     fn insert(n: i64) -> impl FnOnce(&mut Db) -> Result<(), StoreError> + Send {
@@ -406,7 +409,7 @@ mod tests {
 
     #[tokio::test]
     async fn while_one_hand_is_busy_and_many_wait_another_helps() {
-        let writer = Writer::start([in_memory(), in_memory()], None).unwrap();
+        let writer = Writer::start("changes", [in_memory(), in_memory()], None).unwrap();
         let both = Arc::new(Barrier::new(2));
         let (begun, has_begun) = oneshot::channel();
         let meets = both.clone();

@@ -85,6 +85,35 @@ impl Cluster {
         self.kill(self.primary);
     }
 
+    /// The machine of the primary hangs: its processes stand still, and its connections stay open.
+    pub fn freeze_primary(&mut self) {
+        self.signal(self.primary, "STOP");
+    }
+
+    /// And goes on.
+    pub fn thaw_primary(&mut self) {
+        self.signal(self.primary, "CONT");
+    }
+
+    /// It is given up, as whoever decides about it would: the standbys no longer look for it, and one takes over.
+    pub fn replace_frozen(&mut self) {
+        for node in self.standbys() {
+            self.configure(node, Some(NOWHERE));
+            self.reload(node);
+        }
+        self.promote();
+    }
+
+    /// The machine that hung is taken away.
+    pub fn bury_frozen(&mut self, node: usize) {
+        assert_ne!(node, self.primary);
+        self.kill(node);
+    }
+
+    pub const fn primary(&self) -> usize {
+        self.primary
+    }
+
     /// The standby that received most becomes the primary, the other one follows it.
     pub fn promote(&mut self) {
         let standbys = self.standbys();
@@ -191,19 +220,24 @@ impl Cluster {
         self.wait(node, "SELECT 'up' AS value", "up");
     }
 
-    /// All at once: the parent first, so that it cannot tidy up.
     fn kill(&mut self, node: usize) {
+        self.signal(node, "KILL");
         let Some(mut process) = self.nodes[node].process.take() else { return };
-        let parent = process.id().to_string();
-        let family: Vec<String> = std::iter::once(parent.clone()).chain(children(&parent)).collect();
-        Command::new("sh")
-            .args(["-c", &format!("kill -9 {}", family.join(" "))])
-            .stderr(Stdio::null())
-            .status()
-            .ok();
         // Whatever came of `sh`.
         process.kill().ok();
         process.wait().ok();
+    }
+
+    /// To all at once: the parent first, so that it cannot tidy up.
+    fn signal(&self, node: usize, name: &str) {
+        let Some(process) = &self.nodes[node].process else { return };
+        let parent = process.id().to_string();
+        let family: Vec<String> = std::iter::once(parent.clone()).chain(children(&parent)).collect();
+        Command::new("sh")
+            .args(["-c", &format!("kill -{name} {}", family.join(" "))])
+            .stderr(Stdio::null())
+            .status()
+            .ok();
     }
 
     fn run(&self, program: &str, arguments: &[&str]) {

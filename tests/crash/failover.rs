@@ -27,6 +27,16 @@ const BEFORE_MS: usize = 150;
 const AFTER: Duration = Duration::from_millis(500);
 /// Callbacks are acknowledged again within this after a standby was promoted.
 const RECOVERY: Duration = Duration::from_secs(20);
+/// Of a primary that hangs it is known only after ten seconds that it is no use waiting.
+const RECOVERY_OF_SILENCE: Duration = Duration::from_secs(60);
+
+/// What becomes of the primary, what is done about it once callbacks are refused, and how soon after that they must be
+/// acknowledged again.
+struct Loss<'a> {
+    of: fn(&mut Cluster),
+    then: &'a dyn Fn(&mut Cluster),
+    recovery: Duration,
+}
 
 /// The answers of one round and when they came.
 #[derive(Default)]
@@ -56,7 +66,9 @@ fn a_failover_under_load_loses_and_doubles_nothing_and_needs_no_restart() {
     let mut gaps = vec![];
     for round in 0..rounds {
         world.queue(fresh.drain(..FRESH).collect(), &mut chance);
-        let (gap, server_gap) = fail_over(&world, &mut cluster, &server, round, &mut chance);
+        let loss = Loss { of: Cluster::kill_primary, then: &Cluster::promote, recovery: RECOVERY };
+        let (gap, server_gap) =
+            fail_over(&world, &mut cluster, &server, &format!("failover-{round}"), &loss, &mut chance);
         println!(
             "failover {round}: first refused to first acknowledged {} ms, from the promotion {} ms",
             gap.as_millis(),
@@ -88,13 +100,73 @@ fn a_failover_under_load_loses_and_doubles_nothing_and_needs_no_restart() {
     );
 }
 
+#[test]
+fn a_primary_that_hangs_is_left_for_the_promoted_one_without_a_restart() {
+    let Some(mut cluster) = Cluster::start(Commits::WaitForAStandby) else { return };
+    let place = Place::in_database("frozen", &cluster.url());
+    let shop = Shop::open(&place, FRESH);
+    let mut server = shop.serve(&place, &Wish::default());
+    let (world, mut chance) = (World::new(&shop, &[]), Chance::new(chance::seed()));
+    world.queue(shop.payments.clone(), &mut chance);
+    let frozen = cluster.primary();
+    let loss =
+        Loss { of: Cluster::freeze_primary, then: &Cluster::replace_frozen, recovery: RECOVERY_OF_SILENCE };
+    let (gap, _) = fail_over(&world, &mut cluster, &server, "frozen", &loss, &mut chance);
+    println!("frozen: first refused to first acknowledged {} ms", gap.as_millis());
+    // Pages come back as well, while the old server still holds the connections they were read by.
+    let back = Instant::now();
+    for payment in shop.payments.iter().take(8) {
+        let page = || shop.phones[payment.payer].get(&server.origin, "/orders").unwrap().status;
+        while page() != 200 {
+            assert!(back.elapsed() < RECOVERY_OF_SILENCE, "no pages: {}", server.said());
+        }
+    }
+    assert!(server.is_running(), "{}", server.said());
+    // Ready is who has written a row just now, by a connection of its own.
+    let ready = || Line::open(&server.origin).unwrap().ask("GET", "/readyz", &[], "").unwrap().status;
+    while ready() != 200 {
+        assert!(back.elapsed() < RECOVERY_OF_SILENCE, "not ready: {}", server.said());
+    }
+    cluster.bury_frozen(frozen);
+    world.is_whole(&place);
+    world.come_to_rest(&server, &place);
+    world.is_whole(&place);
+    assert!(world.refused().iter().all(Answer::is_failure));
+}
+
+#[test]
+fn a_server_that_hangs_until_it_is_left_and_then_goes_on_credits_nothing_twice() {
+    let Some(mut cluster) = Cluster::start(Commits::WaitForAStandby) else { return };
+    let place = Place::in_database("thawed", &cluster.url());
+    let shop = Shop::open(&place, FRESH);
+    let server = shop.serve(&place, &Wish::default());
+    let (world, mut chance) = (World::new(&shop, &[]), Chance::new(chance::seed()));
+    world.queue(shop.payments.clone(), &mut chance);
+    // What was being committed is committed now, and is being brought again as well.
+    let thaw = |cluster: &mut Cluster| {
+        let frozen = Instant::now();
+        while !server.said().contains("settlements go on by another connection") {
+            assert!(frozen.elapsed() < RECOVERY_OF_SILENCE, "nobody was left: {}", server.said());
+            thread::sleep(Duration::from_millis(50));
+        }
+        cluster.thaw_primary();
+    };
+    let loss = Loss { of: Cluster::freeze_primary, then: &thaw, recovery: RECOVERY_OF_SILENCE };
+    fail_over(&world, &mut cluster, &server, "thawed", &loss, &mut chance);
+    world.is_whole(&place);
+    world.come_to_rest(&server, &place);
+    world.is_whole(&place);
+    assert!(world.refused().iter().all(Answer::is_failure));
+}
+
 /// Load, the primary's end, a new primary, more load. From the first callback that was refused, and from the order
 /// to promote, to the first one acknowledged after it.
 fn fail_over(
     world: &World<'_>,
     cluster: &mut Cluster,
     server: &Server,
-    round: usize,
+    name: &str,
+    loss: &Loss<'_>,
     chance: &mut Chance,
 ) -> (Duration, Duration) {
     let before = Duration::from_millis(chance.below(BEFORE_MS + 1) as u64);
@@ -106,18 +178,18 @@ fn fail_over(
             scope.spawn(move || bring_callbacks(origin, world, log, Chance::new(*seed)));
         }
         let chance = Chance::new(seeds[LINES]);
-        scope.spawn(move || world.buy_and_ask(origin, &format!("failover-{round}"), chance, &log.over));
+        scope.spawn(move || world.buy_and_ask(origin, name, chance, &log.over));
         thread::sleep(before);
-        cluster.kill_primary();
+        (loss.of)(cluster);
         let killed = Instant::now();
         while log.first(false, killed).is_none() {
             assert!(killed.elapsed() < RECOVERY, "nothing is refused without a primary");
             thread::sleep(Duration::from_millis(5));
         }
         let promoting = Instant::now();
-        cluster.promote();
+        (loss.then)(cluster);
         while log.first(true, promoting).is_none() {
-            assert!(promoting.elapsed() < RECOVERY, "not acknowledged again: {}", server.said());
+            assert!(promoting.elapsed() < loss.recovery, "not acknowledged again: {}", server.said());
             thread::sleep(Duration::from_millis(5));
         }
         thread::sleep(AFTER);
