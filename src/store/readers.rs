@@ -62,16 +62,19 @@ impl Readers {
     {
         let pool = self.pools().now.clone();
         let asked = Arc::downgrade(&pool);
-        tokio::time::timeout(limit, read(pool, query)).await.unwrap_or_else(|_| {
-            self.leave(&asked);
-            Err(StoreError::NoReader)
-        })
+        match tokio::time::timeout(limit, read(pool, query)).await {
+            Err(_) => self.unanswered(&asked, true),
+            Ok(Err(StoreError::NoReader)) => self.unanswered(&asked, false),
+            Ok(answer) => return answer,
+        }
+        Err(StoreError::NoReader)
     }
 
-    /// Makes another pool, unless that has been done, or too many wait in old ones for so few reads.
-    fn leave(&self, silent: &Weak<Pool>) {
+    /// Makes another pool, unless that has been done, or too many wait in old ones for so few reads. That no connection
+    /// was free counts when one has given up waiting for an answer: alone it only says that much is asked.
+    fn unanswered(&self, silent: &Weak<Pool>, given_up: bool) {
         let mut pools = self.pools();
-        if !Weak::ptr_eq(&Arc::downgrade(&pools.now), silent) {
+        if !Weak::ptr_eq(&Arc::downgrade(&pools.now), silent) || (pools.silent == 0 && !given_up) {
             return;
         }
         pools.silent = pools.silent.saturating_add(1);
@@ -160,8 +163,12 @@ mod tests {
                 let (speak, silence) = mpsc::channel::<()>();
                 silent.push((speak, one_is_taken(&readers, silence).await));
             }
+            let none_is_free = readers.read_within(Duration::MAX, |_| Ok(())).await;
+            assert!(matches!(none_is_free, Err(StoreError::NoReader)), "{none_is_free:?}");
+            assert_eq!(readers.pools().silent, 0, "alone it says nothing");
             for nth in 1..=unanswered {
-                let next = readers.read_within(SHORT, |_| Ok(())).await;
+                let limit = if nth == 2 { Duration::MAX } else { SHORT };
+                let next = readers.read_within(limit, |_| Ok(())).await;
                 assert!(matches!(next, Err(StoreError::NoReader)), "all four wait: {next:?}");
                 assert_eq!(readers.pools().silent, nth % unanswered, "another pool with the last one");
             }

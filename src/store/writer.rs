@@ -65,8 +65,10 @@ impl Writer {
     ) -> io::Result<Writer> {
         let queue = Arc::new(Queue::default());
         let (running, threads) = watch::channel(());
-        Crew::new(what, queue.clone(), running, server).start(connections)?;
-        Ok(Writer { queue: Arc::new(Sender(queue)), threads })
+        // If not all can be started, its end is theirs.
+        let sender = Arc::new(Sender(queue.clone()));
+        Crew::new(what, queue, running, server).start(connections)?;
+        Ok(Writer { queue: sender, threads })
     }
 
     /// Waits until the writing threads have ended: nothing can be written any more.
@@ -190,6 +192,10 @@ impl Hand {
         let db = &mut self.db;
         let mut answers = Vec::with_capacity(changes.len());
         for change in changes {
+            if self.progress.is_left() {
+                roll_back(db);
+                return ControlFlow::Continue(());
+            }
             let changed = catch_unwind(AssertUnwindSafe(|| change(db)));
             self.progress.goes_on();
             match changed {
@@ -249,12 +255,15 @@ impl Hand {
         tracing::warn!(%error, "connecting to the database again: {error}");
         let mut tries = RECONNECTS;
         loop {
+            if self.progress.is_left() {
+                return Err(StoreError::Busy);
+            }
             match postgres::connect(server) {
                 Ok(db) => {
                     self.db = db;
                     return Ok(begin(&mut self.db, company)?);
                 }
-                Err(error) if tries == 0 || self.progress.is_left() => return Err(error),
+                Err(error) if tries == 0 => return Err(error),
                 Err(_) => tries = tries.saturating_sub(1),
             }
             self.progress.goes_on();

@@ -1,7 +1,7 @@
 //! The threads that write. A server may keep a connection and say nothing more: its machine hangs, or its disk does. Who
 //! waits for it cannot be called back, so it is left waiting, and another takes its place, with a connection to whoever
 //! takes writes by then. What was in its hands is unknown, as after any COMMIT without an answer: its callers have been
-//! told to come again. One that has been left begins and commits nothing more.
+//! told to come again. One that has been left changes nothing and commits nothing more.
 
 use super::{Db, Hand, PostgresUrl, Queue, RECONNECT_PAUSE, postgres};
 use crate::store::queue::Batch;
@@ -9,7 +9,7 @@ use std::{
     io,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -89,7 +89,7 @@ impl Crew {
         while !self.queue.closes_within(LOOK) {
             left.retain(|hand| hand.strong_count() > 0);
             for post in &mut posts {
-                if !post.hangs(patience(left.len())) {
+                if !post.is_vacant(patience(left.len())) {
                     continue;
                 }
                 let server = server.clone();
@@ -97,7 +97,6 @@ impl Crew {
                     Ok(progress) => {
                         let what = self.what;
                         tracing::error!("the database says nothing: {what} go on by another connection");
-                        post.progress.leave();
                         left.push(Arc::downgrade(&post.progress));
                         *post = Post::of(post.take, progress);
                     }
@@ -149,10 +148,11 @@ impl Drop for Place {
 /// How far one thread is.
 #[derive(Default)]
 pub(super) struct Progress {
-    /// Odd while it may be waiting for a server.
+    /// Odd while it may be waiting for a server. The highest bit is set when it has been left.
     steps: AtomicU64,
-    left: AtomicBool,
 }
+
+const HAS_BEEN_LEFT: u64 = 1 << 63;
 
 impl Progress {
     /// From waiting for work to doing it, or back.
@@ -165,12 +165,14 @@ impl Progress {
         self.steps.fetch_add(2, Ordering::SeqCst);
     }
 
-    fn leave(&self) {
-        self.left.store(true, Ordering::SeqCst);
+    /// Unless it has gone on since it was seen at that step: who looks whether it was left after each step, and before
+    /// it commits, cannot be left in between.
+    fn leave(&self, step: u64) -> bool {
+        self.steps.compare_exchange(step, step | HAS_BEEN_LEFT, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     pub(super) fn is_left(&self) -> bool {
-        self.left.load(Ordering::SeqCst)
+        self.steps.load(Ordering::SeqCst) & HAS_BEEN_LEFT != 0
     }
 }
 
@@ -187,7 +189,11 @@ impl Post {
         Post { take, progress, step: 0, looks: 0 }
     }
 
-    /// To be asked once a look.
+    /// Whether another is needed; who hung there has been left then. To be asked once a look.
+    fn is_vacant(&mut self, patience: u32) -> bool {
+        self.progress.is_left() || self.hangs(patience) && self.progress.leave(self.step)
+    }
+
     fn hangs(&mut self, patience: u32) -> bool {
         let step = self.progress.steps.load(Ordering::SeqCst);
         self.looks = if step == self.step { self.looks.saturating_add(1) } else { 0 };
@@ -200,7 +206,8 @@ impl Post {
 mod tests {
     use super::*;
     use crate::store::StoreError;
-    use diesel::{Connection, SqliteConnection};
+    use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
+    use std::sync::atomic::AtomicBool;
 
     #[test]
     fn a_hand_hangs_when_it_waits_for_one_thing_look_after_look_and_not_when_it_waits_for_work() {
@@ -233,7 +240,9 @@ mod tests {
             });
             Batch { settlements: vec![], changes: vec![change] }
         };
-        progress.leave();
+        progress.turn();
+        let mut post = Post::of(Queue::take, progress.clone());
+        assert_eq!((0..=LOOKS).filter(|_| post.is_vacant(LOOKS)).count(), 1);
         assert!(hand.work(batch()).is_continue());
         assert!(!asked.load(Ordering::SeqCst));
         drop(place);
@@ -244,5 +253,30 @@ mod tests {
         drop(Place { queue: queue.clone(), progress: Arc::default() });
         let refused = queue.change(Box::new(|_| Box::new(|_| ())));
         assert!(matches!(refused, Err(StoreError::Busy)));
+    }
+
+    #[test]
+    fn what_a_hand_has_changed_when_it_is_left_is_undone_and_what_it_goes_on_with_is_not() {
+        let progress = Arc::new(Progress::default());
+        let db = Db::Sqlite(SqliteConnection::establish(":memory:").unwrap());
+        let mut hand = Hand { db, server: None, progress: progress.clone() };
+        let changes = |leaves: bool| {
+            let progress = progress.clone();
+            let change: crate::store::queue::Change = Box::new(move |db| {
+                db.batch_execute("CREATE TABLE t (n INTEGER)").unwrap();
+                let step = progress.steps.load(Ordering::SeqCst);
+                // One that has gone on since is not left.
+                assert!(!progress.leave(step.wrapping_sub(2)));
+                assert!(!leaves || progress.leave(step));
+                Box::new(|_| ())
+            });
+            Batch { settlements: vec![], changes: vec![change] }
+        };
+        let there = |hand: &mut Hand| hand.db.batch_execute("SELECT n FROM t").is_ok();
+        assert!(hand.work(changes(true)).is_continue());
+        assert!(!there(&mut hand));
+        progress.steps.store(1, Ordering::SeqCst);
+        assert!(hand.work(changes(false)).is_continue());
+        assert!(there(&mut hand));
     }
 }
