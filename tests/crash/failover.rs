@@ -27,8 +27,9 @@ const BEFORE_MS: usize = 150;
 const AFTER: Duration = Duration::from_millis(500);
 /// Callbacks are acknowledged again within this after a standby was promoted.
 const RECOVERY: Duration = Duration::from_secs(20);
-/// Of a primary that hangs it is known only after ten seconds that it is no use waiting.
-const RECOVERY_OF_SILENCE: Duration = Duration::from_secs(60);
+/// Of a primary that hangs it is known only after ten seconds that it is no use waiting, of a second connection that
+/// settles after twenty. Busy machines take longer.
+const RECOVERY_OF_SILENCE: Duration = Duration::from_secs(120);
 
 /// What becomes of the primary, what is done about it once callbacks are refused, and how soon after that they must be
 /// acknowledged again.
@@ -121,6 +122,7 @@ fn a_primary_that_hangs_is_left_for_the_promoted_one_without_a_restart() {
             assert!(back.elapsed() < RECOVERY_OF_SILENCE, "no pages: {}", server.said());
         }
     }
+    println!("frozen: pages {} ms later", back.elapsed().as_millis());
     assert!(server.is_running(), "{}", server.said());
     // Ready is who has written a row just now, by a connection of its own.
     let ready = || Line::open(&server.origin).unwrap().ask("GET", "/readyz", &[], "").unwrap().status;
