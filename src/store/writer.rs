@@ -42,7 +42,7 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(super) struct Writer {
     queue: Arc<Sender>,
-    /// Closed when the writing threads have ended, however they end; when one does, all do.
+    /// Closed when the writing threads have ended, however they end; when one does, all do, but for those left waiting.
     threads: watch::Receiver<()>,
 }
 
@@ -55,8 +55,8 @@ impl Drop for Sender {
 }
 
 impl Writer {
-    /// Starts a writing thread on each connection; a file has one, a server may have more that help the first. `server`
-    /// is where to connect again when one is lost. They end with the last `Writer`, or when the disk under a file fails
+    /// Starts a writing thread on each connection; a file has one, a server may have more that help the first. `what` they
+    /// write is for the log, `server` is where to connect again when one is lost. They end with the last `Writer`, or when the disk under a file fails
     /// a COMMIT.
     pub(super) fn start(
         what: &'static str,
