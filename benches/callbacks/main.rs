@@ -71,7 +71,7 @@ async fn in_a_file(folder: &Path) {
         rows[0].add(taken.rate, one);
         cpu.push(taken.cpu);
         rows[1].add(shop::inside(Load::on(empty(folder), ORDERS, 64)).await, many);
-        let alone = shop::inside(Load::on(empty(folder), ORDERS / 4, 1)).await;
+        let alone = shop::inside(Load::on(empty(folder), ORDERS, 1)).await;
         rows[2].add(alone, one);
         rows[3].add(alone, apart);
     }

@@ -15,7 +15,7 @@ use shouyin::{
     },
     flow::settle::{self, Evidence},
     gateway::{
-        Gateway, Notified, Notify,
+        Gateway, Notified, Notify, VerifiedPayment,
         wechat_v2::{Account, WechatV2, sign, xml::Fields},
     },
     store::{Store, attempts, books, order_lists, orders, pending, users},
@@ -124,24 +124,21 @@ pub async fn over_http(load: Load) -> Taken {
     Taken { rate: load.orders as f64 / took.as_secs_f64(), cpu: spent / orders }
 }
 
-/// Settlements a second inside the process, by so many callers.
+/// Settlements a second inside the process, by so many callers: from a verified payment to a durable credit.
 pub async fn inside(load: Load) -> f64 {
     let Load { database, orders, users, connections: callers, .. } = load;
     let app = open(database);
-    let bodies = Arc::new(prepare(&app, orders, users).await);
+    let mut shares: Vec<_> = (0..callers).map(|_| vec![]).collect();
+    for (n, body) in prepare(&app, orders, users).await.into_iter().enumerate() {
+        shares[n % callers].push(verified(&app, body));
+    }
     let started = Instant::now();
-    let callers: Vec<_> = (0..callers)
-        .map(|caller| {
-            let (app, bodies, step) = (app.clone(), bodies.clone(), callers);
+    let callers: Vec<_> = shares
+        .into_iter()
+        .map(|share| {
+            let app = app.clone();
             tokio::spawn(async move {
-                let wechat = WechatV2 { account: app.config.wechat_v2.clone().unwrap() };
-                for body in bodies.iter().skip(caller).step_by(step) {
-                    let Notified::Paid(payment) =
-                        wechat.notified(Notify { body: body.as_bytes(), ..Notify::default() })
-                    else {
-                        panic!("a genuine callback");
-                    };
-                    let evidence = Evidence { body: body.clone().into_bytes(), ..Evidence::default() };
+                for (payment, evidence) in share {
                     settle::settle(&app, payment, Source::Notify, evidence).await.unwrap();
                 }
             })
@@ -153,6 +150,13 @@ pub async fn inside(load: Load) -> f64 {
     let took = started.elapsed();
     all_credited(&app, orders).await;
     orders as f64 / took.as_secs_f64()
+}
+
+fn verified(app: &App, body: String) -> (VerifiedPayment, Evidence) {
+    let wechat = WechatV2 { account: app.config.wechat_v2.clone().unwrap() };
+    let notified = wechat.notified(Notify { body: body.as_bytes(), ..Notify::default() });
+    let Notified::Paid(payment) = notified else { panic!("a genuine callback") };
+    (payment, Evidence { body: body.into_bytes(), ..Evidence::default() })
 }
 
 pub async fn all_credited(app: &Arc<App>, orders: usize) {

@@ -5,7 +5,8 @@ use super::{
     writer::{Company, begin, roll_back},
 };
 use diesel::{
-    Connection, RunQueryDsl, SqliteConnection, connection::SimpleConnection, sql_query, sql_types::Integer,
+    Connection, RunQueryDsl, SqliteConnection, connection::SimpleConnection, result::Error, sql_query,
+    sql_types::Integer,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use std::{
@@ -14,6 +15,9 @@ use std::{
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
+
+/// Pages in the log that are copied; as many as SQLite by itself would wait for.
+const LONG: i32 = 1_000;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
@@ -28,6 +32,8 @@ pub(super) fn open(path: &Path) -> Result<(Db, File), StoreError> {
     let mut db = connect(path)?;
     migrate(&mut db, path)?;
     settle_on_disk(&mut db, path)?;
+    // From here on `copy_log` does it.
+    db.batch_execute("PRAGMA wal_autocheckpoint = 0")?;
     Ok((db, lock))
 }
 
@@ -89,23 +95,43 @@ fn private_file(path: &Path) -> io::Result<File> {
 /// would save them: written once more, they are saved. Only then may they be copied into the file, because
 /// a copy that is broken off is mended from the log.
 fn settle_on_disk(db: &mut Db, path: &Path) -> Result<(), StoreError> {
-    #[derive(diesel::QueryableByName)]
-    struct Checkpoint {
-        #[diesel(sql_type = Integer)]
-        busy: i32,
-    }
     // Nobody else can change the log meanwhile. SQLite's locks are not on this file, so opening it ends none.
     begin(db, Company::Nobody)?;
     let rewritten = fs::canonicalize(path).and_then(|real| rewrite(&beside(&real, "-wal")));
     roll_back(db);
     rewritten.map_err(|error| open_error(path, error))?;
-    let checkpoint: Checkpoint = sql_query("PRAGMA wal_checkpoint(FULL)").get_result(db)?;
-    if checkpoint.busy != 0 {
+    if checkpoint(db, "FULL")?.busy != 0 {
         tracing::warn!(
             "somebody reads old books: the write-ahead log could not be copied into the file at start"
         );
     }
     Ok(())
+}
+
+/// Copies the log into the file when it has become long. Within a COMMIT, where SQLite would do it, whoever waits for
+/// the COMMIT would wait for the copy too, and nobody would hear that the disk failed it: the next copy leaves out what
+/// the last one may have lost, and then the log begins anew.
+pub(super) fn copy_log(db: &mut Db) -> Result<(), Error> {
+    let at = checkpoint(db, "NOOP")?;
+    if at.log.saturating_sub(at.checkpointed) >= LONG {
+        checkpoint(db, "PASSIVE")?;
+    }
+    Ok(())
+}
+
+/// How far copying has come, in pages.
+#[derive(diesel::QueryableByName)]
+struct Checkpoint {
+    #[diesel(sql_type = Integer)]
+    busy: i32,
+    #[diesel(sql_type = Integer)]
+    log: i32,
+    #[diesel(sql_type = Integer)]
+    checkpointed: i32,
+}
+
+fn checkpoint(db: &mut Db, mode: &str) -> Result<Checkpoint, Error> {
+    sql_query(format!("PRAGMA wal_checkpoint({mode})")).get_result(db)
 }
 
 /// Writes a file over with its own bytes and syncs it.

@@ -11,6 +11,7 @@ use super::{
     queue::{Answer, Batch, Change, Queue, Waiting},
     settle_together,
     settlement::{self, Settlement, Settling},
+    sqlite,
 };
 use crate::{
     config::PostgresUrl,
@@ -37,6 +38,8 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// A server that is gone is looked for so often and so long before a batch is given up: another may take over.
 const RECONNECTS: u32 = 20;
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+/// Settlements after which the length of a file's log is looked at. After another change, which may be large, it always is.
+const LOOK_AT_LOG: usize = 32;
 
 /// The sending end of the queue. The threads end when the last clone is dropped.
 #[derive(Clone)]
@@ -124,11 +127,20 @@ struct Hand {
     db: Db,
     server: Option<PostgresUrl>,
     progress: Arc<Progress>,
+    /// Settlements since it last looked at the log.
+    written: usize,
 }
 
 impl Hand {
     /// Breaks when nothing can be written any more.
     fn work(&mut self, batch: Batch) -> ControlFlow<()> {
+        let more = if batch.changes.is_empty() { batch.settlements.len() } else { LOOK_AT_LOG };
+        self.written = self.written.saturating_add(more);
+        self.write(batch)?;
+        self.copy_log()
+    }
+
+    fn write(&mut self, batch: Batch) -> ControlFlow<()> {
         let rest = if batch.settlements.is_empty() { vec![] } else { self.settle(batch.settlements)? };
         let changes: Vec<Change> = rest.into_iter().map(one_by_one).chain(batch.changes).collect();
         if changes.is_empty() { ControlFlow::Continue(()) } else { self.commit_together(changes) }
@@ -232,6 +244,24 @@ impl Hand {
                 refuse(answers, "the disk failed a commit");
                 ControlFlow::Break(())
             }
+        }
+    }
+
+    /// When everybody has been answered.
+    fn copy_log(&mut self) -> ControlFlow<()> {
+        if self.written < LOOK_AT_LOG || self.server.is_some() {
+            return ControlFlow::Continue(());
+        }
+        self.written = 0;
+        match sqlite::copy_log(&mut self.db) {
+            Err(error) if disk_failed(&error) => {
+                tracing::error!(
+                    "the disk failed to take up the log: no more is written, the process has to start again"
+                );
+                ControlFlow::Break(())
+            }
+            // All of it is still in the log: of a full disk the next COMMIT will tell.
+            Err(_) | Ok(()) => ControlFlow::Continue(()),
         }
     }
 

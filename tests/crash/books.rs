@@ -77,7 +77,7 @@ impl Books {
     }
 }
 
-fn open(database: &Database) -> Result<Db, String> {
+pub fn open(database: &Database) -> Result<Db, String> {
     match database {
         Database::Sqlite(path) => {
             let mut sqlite =

@@ -2,7 +2,7 @@
  * happens to it. Only files named books.db, books.db-wal and books.db-journal are its concern.
  *
  * DISK_FAULT  a path. While that file exists, its text says what fails: "CALL NTH ERRNO HOW" with CALL
- *             write or sync, counted from 1 since the file came; HOW is once (the file is then deleted)
+ *             write, sync or sync-books (of the file, not the log), counted from 1 since the file came; HOW is once (the file is then deleted)
  *             or on (this one and all that follow).
  * DISK_LOG    a file to append to: for each call that was made a head, and for writes what was written. */
 #define _GNU_SOURCE
@@ -133,7 +133,7 @@ static int synced(int descriptor, long call) {
     int file = file_at(descriptor);
     if (file == NOT_OURS) return syscall(call, descriptor);
     pthread_mutex_lock(&lock);
-    int done = fails("sync") ? -1 : syscall(call, descriptor);
+    int done = fails("sync") || (file == BOOKS && fails("sync-books")) ? -1 : syscall(call, descriptor);
     note(done == 0 ? SYNC : SYNC_FAILED, file, 0, 0, NULL);
     pthread_mutex_unlock(&lock);
     return done;

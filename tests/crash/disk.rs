@@ -206,6 +206,27 @@ fn after_a_failed_sync_the_process_ends_and_everything_acknowledged_is_there() {
     }
 }
 
+/// SQLite by itself copies the log within a COMMIT, and says nothing when the disk fails that.
+#[test]
+fn after_a_failed_sync_of_the_file_that_takes_up_the_log_the_process_ends_and_the_log_stays() {
+    let disk = Disk::new(SHOP.quiet_books("copy"));
+    let mut server = disk.serve();
+    disk.fail("sync-books", 1, EIO, "once");
+    let payments = &SHOP.payments[..200];
+    let mut wechat = Line::open(&server.origin).unwrap();
+    let told = |payment: &&Payment| wechat.notify(&payment.callback).is_ok_and(|answer| answer.is_success());
+    let acknowledged: BTreeSet<String> =
+        payments.iter().take_while(told).map(|payment| payment.number.clone()).collect();
+    assert!(disk.has_failed());
+    assert_eq!(server.ended().code(), Some(4), "{}", server.said());
+    assert!(server.said().contains("the disk failed to take up the log"), "{}", server.said());
+    println!("a failed copy of the log: after {} acknowledged", acknowledged.len());
+    assert!((30..payments.len()).contains(&acknowledged.len()));
+    let log = disk.place.folder.0.join("books.db-wal");
+    assert!(fs::metadata(log).unwrap().len() > 1_000_000, "the log is what the file is mended from");
+    starts_again(&disk, acknowledged, payments);
+}
+
 /// A new process has everything that was acknowledged, and takes the rest.
 fn starts_again(disk: &Disk, mut acknowledged: BTreeSet<String>, payments: &[Payment]) {
     let server = disk.serve();

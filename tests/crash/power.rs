@@ -4,13 +4,14 @@
 //! any order, torn at sectors. After a sync that failed, what it should have saved never gets there.
 
 use crate::{
-    books::Books,
+    books::{self, Books},
     chance::{self, Chance},
     disk::Disk,
     http::Line,
     place::Place,
     shop::{Payment, SHOP, ordered},
 };
+use diesel::connection::SimpleConnection;
 use std::{
     collections::BTreeSet,
     fs::{self, OpenOptions},
@@ -125,6 +126,46 @@ fn what_a_new_process_acknowledges_after_a_failed_sync_survives_power_loss() {
     server.kill();
     let events = read_log(disk.log());
     assert!(events.iter().any(|event| matches!(event, Event::NotSynced { .. })));
+    let seed = chance::seed();
+    let found = examine(&base, &events, Syncs::All, 100, seed);
+    assert_eq!(found, Findings { images: 100, ..Findings::default() }, "SHOUYIN_CRASH_SEED={seed}");
+}
+
+/// What is copied while somebody reads older books is not synced yet, and no later copy takes it along: the log must not
+/// begin anew when a sync after it has failed.
+#[test]
+fn a_copy_of_the_log_that_the_disk_loses_survives_power_loss_in_the_log() {
+    let disk = Disk::watched(SHOP.quiet_books("copy-power"));
+    let base = fs::read(disk.place.database.file().unwrap()).unwrap();
+    let (first, rest) = SHOP.payments[..260].split_at(130);
+    let mut server = disk.serve();
+    acknowledge(&server.origin, disk.log(), &first[..20].iter().collect::<Vec<_>>());
+    let mut reader = books::open(&disk.place.database).unwrap();
+    reader.batch_execute("BEGIN; SELECT COUNT(*) FROM orders").unwrap();
+    acknowledge(&server.origin, disk.log(), &first[20..].iter().collect::<Vec<_>>());
+    let half_copied = read_log(disk.log());
+    let last =
+        half_copied.iter().rposition(|event| matches!(event, Event::Write { file: BOOKS, .. })).unwrap();
+    let synced = |event: &Event| matches!(event, Event::Synced { file: BOOKS });
+    assert!(!half_copied[last..].iter().any(synced), "the copy is not synced while it is a part");
+    reader.batch_execute("COMMIT").unwrap();
+    drop(reader);
+    disk.fail("sync-books", 1, 5, "once");
+    let mut wechat = Line::open(&server.origin).unwrap();
+    let heard = rest.iter().take_while(|payment| {
+        let heard = wechat.notify(&payment.callback).is_ok_and(|answer| answer.is_success());
+        if heard {
+            note(disk.log(), &payment.number);
+        }
+        heard
+    });
+    assert!(heard.count() < rest.len());
+    assert_eq!(server.ended().code(), Some(4), "{}", server.said());
+    let mut server = disk.serve();
+    acknowledge(&server.origin, disk.log(), &rest.iter().collect::<Vec<_>>());
+    server.kill();
+    let events = read_log(disk.log());
+    assert!(events.iter().any(|event| matches!(event, Event::NotSynced { file: BOOKS })));
     let seed = chance::seed();
     let found = examine(&base, &events, Syncs::All, 100, seed);
     assert_eq!(found, Findings { images: 100, ..Findings::default() }, "SHOUYIN_CRASH_SEED={seed}");
