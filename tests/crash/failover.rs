@@ -19,9 +19,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Payments that are new in a round, enough to be in the making when the primary dies: a quick machine takes some 250
+/// Payments that are new in a round, enough to be in the making when the primary dies: a quick machine takes some 70
 /// before. Every round makes more.
-const FRESH: usize = 400;
+const FRESH: usize = 150;
 /// The load lasts at most so long before the primary dies.
 const BEFORE_MS: usize = 150;
 /// And so long after the shop has acknowledged again.
