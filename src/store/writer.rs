@@ -128,14 +128,14 @@ struct Hand {
     server: Option<PostgresUrl>,
     progress: Arc<Progress>,
     /// Settlements since it last looked at the log.
-    written: usize,
+    since_look: usize,
 }
 
 impl Hand {
     /// Breaks when nothing can be written any more.
     fn work(&mut self, batch: Batch) -> ControlFlow<()> {
         let more = if batch.changes.is_empty() { batch.settlements.len() } else { LOOK_AT_LOG };
-        self.written = self.written.saturating_add(more);
+        self.since_look = self.since_look.saturating_add(more);
         self.write(batch)?;
         self.copy_log()
     }
@@ -249,10 +249,10 @@ impl Hand {
 
     /// When everybody has been answered.
     fn copy_log(&mut self) -> ControlFlow<()> {
-        if self.written < LOOK_AT_LOG || self.server.is_some() {
+        if self.since_look < LOOK_AT_LOG || self.server.is_some() {
             return ControlFlow::Continue(());
         }
-        self.written = 0;
+        self.since_look = 0;
         match sqlite::copy_log(&mut self.db) {
             Err(error) if disk_failed(&error) => {
                 tracing::error!(
