@@ -22,7 +22,7 @@ use shouyin::{
     web::{Web, server},
 };
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -79,7 +79,7 @@ pub struct Servers(Vec<(SocketAddr, ServerHandle)>);
 impl Servers {
     pub fn start(apps: &[Arc<App>]) -> Servers {
         let serve = |app: &Arc<App>| {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let listener = server::listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
             let address = listener.local_addr().unwrap();
             let web = Web::new(app.clone(), None, Box::new(|| true));
             let serving = server::serve(web, listener, 2).unwrap();

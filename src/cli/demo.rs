@@ -10,11 +10,11 @@ use crate::{
         money::Fen,
         order::{Channel, Source},
     },
-    flow::query,
-    flow::{register, set_up, top_up},
+    flow::{query, register, set_up, top_up},
     gateway::wechat_v2::{Account, sign::SignType},
     simulator::{self, Options as SimulatorOptions, Scenario, Simulator},
     store::{Store, attempts, order_lists},
+    web::server,
 };
 use fast_qr::QRBuilder;
 use std::{
@@ -110,7 +110,7 @@ fn start_simulator(
 fn bind_near(first: u16) -> Result<TcpListener, CliError> {
     let ports = first..=first.saturating_add(if first == 0 { 0 } else { PORTS });
     ports
-        .map(|port| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
+        .map(|port| server::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
         .find_map(Result::ok)
         .ok_or_else(|| CliError::OutOfReach(format!("no free port from {first} on")))
 }

@@ -85,7 +85,7 @@ fn warn_of_doubts(config: &Config, now: UnixMs) {
 }
 
 fn bind(config: &Config) -> Result<TcpListener, CliError> {
-    TcpListener::bind(config.listen).map_err(|error| {
+    server::listen(config.listen).map_err(|error| {
         CliError::OutOfReach(format!("cannot listen on {} (LISTEN): {error}", config.listen))
     })
 }

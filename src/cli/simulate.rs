@@ -12,11 +12,12 @@ use crate::{
     },
     http::{Http, HttpError},
     simulator::{self, AlipayApp, Options as SimulatorOptions, Simulator, V3Keys, faults::Scenario},
+    web::server,
 };
 use secrecy::SecretString;
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -81,7 +82,7 @@ pub(super) async fn run(options: Options) -> Result<(), CliError> {
     let clock = Clock::system();
     let keys = keys(&options, &clock)?;
     let account = account(&options, &keys)?;
-    let listener = TcpListener::bind(options.listen)
+    let listener = server::listen(options.listen)
         .map_err(|error| CliError::OutOfReach(format!("cannot listen on {}: {error}", options.listen)))?;
     let secret = SecretString::from(keys.app_secret.clone());
     let behaviour = SimulatorOptions {
@@ -102,8 +103,8 @@ pub(super) async fn run(options: Options) -> Result<(), CliError> {
          --api-v3-key, --alipay-app-id and --alipay-seller-id too."
     );
     let simulator = Simulator::new(behaviour, clock, outbound()?);
-    let server = simulator::serve(simulator.clone(), listener)?;
-    let (handle, serving) = (server.handle(), tokio::spawn(server));
+    let serving = simulator::serve(simulator.clone(), listener)?;
+    let (handle, serving) = (serving.handle(), tokio::spawn(serving));
     tokio::select! {
         () = simulator.run() => {}
         _ = tokio::signal::ctrl_c() => {}
