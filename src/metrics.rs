@@ -28,6 +28,7 @@ pub struct Metrics {
     pub unknown_refunds: IntGauge,
     pub writer_queue_percent: IntGauge,
     pub books_clean: IntGauge,
+    pub last_audit_at: IntGauge,
     pub last_notice_at: IntGauge,
 }
 
@@ -79,6 +80,10 @@ impl Metrics {
             unknown_refunds: gauge("unknown_refunds", "Refunds sent out that have not ended after 24 hours")?,
             writer_queue_percent: gauge("db_writer_queue_percent", "Share of the write queue in use")?,
             books_clean: gauge("ledger_audit_ok", "1 when the last audit of the books found nothing")?,
+            last_audit_at: gauge(
+                "last_ledger_audit_seconds",
+                "Unix time of the last audit of the books that came to its end",
+            )?,
             last_notice_at: gauge(
                 "last_authentic_notice_seconds",
                 "Unix time of the newest authentic message",

@@ -18,7 +18,7 @@ use crate::{
 };
 use clap::{Parser, Subcommand};
 use std::{
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     process::ExitCode,
 };
 use tracing_subscriber::EnvFilter;
@@ -165,7 +165,8 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("shouyin: {error}");
+            // Where nobody can be told, the exit code still says it.
+            let _ = writeln!(io::stderr(), "shouyin: {error}");
             ExitCode::from(error.code())
         }
     }
@@ -179,6 +180,8 @@ fn start_logging(source: &Source, usual: &str) {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // It would be said where nothing can be said, by a panic of whoever wrote the line: writer, job or answer.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal());
     if log.json { subscriber.json().init() } else { subscriber.with_target(false).init() }
 }

@@ -36,9 +36,9 @@ impl Options {
 /// After a SIGTERM the load balancer gets this long to see that we are not ready.
 const DRAIN: Duration = Duration::from_secs(2);
 const WORKERS: usize = 2;
-/// The last sentence of a process whose disk failed.
-const BROKEN: &str = "the disk failed a commit; nothing more was written. Start again: what was acknowledged is on disk, \
-                      but look at the disk first";
+/// The last sentence of a process that can write no more.
+const BROKEN: &str = "the disk failed a commit, or a writing thread ended as the log says; nothing more was written. \
+                      Start again: what was acknowledged is on disk, but look at the disk first";
 
 /// Reads everything, opens the books, serves until told to stop.
 ///

@@ -251,11 +251,14 @@ impl Store {
         }
     }
 
-    /// Waits until these books can take no write any more, because the disk failed a COMMIT. The process
-    /// has to end; reads still work.
+    /// Waits until these books can take no write any more, of one kind or the other: the disk failed a COMMIT, or a
+    /// writing thread ended as none should. The process has to end; reads still work.
     pub async fn broken(&self) {
         match &self.0 {
-            Kind::Threads(threads) => threads.changes.ended().await,
+            Kind::Threads(threads) => tokio::select! {
+                () = threads.changes.ended() => {}
+                () = threads.settlements.ended() => {}
+            },
             Kind::Inline(_) => std::future::pending().await,
         }
     }
@@ -288,4 +291,26 @@ fn connect_to_read(database: &Database) -> Result<Db, StoreError> {
 
 fn cannot_open(database: &Database, reason: impl ToString) -> StoreError {
     StoreError::Open { database: database.to_string(), reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diesel::Connection;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn books_that_cannot_settle_or_cannot_change_are_broken() {
+        let working = || Db::Sqlite(SqliteConnection::establish(":memory:").unwrap());
+        let database = Database::Sqlite("nowhere.db".into());
+        let store = |hands: [bool; 2]| {
+            let writer = |works: bool| Writer::start("changes", works.then(working), None).unwrap();
+            Store::with(&database, hands.map(writer), Readers::of(&database, READER_WAIT), None)
+        };
+        for hands in [[true, false], [false, true]] {
+            let broken = tokio::time::timeout(Duration::from_secs(30), store(hands).broken()).await;
+            assert!(broken.is_ok(), "{hands:?}");
+        }
+        assert!(tokio::time::timeout(Duration::ZERO, store([true, true]).broken()).await.is_err());
+    }
 }

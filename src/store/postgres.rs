@@ -6,8 +6,9 @@ use crate::config::PostgresUrl;
 use diesel::{
     Connection, PgConnection, QueryableByName, RunQueryDsl,
     connection::{AnsiTransactionManager, SimpleConnection, TransactionManager},
+    result::Error,
     sql_query,
-    sql_types::Text,
+    sql_types::{Bool, Text},
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -27,13 +28,15 @@ pub(super) const fn begin(company: Company) -> &'static str {
     }
 }
 
-/// An instance that hangs inside a transaction is thrown out, so that others can go on. No `statement_timeout`: it
-/// would also end the wait of a COMMIT for a standby, and PostgreSQL then reports success.
-const WRITER: &str = "SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s'";
+/// An instance that hangs inside a transaction is thrown out, so that others can go on. No `statement_timeout`, whatever
+/// role or database have: it would also end the wait of a COMMIT for a standby, and PostgreSQL then reports success.
+const WRITER: &str =
+    "SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s'; SET statement_timeout = 0";
 const READER: &str = "SET statement_timeout = '5s'; SET default_transaction_read_only = on";
 
-/// One instance migrates; others that start, and those that write, wait.
-const LOCK_MIGRATIONS: &str = "SELECT pg_advisory_lock(current_schema()::regnamespace::bigint)";
+/// One instance migrates; others that start wait as long as that takes. Those that write wait too, as for any lock.
+const LOCK_MIGRATIONS: &str = "SET lock_timeout = 0; SELECT pg_advisory_lock(current_schema()::regnamespace::bigint); \
+                               SET lock_timeout = '2s'";
 const UNLOCK_MIGRATIONS: &str = "SELECT pg_advisory_unlock(current_schema()::regnamespace::bigint)";
 
 /// What a connection gets unless the URL says otherwise: a server that is gone is noticed within seconds,
@@ -74,10 +77,26 @@ pub(super) fn open_new_schema(url: &PostgresUrl, schema: &str) -> Result<Db, Sto
 
 fn migrate(db: &mut Db, url: &PostgresUrl) -> Result<(), StoreError> {
     let refused = |error: &dyn ToString| open_error(url, error.to_string());
-    db.batch_execute(LOCK_MIGRATIONS).map_err(|error| refused(&error))?;
+    if !lock_is_free(db).map_err(|error| refused(&error))? {
+        tracing::info!("another instance writes or migrates: waiting until it has");
+        db.batch_execute(LOCK_MIGRATIONS).map_err(|error| refused(&error))?;
+    }
     let migrated = db.run_pending_migrations(MIGRATIONS).map(|_| ()).map_err(|error| refused(&error));
     db.batch_execute(UNLOCK_MIGRATIONS).map_err(|error| refused(&error))?;
     migrated
+}
+
+/// Whether it was, and is held now.
+fn lock_is_free(db: &mut Db) -> Result<bool, Error> {
+    sql_query("SELECT pg_try_advisory_lock(current_schema()::regnamespace::bigint) AS held")
+        .get_result::<Held>(db)
+        .map(|lock| lock.held)
+}
+
+#[derive(QueryableByName)]
+struct Held {
+    #[diesel(sql_type = Bool)]
+    held: bool,
 }
 
 /// A connection for the writer. Its COMMIT is durable, and with standbys that are waited for, there as well.

@@ -20,7 +20,7 @@ use crate::{
 use crew::{Crew, Progress};
 use diesel::{
     Connection,
-    connection::{AnsiTransactionManager, TransactionManager},
+    connection::{AnsiTransactionManager, SimpleConnection, TransactionManager},
     result::Error,
 };
 use std::{
@@ -129,6 +129,8 @@ struct Hand {
     progress: Arc<Progress>,
     /// Settlements since it last looked at the log.
     since_look: usize,
+    /// It could not be copied the last time.
+    log_grows: bool,
 }
 
 impl Hand {
@@ -227,6 +229,11 @@ impl Hand {
                 }
             }
         }
+        if !is_sound(&mut self.db) {
+            roll_back(&mut self.db);
+            refuse(answers, "the database undid the batch");
+            return ControlFlow::Continue(());
+        }
         failpoint::pass(Failpoint::WriterBeforeCommit);
         match self.commit() {
             Ok(()) => {
@@ -260,8 +267,14 @@ impl Hand {
                 );
                 ControlFlow::Break(())
             }
-            // All of it is still in the log: of a full disk the next COMMIT will tell.
-            Err(_) | Ok(()) => ControlFlow::Continue(()),
+            copied => {
+                // All of it is still in the log, and said once: it is tried again soon.
+                if let (Err(error), false) = (&copied, self.log_grows) {
+                    tracing::error!(%error, "the log cannot be copied into the file and grows: {error}");
+                }
+                self.log_grows = copied.is_err();
+                ControlFlow::Continue(())
+            }
         }
     }
 
@@ -384,6 +397,15 @@ fn inside_batch(db: &mut Db) -> bool {
     matches!(status.transaction_depth(), Ok(Some(depth)) if depth.get() == 1)
 }
 
+/// A transaction that PostgreSQL has aborted is ended by COMMIT as well, undone and without an error. When a statement
+/// between two changes failed, such as that of a savepoint, the depth does not show it.
+fn is_sound(db: &mut Db) -> bool {
+    match db {
+        Db::Sqlite(_) => true,
+        Db::Postgres(connection) => connection.batch_execute("SELECT 1").is_ok(),
+    }
+}
+
 /// Also after a panic in the middle of a savepoint: every level is undone.
 pub(super) fn roll_back(db: &mut Db) {
     match db {
@@ -396,7 +418,7 @@ pub(super) fn roll_back(db: &mut Db) {
 mod tests {
     use super::*;
     use crate::store::queue::HELP;
-    use diesel::{RunQueryDsl, SqliteConnection, connection::SimpleConnection, sql_types::BigInt};
+    use diesel::{RunQueryDsl, SqliteConnection, sql_types::BigInt};
     use std::sync::Barrier;
 
     #[derive(diesel::QueryableByName)]

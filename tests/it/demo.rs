@@ -2,13 +2,14 @@
 
 use crate::{
     channels::{COMPUTER, PHONE, link_of, order, pay_of},
-    harness::{Answer, Browser, PASSWORD},
+    harness::{Answer, Browser, PASSWORD, WECHAT},
     webdriver::{self, Wish, told},
 };
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use shouyin::domain::order::Channel;
 use std::{
+    fs::File,
     io::{BufRead, BufReader},
     net::TcpListener,
     path::{Path, PathBuf},
@@ -49,6 +50,11 @@ impl Demo {
     }
 
     fn start_with(port: u16, simulator_port: u16, more: &[&str]) -> Demo {
+        Demo::start_logging_to(None, port, simulator_port, more)
+    }
+
+    /// Every line of the log goes into the file, if there is one.
+    fn start_logging_to(log: Option<File>, port: u16, simulator_port: u16, more: &[&str]) -> Demo {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("shouyin-demo-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -58,7 +64,9 @@ impl Demo {
             .arg("--simulator-port")
             .arg(simulator_port.to_string())
             .args(more)
+            .envs(log.is_some().then_some(("LOG", "info")))
             .stdout(Stdio::piped())
+            .stderr(log.map_or_else(Stdio::inherit, Stdio::from))
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
@@ -288,6 +296,19 @@ async fn the_first_command_of_the_readme_keeps_its_promise() {
     let (status, said_so) = demo.terminate().await;
     assert_eq!(status.code(), Some(0));
     assert!(said_so, "it stopped without saying that it is not ready");
+}
+
+/// A full disk under a log, or a pipe that nobody reads any more.
+#[actix_web::test]
+async fn a_log_that_cannot_be_written_stops_neither_answers_nor_credits() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let demo = Demo::start_logging_to(Some(full), 0, 0, &[]);
+    demo.ready().await;
+    let user = Browser::new(demo.shop.clone(), WECHAT);
+    user.register("ann").await;
+    user.go_to_wechat_and_back().await;
+    demo.pay(&user, "50", "ok").await;
+    assert_eq!(user.get("/readyz").await.status, 200);
 }
 
 #[actix_web::test]

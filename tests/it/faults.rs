@@ -1,7 +1,10 @@
 //! A database that has no reader left, throws connections out, or undoes what it was given: callbacks and pages meanwhile.
 
 use crate::harness::{Browser, Shop};
-use diesel::connection::SimpleConnection;
+use diesel::{
+    Connection, PgConnection, QueryableByName, RunQueryDsl, connection::SimpleConnection, sql_query,
+    sql_types::BigInt,
+};
 use futures_util::future::join_all;
 use shouyin::{
     config::Database,
@@ -10,6 +13,7 @@ use shouyin::{
 use std::{
     net::{Ipv4Addr, TcpListener},
     sync::{Arc, Mutex, mpsc},
+    time::Duration,
 };
 use tokio::task::JoinHandle;
 
@@ -154,4 +158,97 @@ async fn an_instance_starts_although_the_first_of_several_servers_never_answers(
     store.write(sql("UPDATE heartbeat SET at = at")).await.unwrap();
     // The first thing `serve` does is a question.
     store.read(sql("SELECT 1")).await.unwrap();
+}
+
+/// The books of this test's server with another setting of its own.
+fn with_setting(database: &Database, setting: &str) -> Database {
+    let Database::Postgres(url) = database else { unreachable!("there is a server") };
+    Database::parse(&format!("{}%20-c{setting}", url.with(&[]))).unwrap()
+}
+
+#[actix_web::test]
+async fn a_time_limit_of_the_server_for_statements_is_not_the_writers() {
+    let Some(server) = crate::database::server() else {
+        return eprintln!("skipped: SHOUYIN_TEST_POSTGRES names no server");
+    };
+    let books = crate::database::on_server(&server);
+    // It would also end the wait of a COMMIT for a standby, which PostgreSQL then calls done.
+    let store = Store::open(&with_setting(&books, "statement_timeout%3D200")).unwrap();
+    store.write(sql("SELECT pg_sleep(0.4)")).await.unwrap();
+    drop(store);
+    crate::database::forget(&books);
+}
+
+#[actix_web::test]
+async fn an_instance_that_starts_waits_for_the_one_that_migrates_as_long_as_that_takes() {
+    let Some(server) = crate::database::server() else {
+        return eprintln!("skipped: SHOUYIN_TEST_POSTGRES names no server");
+    };
+    let books = crate::database::on_server(&server);
+    let Database::Postgres(url) = &books else { unreachable!("there is a server") };
+    let mut migrating = PgConnection::establish(&url.with(&[])).unwrap();
+    migrating.batch_execute("SELECT pg_advisory_lock(current_schema()::regnamespace::bigint)").unwrap();
+    let starting = {
+        let books = books.clone();
+        tokio::task::spawn_blocking(move || Store::open(&books).map(drop))
+    };
+    // Longer than writers wait for a lock.
+    let waits = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory' \
+                 AND now() - query_start > interval '2500 ms' \
+                 AND pid IN (SELECT pid FROM pg_locks WHERE NOT granted AND locktype = 'advisory' \
+                     AND classid = 0 AND objid = current_schema()::regnamespace::oid)";
+    while count(&mut migrating, waits) == 0 && !starting.is_finished() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!starting.is_finished(), "{:?}", starting.await);
+    drop(migrating);
+    starting.await.unwrap().unwrap();
+    crate::database::forget(&books);
+}
+
+fn count(connection: &mut PgConnection, query: &str) -> i64 {
+    #[derive(QueryableByName)]
+    struct Count {
+        #[diesel(sql_type = BigInt)]
+        n: i64,
+    }
+    sql_query(query).get_result::<Count>(connection).unwrap().n
+}
+
+#[actix_web::test]
+async fn a_change_that_spoils_the_whole_transaction_leaves_no_neighbour_told_that_it_is_kept() {
+    if crate::database::server().is_none() {
+        return eprintln!("skipped: SHOUYIN_TEST_POSTGRES names no server");
+    }
+    let shop = Shop::open().await;
+    let store = shop.app.store.clone();
+    store.write(sql("CREATE TABLE kept (n BIGINT)")).await.unwrap();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let first = store.write(move |_| {
+        begun.send(()).unwrap();
+        let _ = wait.recv();
+        Ok(())
+    });
+    let others = async {
+        has_begun.await.unwrap();
+        let neighbour = store.write(sql("INSERT INTO kept VALUES (1)"));
+        // As if the statement between two changes had failed: outside of what a savepoint undoes.
+        let spoils = store.write(|db| {
+            db.batch_execute("RELEASE SAVEPOINT diesel_savepoint_1; SELECT 1 / 0").unwrap_err();
+            Ok(())
+        });
+        let release = async { drop(go_on) };
+        let (told, _, ()) = tokio::join!(neighbour, spoils, release);
+        told
+    };
+    let (_, told) = tokio::join!(first, others);
+    let kept = store
+        .read(|db| {
+            let Db::Postgres(connection) = db else { unreachable!("there is a server") };
+            Ok(count(connection, "SELECT count(*) AS n FROM kept"))
+        })
+        .await
+        .unwrap();
+    assert_eq!(told.is_ok(), kept == 1, "{told:?}");
 }

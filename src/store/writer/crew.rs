@@ -71,7 +71,7 @@ impl Crew {
             let Crew { queue, running: _running, server, .. } = crew;
             let _place = Place { queue: queue.clone(), progress: at.clone() };
             let Some(db) = connect(&queue, &at) else { return };
-            let mut hand = Hand { db, server, progress: at.clone(), since_look: 0 };
+            let mut hand = Hand { db, server, progress: at.clone(), since_look: 0, log_grows: false };
             while let Some(batch) = take(&queue) {
                 at.turn();
                 let done = hand.work(batch);
@@ -236,7 +236,7 @@ mod tests {
         let (queue, progress) = (Arc::new(Queue::default()), Arc::new(Progress::default()));
         let place = Place { queue: queue.clone(), progress: progress.clone() };
         let db = Db::Sqlite(SqliteConnection::establish(":memory:").unwrap());
-        let mut hand = Hand { db, server: None, progress: progress.clone(), since_look: 0 };
+        let mut hand = Hand { db, server: None, progress: progress.clone(), since_look: 0, log_grows: false };
         let asked = Arc::new(AtomicBool::default());
         let batch = || {
             let asked = asked.clone();
@@ -265,7 +265,7 @@ mod tests {
     fn what_a_hand_has_changed_when_it_is_left_is_undone_and_what_it_goes_on_with_is_not() {
         let progress = Arc::new(Progress::default());
         let db = Db::Sqlite(SqliteConnection::establish(":memory:").unwrap());
-        let mut hand = Hand { db, server: None, progress: progress.clone(), since_look: 0 };
+        let mut hand = Hand { db, server: None, progress: progress.clone(), since_look: 0, log_grows: false };
         let changes = |leaves: bool| {
             let progress = progress.clone();
             let change: crate::store::queue::Change = Box::new(move |db| {
