@@ -73,7 +73,7 @@ fn expected(read: &Message) -> (&'static str, Option<Payment>) {
         Some("SUCCESS") => {}
         Some(_) => return refused("comm_fail"),
     }
-    if !read.is_authentic() {
+    if !read.is_authentic() || read.hides_a_field() {
         return refused("bad_sign");
     }
     if !read.says("result_code", "SUCCESS") {

@@ -3,6 +3,10 @@
 
 use std::collections::BTreeMap;
 
+/// The names that decide what a notify says.
+const MATTERS: &str = "notify_type notify_id app_id seller_id trade_status out_trade_no trade_no total_amount trans_currency \
+                       gmt_payment refund_fee gmt_refund out_biz_no charset";
+
 /// The pairs as the second reader sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pairs {
@@ -74,14 +78,15 @@ impl Pairs {
         self.pairs.values().filter(|value| value.is_empty()).count()
     }
 
-    /// Whether a value, as it stands in the signed text, could be taken for several pairs.
+    /// Whether a value, as it stands in the signed text, could be taken for another pair that matters.
     pub fn is_ambiguous(&self) -> bool {
         self.pairs.values().any(|value| {
             let pieces = (0..value.len()).filter(|at| value.get(*at) == Some(&b'&'));
             pieces.filter_map(|at| value.get(at + 1..)).any(|rest| {
                 let name = rest.iter().take_while(|byte| !b"&=".contains(*byte)).count();
                 let text = rest.get(..name).and_then(|name| std::str::from_utf8(name).ok());
-                rest.get(name) == Some(&b'=') && text.is_some_and(is_name)
+                rest.get(name) == Some(&b'=')
+                    && text.is_some_and(|name| MATTERS.split(' ').any(|matters| matters == name))
             })
         })
     }

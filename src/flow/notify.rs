@@ -187,7 +187,8 @@ async fn hear_of_refund(
     let (ack, verdict) = match read {
         RefundNotified::Hint(hint) if !hint.signed && !app.has_room_for_junk() => {
             app.metrics.notices_dropped.inc();
-            return Ok(gateway.ack(Ack::Refused("TRY AGAIN LATER")));
+            // The words for any other refusal: nobody learns by asking what opens with our key.
+            return Ok(gateway.ack(Ack::Refused(REFUND_REFUSED)));
         }
         RefundNotified::Hint(hint) => {
             let mut notice = notice(app, &incoming, "refund_hint", Some(&hint.out_trade_no), Ack::Received)?;

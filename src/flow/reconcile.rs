@@ -96,6 +96,7 @@ pub async fn run(
             Outcome::NotYet(said)
         }
         Fetched::Unheard(said) => {
+            app.metrics.alerts.with_label_values(&["bill_failed"]).inc();
             put_off(app, &bill, &said).await?;
             Outcome::Unheard(said)
         }

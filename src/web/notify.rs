@@ -138,7 +138,8 @@ fn kept_headers(request: &HttpRequest) -> String {
     {
         for name in names {
             let values = request.headers().get_all(name).take(times);
-            for value in values.filter_map(|value| value.to_str().ok()) {
+            // One that is no text is kept as an empty one: it stands there all the same.
+            for value in values.map(|value| value.to_str().unwrap_or_default()) {
                 let line = [name.as_str(), ": ", value.get(..longest).unwrap_or(value), "\n"];
                 kept.extend(line);
             }
@@ -173,6 +174,18 @@ mod tests {
             kept_headers(&request.to_http_request()),
             format!("wechatpay-nonce: 0{long}\nwechatpay-nonce: 1{long}\nuser-agent: 0{short}\n")
         );
+    }
+
+    #[test]
+    fn a_second_signature_header_is_seen_whatever_its_bytes_are() {
+        let odd = actix_web::http::header::HeaderValue::from_bytes(b"\xE9").unwrap();
+        let request = TestRequest::post()
+            .append_header(("wechatpay-nonce", "n"))
+            .append_header(("wechatpay-nonce", odd.clone()))
+            .append_header(("wechatpay-signature-type", odd));
+        let kept = kept_headers(&request.to_http_request());
+        assert_eq!(kept.matches("wechatpay-nonce: ").count(), 2, "{kept}");
+        assert!(kept.contains("wechatpay-signature-type: \n"), "{kept}");
     }
 
     #[test]

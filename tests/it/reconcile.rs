@@ -514,6 +514,7 @@ async fn a_bill_of_somebody_else_or_not_whole_changes_nothing() {
             });
             let outcomes = by_hand(&app, day()).await;
             assert!(matches!(outcomes[0], Outcome::Unheard(_)), "{outcomes:?}");
+            assert_eq!(app.metrics.alerts.with_label_values(&["bill_failed"]).get(), 1);
             assert_eq!((work(&shop).await, rows(&shop, "bill_rows").await.len()), (Vec::new(), 0));
             assert_eq!(bill(&shop).await.state, BillState::Waiting);
         }

@@ -72,7 +72,7 @@ impl Form {
 }
 
 /// Whether it could name a parameter of Alipay's.
-pub(super) fn is_name(bytes: &[u8]) -> bool {
+fn is_name(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(b))
 }
 

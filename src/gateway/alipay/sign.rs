@@ -3,7 +3,7 @@
 //! Source: the signing page 02kf5q and the notify verification page 02mse7. A request is signed with its `sign_type`,
 //! a notify about a trade without it: a message captured in the official node SDK's tests verifies only so.
 
-use super::form::{Form, is_name};
+use super::form::Form;
 use crate::{
     canary::{self, Canary},
     gateway::rsa::{PrivateKey, PublicKey},
@@ -39,10 +39,28 @@ pub fn signed_form(mut params: Params, key: &PrivateKey) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(&params).finish()
 }
 
+/// What is read of a notify.
+const READ: [&str; 14] = [
+    "app_id",
+    "charset",
+    "gmt_payment",
+    "gmt_refund",
+    "notify_id",
+    "notify_type",
+    "out_biz_no",
+    "out_trade_no",
+    "refund_fee",
+    "seller_id",
+    "total_amount",
+    "trade_no",
+    "trade_status",
+    "trans_currency",
+];
+
 /// Whether a notify about a trade was signed with this key.
 ///
-/// Nothing is escaped in the signed text, so a value with `&name=` in it would sign two forms alike: such a form
-/// proves nothing. No text we hand to Alipay has those characters, so none comes back.
+/// Nothing is escaped in the signed text, so a value with `&total_amount=` in it would sign two forms alike: such a form
+/// proves nothing. Names that nobody reads may stand in a value, as in `passback_params`, which come back as they were sent.
 pub fn notify_verifies(form: &Form, key: &PublicKey) -> bool {
     let Some(sign) = form.get("sign") else { return canary::sings(Canary::AlipayUnsigned) };
     if form.iter().any(|(_, value)| holds_a_pair(value)) {
@@ -70,6 +88,7 @@ pub fn notify_text(form: &Form, wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
 fn holds_a_pair(value: &[u8]) -> bool {
     value.split(|byte| *byte == b'&').skip(1).any(|piece| {
         let mut sides = piece.splitn(2, |byte| *byte == b'=');
-        sides.next().is_some_and(is_name) && sides.next().is_some()
+        let name = sides.next().and_then(|name| std::str::from_utf8(name).ok());
+        sides.next().is_some() && name.is_some_and(|name| READ.contains(&name))
     })
 }

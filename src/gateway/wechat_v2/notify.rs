@@ -13,6 +13,26 @@ use crate::{
     gateway::{Ack, AckReply, Notified, Protocol, Rejection, VerifiedPayment, wechat, words::word},
 };
 
+/// What is read here. Nothing is escaped in the text that is signed, so a value with `&fee_type=USD` in it and that field
+/// by itself have the same signature: the one cannot be told from the other, and a message with such a value proves nothing.
+const READ: [&str; 10] = [
+    "appid",
+    "fee_type",
+    "mch_id",
+    "openid",
+    "out_trade_no",
+    "result_code",
+    "time_end",
+    "total_fee",
+    "trade_type",
+    "transaction_id",
+];
+
+fn hides_a_field(value: &str) -> bool {
+    let mut pieces = value.split('&').skip(1).filter_map(|piece| piece.split_once('='));
+    pieces.any(|(name, _)| READ.contains(&name))
+}
+
 /// Shape, `return_code`, signature, `result_code`, identity, fields. The order itself is `settle`'s to compare.
 pub fn read(account: &Account, body: &[u8]) -> Notified {
     let Ok(fields) = Fields::parse(body) else {
@@ -37,6 +57,9 @@ fn check(account: &Account, fields: &Fields) -> Result<Option<VerifiedPayment>, 
         None => return Err(Rejection::Malformed),
     }
     sign::verify(fields, &account.key, &account.accept).map_err(|_| Rejection::BadSign)?;
+    if fields.iter().any(|(_, value)| hides_a_field(value)) {
+        return Err(Rejection::BadSign);
+    }
     if fields.get("result_code") != Some("SUCCESS") {
         return Ok(None);
     }
@@ -114,5 +137,57 @@ pub fn ack(ack: Ack) -> AckReply {
         body: format!(
             "<xml><return_code><![CDATA[{code}]]></return_code><return_msg><![CDATA[{message}]]></return_msg></xml>"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::order::Environment,
+        gateway::wechat_v2::{ApiKey, sign::SignType},
+    };
+
+    fn account() -> Account {
+        Account {
+            appids: wechat::Appids { web: "wx2421b1c4370ec43b".to_owned(), mini: None, app: None },
+            public_url: String::new(),
+            mch_id: "10000100".to_owned(),
+            key: ApiKey::new("Kq7Vd2Zx9LmT4bYw1RcN8sHgE5uJ0pAf").unwrap(),
+            sign_type: SignType::Md5,
+            accept: SignType::ALL.to_vec(),
+            environment: Environment::Live,
+        }
+    }
+
+    fn genuine(changes: &[(&str, &str)]) -> Fields {
+        let mut fields: Fields = [
+            ("appid", "wx2421b1c4370ec43b"),
+            ("cash_fee", "100"),
+            ("mch_id", "10000100"),
+            ("out_trade_no", "1409811653"),
+            ("result_code", "SUCCESS"),
+            ("return_code", "SUCCESS"),
+            ("total_fee", "100"),
+            ("transaction_id", "1004400740201409030005092168"),
+        ]
+        .into_iter()
+        .collect();
+        changes.iter().for_each(|(name, value)| fields.set(name, value));
+        let sign = sign::sign(&fields, &account().key, SignType::Md5);
+        fields.set("sign", &sign);
+        fields
+    }
+
+    #[test]
+    fn a_field_folded_into_the_value_before_it_keeps_the_signature_and_is_not_believed() {
+        let dollars = genuine(&[("fee_type", "USD")]);
+        let folded = genuine(&[("cash_fee", "100&fee_type=USD")]);
+        assert_eq!(dollars.get("sign"), folded.get("sign"), "the text that is signed is the same");
+        let read = |fields: &Fields| super::read(&account(), fields.to_xml().as_bytes());
+        assert!(matches!(read(&dollars), Notified::Paid(paid) if paid.claim().currency == "USD"));
+        assert!(matches!(read(&folded), Notified::Rejected { rejection: Rejection::BadSign, .. }));
+        let attached = read(&genuine(&[("attach", "A&B&c=d")]));
+        assert!(matches!(attached, Notified::Paid(_)), "what a merchant attaches is its own: {attached:?}");
     }
 }

@@ -34,9 +34,11 @@ pub enum XmlFault {
     TooLarge,
 }
 
-const MAX_FIELDS: usize = 128;
+/// Three for each coupon besides some thirty.
+const MAX_FIELDS: usize = 200;
 const MAX_NAME: usize = 64;
-const MAX_VALUE: usize = 8 * 1024;
+/// `promotion_detail` has up to 6,000 characters, of three bytes or four each.
+const MAX_VALUE: usize = 24 * 1024;
 
 impl Fields {
     /// A value that is present and not empty.
@@ -72,7 +74,7 @@ impl Fields {
     /// plain text is decoded and trimmed.
     ///
     /// # Errors
-    /// Anything but one flat `<xml>` document within 128 fields and 8 KiB a value.
+    /// Anything but one flat `<xml>` document within 200 fields and 24 KiB a value.
     pub fn parse(bytes: &[u8]) -> Result<Fields, XmlFault> {
         Fields::parse_root(bytes, "xml")
     }
@@ -371,7 +373,7 @@ mod tests {
     #[test]
     fn a_document_that_is_not_one_flat_xml_is_refused() {
         let deep = "<xml>".repeat(8000);
-        let wide = format!("<xml>{}</xml>", (0..129).map(|i| format!("<f{i}>1</f{i}>")).collect::<String>());
+        let wide = format!("<xml>{}</xml>", (0..201).map(|i| format!("<f{i}>1</f{i}>")).collect::<String>());
         let cases: &[(&str, XmlFault)] = &[
             ("", XmlFault::NotWellFormed),
             ("{\"a\":1}", XmlFault::StrayText),
@@ -407,11 +409,11 @@ mod tests {
 
     #[test]
     fn the_limits_themselves_are_within_the_limits() {
-        let long = "x".repeat(8192);
+        let long = "x".repeat(24_576);
         check(&long, Ok(&long));
         check(&format!("{long}x"), Err(XmlFault::TooLarge));
-        let wide = (0..128).map(|i| format!("<f{i}/>")).collect::<String>();
-        assert_eq!(Fields::parse(format!("<xml>{wide}</xml>").as_bytes()).map(|f| f.iter().count()), Ok(128));
+        let wide = (0..200).map(|i| format!("<f{i}/>")).collect::<String>();
+        assert_eq!(Fields::parse(format!("<xml>{wide}</xml>").as_bytes()).map(|f| f.iter().count()), Ok(200));
         let named = |length| Fields::parse(format!("<xml><{}/></xml>", "n".repeat(length)).as_bytes());
         assert_eq!((named(64).is_ok(), named(65)), (true, Err(XmlFault::Name)));
     }

@@ -284,3 +284,15 @@ fn the_answer_is_seven_bytes_or_a_refusal() {
     assert_eq!((received.status, received.body.as_bytes()), (200, b"success".as_slice()));
     assert_eq!(ack(Ack::Refused("SIGNATURE NOT ACCEPTED")).body, "fail");
 }
+
+#[test]
+fn what_we_would_have_passed_back_is_no_second_form_unless_it_names_what_is_read() {
+    // The example of Alipay's interface description, decoded once.
+    let echoed = "merchantBizType=3C&merchantBizNo=2016010101111";
+    let notified = read_form(&signed(&with(&[("passback_params", echoed)])));
+    assert!(matches!(notified, Notified::Paid(_)), "{notified:?}");
+    for hidden in ["x&refund_fee=1.00", "x&trade_status=TRADE_SUCCESS", "x&total_amount="] {
+        let body = signed(&with(&[("passback_params", hidden)]));
+        assert_eq!(rejected(&body), Some(Rejection::BadSign), "{hidden}");
+    }
+}
