@@ -95,6 +95,12 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// SIGTERM: it may finish what it has begun.
+    pub fn stop(&self) {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// Waits for its own end.
     pub fn ended(&mut self) -> ExitStatus {
         let started = Instant::now();

@@ -158,13 +158,18 @@ impl<'a> World<'a> {
 
     /// Compares books, served or not, with what WeChat was told.
     pub fn harm(&self, books: &Books) -> Harm {
+        let acknowledged = self.known().acknowledged.clone();
+        self.harm_to(&acknowledged, books)
+    }
+
+    fn harm_to(&self, acknowledged: &BTreeSet<String>, books: &Books) -> Harm {
         assert_eq!(books.faults, Vec::<String>::new());
         let mut known = self.known();
         let kept = |number: &String| {
             let paid_by = books.attempts.get(number).and_then(|credit| credit.transaction_id.as_ref());
             books.credited_once(number) && paid_by == Some(&known.paid[number].transaction_id)
         };
-        let (found, lost): (Vec<_>, Vec<_>) = known.acknowledged.iter().cloned().partition(kept);
+        let (found, lost): (Vec<_>, Vec<_>) = acknowledged.iter().cloned().partition(kept);
         known.found = found;
         Harm { lost: lost.into_iter().collect(), doubled: books.doubled() }
     }
@@ -172,6 +177,13 @@ impl<'a> World<'a> {
     /// The books are as they have to be.
     pub fn is_whole(&self, place: &Place) {
         let harm = self.harm(&Books::read(&place.database).unwrap());
+        assert!(harm.lost.is_empty() && harm.doubled == 0, "{harm:?}");
+    }
+
+    /// The same while others are being acknowledged: of what was before the books were read.
+    pub fn is_whole_so_far(&self, place: &Place) {
+        let acknowledged = self.known().acknowledged.clone();
+        let harm = self.harm_to(&acknowledged, &Books::read(&place.database).unwrap());
         assert!(harm.lost.is_empty() && harm.doubled == 0, "{harm:?}");
     }
 

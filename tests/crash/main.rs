@@ -25,5 +25,6 @@ mod kill;
 mod load;
 mod place;
 mod power;
+mod rolling;
 mod shop;
 mod two;
