@@ -221,7 +221,7 @@ fn records(db: &mut Db, known: &Known, before: Option<i64>) -> Result<(), StoreE
     let ids: Vec<i64> = found.iter().map(|order| order.id).collect();
     assert_eq!(ids.len(), 21);
     refunds::of_orders(db, &ids)?;
-    statements::looked_into(db, &ids)?;
+    statements::odd_payments(db, &ids)?;
     ledger::balance(db, &Account::User(BUSY_USER))?;
     refunds::held(db, BUSY_USER)?;
     let (from, to) = known.now.beijing_month();

@@ -3,7 +3,7 @@
 use super::{
     Db, StoreError,
     audit_log::{self, Act},
-    schema::{refunds, work_items},
+    schema::{attempts, refunds, work_items},
 };
 use crate::domain::{
     ids::{OutTradeNo, TransactionId},
@@ -121,6 +121,19 @@ pub fn open_once(db: &mut Db, matter: Matter<'_>, now: UnixMs) -> Result<bool, S
 /// The database.
 pub fn by_id(db: &mut Db, id: i64) -> Result<Option<WorkItem>, StoreError> {
     Ok(work_items::table.find(id).first(db).optional()?)
+}
+
+/// About any attempt of an order, open ones first and then the newest, some at most.
+///
+/// # Errors
+/// The database.
+pub fn of_order(db: &mut Db, order_id: i64, limit: i64) -> Result<Vec<WorkItem>, StoreError> {
+    let numbers = attempts::table.filter(attempts::order_id.eq(order_id)).select(attempts::out_trade_no);
+    Ok(work_items::table
+        .filter(work_items::out_trade_no.eq_any(numbers))
+        .order((work_items::closed_at.is_null().desc(), work_items::id.desc()))
+        .limit(limit)
+        .load(db)?)
 }
 
 /// Whether such a matter was ever reported about this number.

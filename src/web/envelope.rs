@@ -167,11 +167,12 @@ fn page(web: &Web, request: &HttpRequest, problem: &Problem, id: &str) -> HttpRe
     let layout = Layout::anonymous(web, request);
     // Only what is looked at may be looked at again: a form sent twice is for people to decide.
     let passes = status == StatusCode::SERVICE_UNAVAILABLE && request.method() == Method::GET;
-    // Only an administrator is told what their role lacks.
-    let (back, back_text) = match problem.code {
-        "missing_right" => ("/admin", layout.lang.administration()),
-        _ => ("/", layout.lang.home()),
-    };
+    // Whoever is no administrator finds nothing there, and whoever holds a link is none yet.
+    let path = request.path();
+    let for_links = ["/admin/setup/", "/admin/invite/"].iter().any(|door| path.starts_with(door));
+    let of_desk = path.starts_with("/admin/") && !for_links && problem.code != "not_found";
+    let (back, back_text) =
+        if of_desk { ("/admin", layout.lang.administration()) } else { ("/", layout.lang.home()) };
     let page = ErrorPage {
         status: problem.status,
         title: (problem.title)(layout.lang).to_owned(),

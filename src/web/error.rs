@@ -30,6 +30,8 @@ use std::fmt;
 #[derive(Debug)]
 pub enum WebError {
     NotFound,
+    /// A link that is used, old, withdrawn or wrong, with what to do now.
+    LinkOver(fn(Lang) -> &'static str),
     /// Cross-site, or a form without its token.
     Forbidden,
     /// An administrator whose role does not have it.
@@ -125,6 +127,7 @@ impl WebError {
         let (new, with) = (Problem::new, Problem::with);
         match self {
             WebError::NotFound => new(404, "not_found", Lang::not_found, Lang::not_found_text),
+            WebError::LinkOver(next) => new(404, "not_found", Lang::link_over, *next),
             WebError::Forbidden => new(403, "forbidden", Lang::forbidden, Lang::forbidden_text),
             WebError::MissingRight(right) => {
                 let detail = format!(

@@ -128,6 +128,8 @@ pub enum OrderState {
     Closed,
     /// A payment came that does not fit: somebody looks at it.
     Review,
+    /// Somebody has: it was credited by hand, sent back, or left.
+    Handled,
 }
 
 impl OrderState {
@@ -151,6 +153,7 @@ impl OrderState {
             OrderState::Confirming => lang.state_checking(),
             OrderState::Closed => lang.state_closed(),
             OrderState::Review => lang.state_review(),
+            OrderState::Handled => lang.state_handled(),
         }
     }
 }
@@ -174,9 +177,10 @@ pub fn page(web: &Web, visitor: &Visitor, status: StatusCode, template: &impl Te
     }
 }
 
-/// `20:30:12.104`, Beijing.
-pub fn precise_time(at: UnixMs) -> String {
+/// `20:30:12.104`, Beijing; on another day than `usual` with the day before it.
+pub fn precise_time(at: UnixMs, usual: UnixMs) -> String {
     let text = at.beijing_text();
     let clock = text.split_once(' ').map_or("", |(_, clock)| clock);
-    format!("{clock}.{:03}", at.0.rem_euclid(1000))
+    let shown = if at.beijing_day() == usual.beijing_day() { clock } else { &text };
+    format!("{shown}.{:03}", at.0.rem_euclid(1000))
 }

@@ -27,6 +27,8 @@ struct LoginPage {
     next: String,
     error: Option<&'static str>,
     wechat_login: bool,
+    /// WeChat has said who it is, and no account is theirs.
+    unknown: bool,
 }
 
 /// Where to go after signing in.
@@ -34,6 +36,17 @@ struct LoginPage {
 pub struct NextQuery {
     #[serde(default)]
     pub next: String,
+}
+
+/// What the way back from WeChat says of somebody without an account.
+pub const UNKNOWN: &str = "unknown";
+
+#[derive(Deserialize)]
+pub struct LoginQuery {
+    #[serde(default)]
+    next: String,
+    #[serde(default)]
+    wechat: String,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +59,8 @@ pub struct LoginForm {
     username: String,
     #[serde(default)]
     password: String,
+    #[serde(default)]
+    wechat: String,
 }
 
 #[derive(Deserialize)]
@@ -55,18 +70,25 @@ pub struct TokenForm {
 }
 
 /// GET /login
-pub async fn show(web: Data<Arc<Web>>, visitor: Visitor, query: Query<NextQuery>) -> HttpResponse {
+pub async fn show(web: Data<Arc<Web>>, visitor: Visitor, query: Query<LoginQuery>) -> HttpResponse {
     if visitor.user.is_some() {
         return see_other("/top-up", None);
     }
+    let unknown = query.wechat == UNKNOWN;
     let form = LoginPage {
         layout: Layout::of(&web, &visitor),
         username: String::new(),
-        next: local_path(&query.next),
+        next: wanted(&query.next),
         error: None,
-        wechat_login: visitor.can_ask_wechat(&web.app),
+        wechat_login: !unknown && visitor.can_ask_wechat(&web.app),
+        unknown,
     };
     page(&web, &visitor, StatusCode::OK, &form)
+}
+
+/// Empty when nobody wanted to go anywhere: then the account decides.
+fn wanted(next: &str) -> String {
+    if next.is_empty() { String::new() } else { local_path(next) }
 }
 
 /// POST /login
@@ -99,12 +121,14 @@ pub async fn submit(
         Some((Entered::In(secret), home)) => see_other(&home, Some(cookie(&web.app, &secret))),
         Some((Entered::CodeFirst(secret), _)) => see_other("/login/code", Some(cookie(&web.app, &secret))),
         None => {
+            let unknown = form.wechat == UNKNOWN;
             let form = LoginPage {
                 layout: Layout::of(&web, &visitor),
                 username: form.username.chars().take(64).collect(),
-                next,
+                next: wanted(&form.next),
                 error: Some(visitor.view.lang.wrong_login()),
-                wechat_login: visitor.can_ask_wechat(&web.app),
+                wechat_login: !unknown && visitor.can_ask_wechat(&web.app),
+                unknown,
             };
             page(&web, &visitor, StatusCode::UNPROCESSABLE_ENTITY, &form)
         }

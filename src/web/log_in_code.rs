@@ -23,6 +23,10 @@ struct CodePage {
     error: Option<String>,
 }
 
+/// Codes and recovery codes are sealed with that key.
+const WRONG: &str = "验证码不正确，或已经用过。请等手机显示下一个再输入；一直不对时，请核对手机的时间。\
+                     服务器更换过 SECRET_KEY 时，请负责人重设你的登录。";
+
 #[derive(Deserialize)]
 pub struct CodeForm {
     #[serde(default)]
@@ -57,7 +61,7 @@ pub async fn submit(
     let wrong = |text: String| form(&web, &visitor, StatusCode::UNPROCESSABLE_ENTITY, Some(text));
     Ok(match second_factor::answer(&web.app, &visitor.browser, &posted.code, visitor.place()).await? {
         Answer::In { secret, next } => see_other(&next, Some(cookie(&web.app, &secret))),
-        Answer::Wrong => wrong("验证码不正确，或已经用过。请等手机显示下一个再输入。".to_owned()),
+        Answer::Wrong => wrong(WRONG.to_owned()),
         Answer::Blocked(secs) => {
             wrong(format!("不正确的验证码太多，请在 {secs} 秒后再试。没有登录，账号是安全的。"))
         }

@@ -65,6 +65,8 @@ struct OrderPage {
     refunds: Vec<RefundView>,
     refunding: Option<String>,
     refunded: Option<String>,
+    /// Of a payment that did not fit: what was credited by hand, and what goes back.
+    by_hand: [Option<String>; 2],
 }
 
 /// Paging: records older than this one.
@@ -83,7 +85,7 @@ pub async fn list(
     query: Query<Before>,
 ) -> Result<HttpResponse, WebError> {
     let (user_id, before) = (visitor.user.id, query.before);
-    let (mut found, refunds, reviewed, balance, held) = web
+    let (mut found, refunds, odd, balance, held) = web
         .app
         .store
         .read(move |db| {
@@ -92,7 +94,7 @@ pub async fn list(
             Ok((
                 found,
                 refunds::of_orders(db, &ids)?,
-                statements::looked_into(db, &ids)?,
+                statements::odd_payments(db, &ids)?,
                 ledger::balance(db, &Account::User(user_id))?,
                 refunds::held(db, user_id)?,
             ))
@@ -121,7 +123,7 @@ pub async fn list(
         layout: Layout::of(&web, &visitor),
         balance: yuan_text(balance),
         frozen: (held > 0).then(|| yuan_text(held)),
-        months: reading.months(&found, sums, &refunds, &reviewed),
+        months: reading.months(&found, sums, &refunds, &odd),
         more: next.map(|id| format!("/orders?before={id}")),
     };
     Ok(page(&web, &visitor, StatusCode::OK, &template))
@@ -144,13 +146,13 @@ pub async fn show(
         own(&web, &visitor, &number).await?
     };
     let (kept, account) = (order.clone(), Account::User(order.user_id));
-    let (refunds, reviewed, balance, channel) = web
+    let (refunds, odd, balance, channel) = web
         .app
         .store
         .read(move |db| {
             Ok((
                 refunds::of_order(db, kept.id)?,
-                statements::looked_into(db, &[kept.id])?,
+                statements::odd_payments(db, &[kept.id])?,
                 ledger::balance(db, &account)?,
                 channel_of(db, &kept)?,
             ))
@@ -167,7 +169,7 @@ pub async fn show(
         out_trade_no: order.out_trade_no.as_str().to_owned(),
         amount: order.amount.yuan(),
         goods_name: records::goods(&order, lang).to_owned(),
-        state: reading.state(&order, &reviewed),
+        state: reading.state(&order, &odd),
         balance: order.is_paid().then(|| yuan_text(balance)),
         channel: channel.map(|channel| name(channel, lang)),
         transaction_id: order.transaction_id.as_ref().map(|id| id.as_str().to_owned()),
@@ -178,6 +180,8 @@ pub async fn show(
         pay_url: format!("/orders/{}/pay", order.out_trade_no),
         can_pay: order.is_payable(now) && order.user_id == visitor.user.id,
         steps: reading.steps(&order, &refunds),
+        by_hand: [odd.iter().map(|odd| odd.credited).sum(), odd.iter().map(|odd| odd.refunded).sum()]
+            .map(|fen: i64| (fen > 0).then(|| yuan_text(fen))),
         refunding: sum(Seen::Processing),
         refunded: sum(Seen::Success),
         refunds: reading.refunds(&order, &refunds),

@@ -146,7 +146,7 @@ pub async fn show(
     let begun = open_attempt(&web, &order).await?;
     // Money has come that does not fit: no more of it before somebody has looked.
     let id = order.id;
-    if !web.app.store.read(move |db| statements::looked_into(db, &[id])).await?.is_empty() {
+    if web.app.store.read(move |db| statements::odd_payments(db, &[id])).await?.iter().any(|odd| odd.open) {
         return Ok(see_other(&order_page, None));
     }
     if let Some(attempt) =
@@ -238,7 +238,7 @@ async fn draw(
         bridge_src: web.bridge.as_ref().map(|origin| format!("{origin}/static/simulator/bridge.js")),
         pay_js: web.assets.pay_js.url.clone(),
         watch_js: web.assets.watch_js.url.clone(),
-        expires: expires_at.beijing_text().chars().skip(11).take(5).collect(),
+        expires: deadline(expires_at, web.app.clock.now()),
         life_ms: expires_at.since(web.app.clock.now()).max(0),
         app: providers::app(provider, visitor.view.lang),
         provider: provider.as_str(),
@@ -253,6 +253,12 @@ async fn draw(
         wallet_url: web.bridge.as_ref().map(|origin| format!("{origin}/")),
     };
     Ok(page(web, visitor, StatusCode::OK, &template))
+}
+
+/// `20:30`, Beijing, or `11-21 00:10` on another day.
+fn deadline(at: UnixMs, now: UnixMs) -> String {
+    let from = if at.beijing_day() == now.beijing_day() { 11 } else { 5 };
+    at.beijing_text().get(from..16).unwrap_or_default().to_owned()
 }
 
 /// How long what was just prepared may be used: as long as the gateway keeps it, and no longer than the order.

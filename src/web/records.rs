@@ -9,7 +9,7 @@ use crate::{
         time::UnixMs,
     },
     flow::top_up::GOODS_NAME,
-    store::statements::Sums,
+    store::statements::{OddPayment, Sums},
 };
 
 /// Who reads, and when.
@@ -105,7 +105,7 @@ impl Reading {
         orders: &[Order],
         sums: Vec<Sums>,
         refunds: &[Refund],
-        reviewed: &[i64],
+        odd: &[OddPayment],
     ) -> Vec<Month> {
         let month = |((from, to), sums): ((UnixMs, UnixMs), Sums)| {
             let day = from.beijing_day();
@@ -115,14 +115,14 @@ impl Reading {
                 title: self.lang.month(year, number),
                 paid: yuan_text(sums.paid),
                 refunded: (sums.refunded > 0).then(|| yuan_text(sums.refunded)),
-                rows: made.map(|order| self.row(order, refunds, reviewed)).collect(),
+                rows: made.map(|order| self.row(order, refunds, odd)).collect(),
             }
         };
         spans(orders).into_iter().zip(sums).map(month).collect()
     }
 
-    fn row(self, order: &Order, refunds: &[Refund], reviewed: &[i64]) -> Row {
-        let state = self.state(order, reviewed);
+    fn row(self, order: &Order, refunds: &[Refund], odd: &[OddPayment]) -> Row {
+        let state = self.state(order, odd);
         let url = format!("/orders/{}", order.out_trade_no);
         Row {
             pay_url: (state == OrderState::Open).then(|| format!("{url}/pay")),
@@ -135,11 +135,16 @@ impl Reading {
         }
     }
 
-    pub fn state(self, order: &Order, reviewed: &[i64]) -> OrderState {
-        if !order.is_paid() && reviewed.contains(&order.id) {
-            return OrderState::Review;
+    pub fn state(self, order: &Order, odd: &[OddPayment]) -> OrderState {
+        let mut own = odd.iter().filter(|odd| odd.order_id == order.id).peekable();
+        let state = OrderState::of(order, self.now);
+        match () {
+            () if order.is_paid() || own.peek().is_none() => state,
+            () if own.any(|odd| odd.open) => OrderState::Review,
+            // An open order may still be paid as it should be.
+            () if state == OrderState::Closed => OrderState::Handled,
+            () => state,
         }
-        OrderState::of(order, self.now)
     }
 
     /// `今天 20:30`, `昨天 20:30`, `11-18 20:30`, or with the year when it is another.

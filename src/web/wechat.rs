@@ -3,7 +3,7 @@
 use super::{
     Web, csrf,
     error::WebError,
-    log_in::NextQuery,
+    log_in::{NextQuery, UNKNOWN},
     session::{SignedIn, Visitor, cookie, local_path, see_other},
     words::Lang,
 };
@@ -66,10 +66,11 @@ pub async fn callback(
                 log_in::open_session(&web.app, &owner, Some(visitor.browser), Some(learnt.openid)).await?;
             Ok(see_other(&learnt.next, Some(cookie(&web.app, &secret))))
         }
-        // Nobody yet: after signing in, the next trip binds it.
+        // Nobody yet: after signing in, the next trip binds it. Until then another trip would end here again.
         (None, None) => {
             let query = url::form_urlencoded::Serializer::new(String::new())
                 .append_pair("next", &learnt.next)
+                .append_pair("wechat", UNKNOWN)
                 .finish();
             Ok(see_other(&format!("/login?{query}"), None))
         }

@@ -271,7 +271,8 @@ async fn an_unknown_order_that_is_known_again_is_left_to_its_own_query() {
 async fn of_a_payment_of_another_amount_what_was_paid_is_credited_and_the_order_stays_unpaid() {
     let shop = Shop::open().await;
     let admin = shop.admin().await;
-    let number = shop.user("ann").await.top_up("50").await;
+    let ann = shop.user("ann").await;
+    let number = ann.top_up("50").await;
     let ours = like_the_order(&shop, &number, "other-amount", 5000).await;
     let theirs = Attempt { amount: Fen::new(4900).unwrap(), ..ours.clone() };
     shop.app.store.write(move |db| attempts::insert(db, &ours)).await.unwrap();
@@ -280,11 +281,34 @@ async fn of_a_payment_of_another_amount_what_was_paid_is_credited_and_the_order_
     let item = shop.work_items().await.remove(0);
     assert_eq!((item.kind.as_str(), item.amount_fen), ("amount_mismatch", Some(4900)));
     let page = format!("/admin/work-items/{}", item.id);
+    let home = admin.get(&format!("/admin/orders/{number}")).await.body;
+    for part in [format!("href=\"{page}\""), "需核对".to_owned(), "收到".to_owned(), "49.00".to_owned()]
+    {
+        assert!(home.contains(&part), "{part}: {home}");
+    }
     let shown = admin.get(&page).await.body;
     assert!(shown.contains("实付") && shown.contains("我方订单"), "{shown}");
     assert_eq!(press(&admin, &format!("{page}/credit"), &[("reason", "x")]).await.status, 303);
     let order = shop.order(&number).await;
     assert_eq!((shop.balance(order.user_id).await, order.is_paid()), (4900, false));
+    let again = press(&admin, &format!("{page}/credit"), &[("reason", "x")]).await;
+    assert!(
+        again.status == 409 && again.body.contains("href=\"/admin\""),
+        "back to the desk: {}",
+        again.body
+    );
+    // When the order's time is over, nobody is told that it was not paid.
+    shop.clock.advance_ms(2 * 60 * 60 * 1000 + 20 * 60 * 1000);
+    for _ in 0..5 {
+        shop.close_expired().await;
+        shop.clock.advance_ms(60_000);
+    }
+    assert!(shop.order(&number).await.closed_at.is_some());
+    let told = ann.get(&format!("/orders/{number}")).await.body;
+    assert!(told.contains("商家已处理") && told.contains("¥49.00 已计入余额"), "{told}");
+    assert!(!told.contains("超时未支付") && ann.get("/orders").await.body.contains("商家已处理"), "{told}");
+    let home = admin.get(&format!("/admin/orders/{number}")).await.body;
+    assert!(home.contains("已处理：") && home.contains("关闭</strong> 超时未支付"), "{home}");
 }
 
 #[actix_web::test]

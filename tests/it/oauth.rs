@@ -147,7 +147,15 @@ async fn an_unknown_phone_is_asked_to_sign_in_and_is_nobody() {
     let stranger = phone(&shop);
     let back = at_wechat(&shop, &stranger, BOB).await;
     let done = stranger.get(&back).await;
-    assert_eq!((done.status, done.header("location")), (303, "/login?next=%2Forders"));
+    let login = "/login?next=%2Forders&wechat=unknown";
+    assert_eq!((done.status, done.header("location")), (303, login));
+    // Another trip to WeChat would end here again, so this page offers none.
+    let page = stranger.get(login).await.body;
+    assert!(
+        page.contains("这个微信还没有账号") && page.contains("href=\"/register?next=/orders\""),
+        "{page}"
+    );
+    assert!(!page.contains("/wechat/login"), "{page}");
     assert_eq!(stranger.get("/orders").await.status, 303);
 }
 

@@ -367,3 +367,27 @@ async fn without_script_the_result_is_a_link_away_from_the_code_that_was_paid() 
     assert_eq!((asked.status, asked.header("location")), (303, format!("/orders/{number}").as_str()));
     assert!(user.get(asked.header("location")).await.body.contains("支付成功"));
 }
+
+#[actix_web::test]
+async fn whoever_signs_in_without_having_wanted_a_page_comes_to_their_own() {
+    let shop = Shop::open().await;
+    let admin = shop.admin().await;
+    let away = Browser::new(shop.url.clone(), COMPUTER);
+    assert!(away.get("/login").await.body.contains("name=\"next\" value=\"\""));
+    let token = away.form_token("/login").await;
+    let form =
+        |next| [("token", token.as_str()), ("username", "boss"), ("password", PASSWORD), ("next", next)];
+    assert_eq!(away.post("/login", &form("")).await.header("location"), "/admin/orders");
+    drop(admin);
+}
+
+#[actix_web::test]
+async fn a_link_that_works_no_more_says_who_has_another() {
+    let shop = Shop::open().await;
+    let visitor = Browser::new(shop.url.clone(), COMPUTER);
+    for (path, words) in [("/admin/setup/none", "重新启动 serve"), ("/admin/invite/none", "再发一个")]
+    {
+        let page = visitor.get(path).await;
+        assert!(page.status == 404 && page.body.contains(words), "{path}: {}", page.body);
+    }
+}

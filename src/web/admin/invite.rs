@@ -80,7 +80,7 @@ pub async fn submit(
             let secret = log_in::open_session_at(&web.app, &user, Some(visitor.browser), None, place).await?;
             Ok(see_other("/admin/orders", Some(cookie(&web.app, &secret))))
         }
-        Ok(None) => Err(WebError::NotFound),
+        Ok(None) => Err(WebError::LinkOver(Lang::invite_over)),
         Err(RegisterError::Flow(error)) => Err(error.into()),
         Err(mendable) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
@@ -92,7 +92,7 @@ pub async fn submit(
 
 async fn open(web: &Web, visitor: &Visitor, link: &str) -> Result<Invitation, WebError> {
     web.limits.register(&web.app, visitor.ip)?;
-    accounts::invitation(&web.app, link).await?.ok_or(WebError::NotFound)
+    accounts::invitation(&web.app, link).await?.ok_or(WebError::LinkOver(Lang::invite_over))
 }
 
 fn form(

@@ -4,6 +4,7 @@ use super::{
     frame,
     refunds::{self, RefundRow, flash_zh, state_zh},
     verdict_zh, via_zh,
+    work_items::{WorkRow, row as work_row},
 };
 use crate::{
     domain::{
@@ -11,6 +12,7 @@ use crate::{
         money::Fen,
         order::{Environment, Order},
         refund::RefundState,
+        time::UnixMs,
     },
     flow::{
         ask_order,
@@ -22,6 +24,7 @@ use crate::{
         events::EventKind,
         orders,
         refund_settlement::{CONTRADICTED, GIVEN_UP},
+        statements, work_items,
     },
     web::{
         Web, csrf,
@@ -29,9 +32,11 @@ use crate::{
         layout::{Layout, OrderState, page, precise_time},
         log_in::TokenForm,
         orders::{channel_of, transaction_label, with_refunds},
+        records::Reading,
         rights::{Ask, May},
         session::{Admin, see_other},
         ways::name_zh,
+        words::Lang,
     },
 };
 use actix_web::{
@@ -42,6 +47,9 @@ use actix_web::{
 use askama::Template;
 use serde::Deserialize;
 use std::sync::Arc;
+
+/// Work items that are shown of one order.
+const MATTERS: i64 = 20;
 
 #[derive(Template)]
 #[template(path = "admin/order.html")]
@@ -66,6 +74,8 @@ struct OrderPage {
     flash: Option<String>,
     query_action: String,
     refunds: Vec<RefundRow>,
+    /// Of this order, newest first.
+    matters: Vec<WorkRow>,
     /// Set when something is left to refund.
     refund_url: Option<String>,
     refunded: Option<String>,
@@ -107,12 +117,23 @@ pub async fn show(
         return Ok(HttpResponse::Ok().json(with_refunds(order, &timeline.refunds, refunds)));
     }
     let kept = order.clone();
-    let channel = web.app.store.read(move |db| channel_of(db, &kept)).await?;
+    let (channel, odd, matters) = web
+        .app
+        .store
+        .read(move |db| {
+            Ok((
+                channel_of(db, &kept)?,
+                statements::odd_payments(db, &[kept.id])?,
+                work_items::of_order(db, kept.id, MATTERS)?,
+            ))
+        })
+        .await?;
+    let reading = Reading { lang: Lang::Zh, now: web.app.clock.now() };
     let template = OrderPage {
         layout: frame(&web, &admin).await?,
         out_trade_no: order.out_trade_no.as_str().to_owned(),
         amount: order.amount.yuan(),
-        state: OrderState::of(order, web.app.clock.now()),
+        state: reading.state(order, &odd),
         user: timeline.owner.as_ref().map(|user| user.username.clone()).unwrap_or_default(),
         user_id: order.user_id,
         goods_name: order.goods_name.clone(),
@@ -128,9 +149,10 @@ pub async fn show(
         paid: order.paid_at.map(|at| at.beijing_text()),
         closed: order.closed_at.map(|at| at.beijing_text()),
         via: order.settled_by.map(via_zh).unwrap_or_default().to_owned(),
-        steps: timeline.steps.iter().map(step).collect(),
+        steps: timeline.steps.iter().map(|step| shown(step, order.created_at)).collect(),
         flash: flash_text(&flash.asked).or_else(|| flash_zh(&flash.refund)).map(str::to_owned),
         refunds: refunds::rows(&web, &admin, &timeline.refunds).await?,
+        matters: matters.into_iter().map(work_row).collect(),
         refund_url: (order.refundable() > Fen::ZERO)
             .then(|| format!("/admin/orders/{}/refund", order.out_trade_no)),
         refunded: (order.reserved > Fen::ZERO).then(|| order.reserved.yuan()),
@@ -140,7 +162,7 @@ pub async fn show(
     Ok(page(&web, &admin, StatusCode::OK, &template))
 }
 
-fn step(step: &timeline::Step) -> TimelineStep {
+fn shown(step: &timeline::Step, ordered_at: UnixMs) -> TimelineStep {
     let mut detail = step.detail.clone();
     let (title, kind) = match &step.what {
         What::Event(EventKind::Created) => ("创建订单".to_owned(), "info"),
@@ -167,7 +189,27 @@ fn step(step: &timeline::Step) -> TimelineStep {
             (format!("{message}：{meaning}"), kind)
         }
     };
-    TimelineStep { at: precise_time(step.at), kind: kind.to_owned(), title, detail, raw: step.raw.clone() }
+    let detail = in_chinese(detail);
+    let at = precise_time(step.at, ordered_at);
+    TimelineStep { at, kind: kind.to_owned(), title, detail, raw: step.raw.clone() }
+}
+
+/// What steps are kept in, and what administrators read; the rest are words of the gateways.
+const PHRASES: [(&str, &str); 10] = [
+    ("closed: not paid in time", "超时未支付"),
+    ("closed: what was paid credited nobody", "收到的付款没有入账"),
+    ("nothing to close yet", "还没有可关闭的"),
+    ("not asked, made for another merchant account", "没有查询，属于另一个商户号或 appid"),
+    ("made for another merchant account", "属于另一个商户号或 appid"),
+    ("no usable answer, ", "没有可用的回答，"),
+    ("the browser brings it to the gateway's page", "由浏览器带到付款页"),
+    ("number used with other parameters", "这个单号用过别的参数"),
+    ("outcome unknown, ", "结果未知，"),
+    ("refused, ", "被拒绝，"),
+];
+
+fn in_chinese(detail: String) -> String {
+    PHRASES.iter().fold(detail, |detail, (kept, read)| detail.replace(kept, read))
 }
 
 /// A step of a refund is written as number, amount and what happened: title, tone and the rest.

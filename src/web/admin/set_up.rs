@@ -9,6 +9,7 @@ use crate::{
         layout::{Layout, page},
         register::sentences,
         session::{Visitor, cookie, see_other},
+        words::Lang,
     },
 };
 use actix_web::{
@@ -51,7 +52,7 @@ pub async fn show(
 ) -> Result<HttpResponse, WebError> {
     web.limits.register(&web.app, visitor.ip)?;
     if !set_up::is_open(&web.app, &link).await? {
-        return Err(WebError::NotFound);
+        return Err(WebError::LinkOver(Lang::set_up_over));
     }
     Ok(form(&web, &visitor, StatusCode::OK, &link, "", (None, None)))
 }
@@ -77,7 +78,7 @@ pub async fn submit(
             let secret = log_in::open_session_at(&web.app, &user, Some(visitor.browser), None, place).await?;
             Ok(see_other("/admin/first-run", Some(cookie(&web.app, &secret))))
         }
-        Ok(None) => Err(WebError::NotFound),
+        Ok(None) => Err(WebError::LinkOver(Lang::set_up_over)),
         Err(RegisterError::Flow(error)) => Err(error.into()),
         Err(mendable) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;

@@ -54,17 +54,17 @@ struct UnknownRow {
     url: String,
 }
 
-struct WorkRow {
+pub struct WorkRow {
     id: i64,
-    url: String,
+    pub url: String,
     at: String,
-    kind_zh: String,
-    amount: Option<String>,
+    pub kind_zh: String,
+    pub amount: Option<String>,
     out_trade_no: String,
     order_url: Option<String>,
     transaction_id: String,
     detail: String,
-    closed: Option<String>,
+    pub closed: Option<String>,
     action: String,
 }
 
@@ -182,7 +182,7 @@ fn unknown_rows(unknown: &Unknown) -> Vec<UnknownRow> {
     prepays.chain(refunds).collect()
 }
 
-fn row(item: WorkItem) -> WorkRow {
+pub fn row(item: WorkItem) -> WorkRow {
     let known =
         !["unknown_order", "bill_extra"].contains(&item.kind.as_str()) && !item.out_trade_no.is_empty();
     WorkRow {

@@ -3,6 +3,8 @@
 super::words! {
     log_in = "登录", "Sign in";
     wechat_login = "微信登录", "Sign in with WeChat";
+    wechat_unknown = "这个微信还没有账号。请注册一个，或用密码登录。",
+        "This WeChat has no account yet. Please register, or sign in with your password.";
     or_by_password = "或使用密码", "or with your password";
     username = "用户名", "User name";
     password = "密码", "Password";

@@ -5,6 +5,11 @@ super::words! {
     code = "编号", "code";
     not_found = "没有找到", "Not found";
     not_found_text = "这个地址不存在，或不属于你。", "This address does not exist, or is not yours.";
+    link_over = "链接不能再用", "This link works no more";
+    set_up_over = "设置链接只能用一次，30 分钟内有效。重新启动 serve 会打印新的；已经有管理员时，请直接登录。",
+        "A set-up link works once, within 30 minutes. Start serve again and it prints a new one; if there is an administrator, sign in.";
+    invite_over = "邀请链接用过了、过期了，或已被撤回。请发出邀请的人再发一个；已经用它设置过密码时，请直接登录。",
+        "This invitation was used, is too old or was withdrawn. Ask whoever sent it for another; if you have set your password with it, sign in.";
     forbidden = "请求没有被接受", "This was not accepted";
     forbidden_text = "页面可能已过期。没有任何改动，请返回并刷新后重试。",
         "The page may be out of date. Nothing was changed. Please go back, refresh and try again.";
@@ -54,6 +59,6 @@ super::words! {
         "There were too many attempts at this order. If you have paid, it will be credited by itself: do not pay again. Otherwise make a new order.";
     admins_bind_nothing = "管理员账号不绑定微信。没有任何改动；请用普通账号付款。",
         "Administrators are not bound to WeChat. Nothing was changed; please pay with an ordinary account.";
-    wechat_bound = "这个微信已经属于另一个账号，或者这个账号已经绑定了另一个微信。没有任何改动。",
-        "This WeChat belongs to another account, or this account to another WeChat. Nothing was changed.";
+    wechat_bound = "这个微信已经属于另一个账号，或者这个账号已经绑定了另一个微信。没有任何改动。请用绑定过的微信或账号，或联系商家。",
+        "This WeChat belongs to another account, or this account to another WeChat. Nothing was changed. Please use the WeChat or the account that belong together, or ask the shop.";
 }

@@ -20,6 +20,7 @@ super::words! {
     state_checking = "确认中", "Checking";
     state_closed = "已关闭", "Closed";
     state_review = "需核对", "Under review";
+    state_handled = "商家已处理", "Settled by the shop";
 
     paid = "支付成功", "Payment successful";
     late_text = "这笔款在订单关闭后才到账，已照常计入余额，无需再付。",
@@ -37,6 +38,11 @@ super::words! {
         "The payment we received does not fit the order. Your money is safe: the shop will credit or return it after a check.";
     review_do = "请勿重复支付。联系客服时，请告知订单号。",
         "Please do not pay again. If you contact the shop, name the order number.";
+    handled_text = "收到过一笔没有自动入账的付款，商家已经核对。",
+        "We received a payment that was not credited by itself. The shop has checked it.";
+    handled_credited(yuan) = "¥{yuan} 已计入余额", "¥{yuan} was added to your balance";
+    handled_refunded(yuan) = "¥{yuan} 原路退回", "¥{yuan} goes back the way it came";
+    handled_ask = "如有疑问，请把订单号告诉商家。", "If anything is unclear, please name the order number to the shop.";
     refunding(yuan) = "退款处理中 ¥{yuan}", "Refund of ¥{yuan} under way";
     refunded(yuan) = "已退款 ¥{yuan}", "¥{yuan} refunded";
 
