@@ -77,7 +77,7 @@ pub(super) fn open_new_schema(url: &PostgresUrl, schema: &str) -> Result<Db, Sto
 
 fn migrate(db: &mut Db, url: &PostgresUrl) -> Result<(), StoreError> {
     let refused = |error: &dyn ToString| open_error(url, error.to_string());
-    if !lock_is_free(db).map_err(|error| refused(&error))? {
+    if !locked_at_once(db).map_err(|error| refused(&error))? {
         tracing::info!("another instance writes or migrates: waiting until it has");
         db.batch_execute(LOCK_MIGRATIONS).map_err(|error| refused(&error))?;
     }
@@ -86,8 +86,8 @@ fn migrate(db: &mut Db, url: &PostgresUrl) -> Result<(), StoreError> {
     migrated
 }
 
-/// Whether it was, and is held now.
-fn lock_is_free(db: &mut Db) -> Result<bool, Error> {
+/// Takes the lock for migrations if nobody has it; whether it did.
+fn locked_at_once(db: &mut Db) -> Result<bool, Error> {
     sql_query("SELECT pg_try_advisory_lock(current_schema()::regnamespace::bigint) AS held")
         .get_result::<Held>(db)
         .map(|lock| lock.held)
