@@ -12,7 +12,7 @@ use crate::{
     },
     http::{Http, HttpError},
     metrics::Metrics,
-    store::Store,
+    store::{Store, limits::Pace},
 };
 use governor::{
     Quota, RateLimiter,
@@ -36,11 +36,13 @@ use tokio::sync::{Notify, Semaphore};
 const HASHING: usize = 2;
 /// Queries of the sweep and of hurried callbacks, over all orders, per second.
 const SWEEPS_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).unwrap();
-
+/// The same over all instances.
+const SWEEPS: Pace = Pace { every_ms: 100, at_once: 10 };
 const JUNK_PER_SECOND: NonZeroU32 = NonZeroU32::new(50).unwrap();
 const JUNK_AT_ONCE: NonZeroU32 = NonZeroU32::new(2_000).unwrap();
 const PAGE_QUERIES_PER_SECOND: NonZeroU32 = NonZeroU32::new(1).unwrap();
 const PAGE_QUERIES_AT_ONCE: NonZeroU32 = NonZeroU32::new(20).unwrap();
+const PAGE_QUERIES: Pace = Pace { every_ms: 1_000, at_once: 20 };
 /// Messages nobody vouches for are not written down while the queue is fuller than this: money goes first.
 const QUEUE_FOR_JUNK_PERCENT: usize = 25;
 
@@ -56,9 +58,9 @@ pub struct App {
     pub hashing: Arc<Semaphore>,
     /// One bill at a time: a large one takes hundreds of MiB while it is read.
     pub bills: Semaphore,
-    pub sweeps: Sweeps,
-    /// How many messages that nobody vouches for may be written down.
-    pub junk: Sweeps,
+    sweeps: Sweeps,
+    /// How many messages that nobody vouches for may be written down: by this process, whose queue they fill.
+    junk: Sweeps,
     /// How often one user's pages may make us ask the gateway.
     pub page_queries: PageQueries,
     /// First choice first.
@@ -175,6 +177,22 @@ impl App {
     /// hold up callbacks that carry money.
     pub fn has_room_for_junk(&self) -> bool {
         self.store.queue_percent() < QUEUE_FOR_JUNK_PERCENT && self.junk.check().is_ok()
+    }
+
+    /// Whether one more question may be asked that nobody waits for.
+    pub async fn may_sweep(&self) -> bool {
+        self.sweeps.check().is_ok() && self.may("sweep".to_owned(), SWEEPS).await
+    }
+
+    /// Whether the gateway may be asked once more for this user's pages.
+    pub async fn may_ask_for(&self, user_id: i64) -> bool {
+        self.page_queries.check_key(&user_id).is_ok()
+            && self.may(format!("page {user_id}"), PAGE_QUERIES).await
+    }
+
+    /// Over all instances. When that cannot be counted, the limits of this process are enough.
+    async fn may(&self, key: String, pace: Pace) -> bool {
+        !matches!(self.store.take(key, pace).await, Ok(wait_ms) if wait_ms > 0)
     }
 
     /// Where new orders belong.

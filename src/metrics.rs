@@ -30,6 +30,7 @@ pub struct Metrics {
     pub books_clean: IntGauge,
     pub last_audit_at: IntGauge,
     pub last_notice_at: IntGauge,
+    pub log_bytes: IntGauge,
 }
 
 impl Metrics {
@@ -88,6 +89,7 @@ impl Metrics {
                 "last_authentic_notice_seconds",
                 "Unix time of the newest authentic message",
             )?,
+            log_bytes: gauge("db_log_bytes", "The write-ahead log beside the file of the books")?,
             registry,
         })
     }

@@ -8,9 +8,15 @@
     reason = "a measurement may panic"
 )]
 
+#[path = "../growth/books.rs"]
+#[allow(dead_code, reason = "the other bench's")]
+mod books;
 mod child;
+mod grown;
 mod pace;
 mod postgres;
+#[path = "../growth/settling.rs"]
+mod settling;
 mod shop;
 mod sqlite;
 mod threads;
@@ -76,6 +82,7 @@ async fn in_a_file(folder: &Path) {
         rows[3].add(alone, apart);
     }
     rows.iter().for_each(Row::print);
+    grown::in_a_file(folder).await;
     print_cpu("SQLite", cpu);
 }
 
@@ -110,6 +117,7 @@ async fn on_a_server(server: &str, folder: &Path) {
         cpu.push(few.cpu);
     }
     rows.iter().for_each(Row::print);
+    grown::on_a_server(server).await;
     print_cpu("PostgreSQL", cpu);
 }
 
@@ -206,13 +214,13 @@ fn empty(folder: &Path) -> Database {
 
 /// One line of the table: both rates of every round.
 struct Row {
-    name: &'static str,
+    name: String,
     rounds: Vec<(f64, f64)>,
 }
 
 impl Row {
-    const fn new(name: &'static str) -> Row {
-        Row { name, rounds: vec![] }
+    fn new(name: &str) -> Row {
+        Row { name: name.to_owned(), rounds: vec![] }
     }
 
     fn add(&mut self, ours: f64, theirs: f64) {

@@ -196,7 +196,7 @@ pub async fn prepare(app: &Arc<App>, count: usize, users: usize) -> Vec<String> 
         let account = app.gateway_for(Channel::WechatJsapi).unwrap().1;
         app.store
             .write(move |db| {
-                for (n, number) in chunk.into_iter().enumerate() {
+                for (n, number) in chunk.iter().enumerate() {
                     let new = orders::NewOrder {
                         out_trade_no: number.clone(),
                         user_id: user_ids[n % user_ids.len()],
@@ -229,7 +229,7 @@ pub async fn prepare(app: &Arc<App>, count: usize, users: usize) -> Vec<String> 
                             closed_at: None,
                         },
                     )?;
-                    pending::insert(db, &number, now.plus_secs(600))?;
+                    pending::insert(db, number, now.plus_secs(600))?;
                 }
                 Ok(())
             })

@@ -166,12 +166,13 @@ async fn settlements(grown: &[Grown], table: &mut Table) {
     for round in 0..ROUNDS {
         for (nth, books) in grown.iter().enumerate() {
             let seed = round * grown.len() + nth;
-            rates[0][nth].push(settling::per_second(&books.app, &books.known, SETTLED, CALLERS, seed).await);
+            rates[0][nth]
+                .push(settling::per_second(&books.app, books.known.users, SETTLED, CALLERS, seed).await);
             for (less, index) in without.iter().enumerate() {
                 let mut db = books::connect(&books.database);
                 let definition = definition(&mut db, index);
                 db.batch_execute(&format!("DROP INDEX {index}")).unwrap();
-                let rate = settling::per_second(&books.app, &books.known, SETTLED, CALLERS, seed).await;
+                let rate = settling::per_second(&books.app, books.known.users, SETTLED, CALLERS, seed).await;
                 rates[less + 1][nth].push(rate);
                 db.batch_execute(&definition).unwrap();
             }

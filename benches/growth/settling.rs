@@ -1,6 +1,6 @@
 //! Settling new orders in books that have many: of users all over the books, under numbers as the program makes them.
 
-use crate::{operations::Known, shop};
+use crate::shop;
 use shouyin::{
     app::App,
     domain::{
@@ -24,8 +24,8 @@ use std::{
 static PAYMENTS: AtomicUsize = AtomicUsize::new(0);
 
 /// Settlements a second of so many new orders by so many callers.
-pub async fn per_second(app: &Arc<App>, known: &Known, count: usize, callers: usize, seed: usize) -> f64 {
-    let numbers = make(app, known, count, seed).await;
+pub async fn per_second(app: &Arc<App>, users: i64, count: usize, callers: usize, seed: usize) -> f64 {
+    let numbers = make(app, users, count, seed).await;
     let first = PAYMENTS.fetch_add(count, Ordering::Relaxed);
     let account = app.config.wechat_v2.as_ref().unwrap();
     let body = |(nth, number): (usize, &OutTradeNo)| shop::callback(account, number.as_str(), first + nth);
@@ -54,14 +54,14 @@ pub async fn per_second(app: &Arc<App>, known: &Known, count: usize, callers: us
     count as f64 / started.elapsed().as_secs_f64()
 }
 
-async fn make(app: &Arc<App>, known: &Known, count: usize, seed: usize) -> Vec<OutTradeNo> {
+async fn make(app: &Arc<App>, users: i64, count: usize, seed: usize) -> Vec<OutTradeNo> {
     let numbers: Vec<OutTradeNo> = (0..count).map(|_| app.clock.out_trade_no().unwrap()).collect();
     let (now, account) = (app.clock.now(), app.gateway_for(Channel::WechatJsapi).unwrap().1);
     for (nth, chunk) in numbers.chunks(100).enumerate() {
-        let (chunk, account, users) = (chunk.to_vec(), account.clone(), known.users);
+        let (chunk, account) = (chunk.to_vec(), account.clone());
         app.store
             .write(move |db| {
-                for (place, number) in chunk.into_iter().enumerate() {
+                for (place, number) in chunk.iter().enumerate() {
                     let drawn = i64::try_from((seed * 100_003 + nth * 1_009 + place) * 7_919).unwrap();
                     let new = orders::NewOrder {
                         out_trade_no: number.clone(),
@@ -92,7 +92,7 @@ async fn make(app: &Arc<App>, known: &Known, count: usize, seed: usize) -> Vec<O
                         closed_at: None,
                     };
                     attempts::insert(db, &attempt)?;
-                    pending::insert(db, &number, now.plus_secs(600))?;
+                    pending::insert(db, number, now.plus_secs(600))?;
                 }
                 Ok(())
             })

@@ -11,6 +11,7 @@ use crate::{
     },
 };
 
+const PAGES: &str = "every page of the file is whole";
 const CHAIN: &str = "every row of the audit log follows the one before it";
 const HEAD: &str = "the head that was noted is part of the audit log";
 
@@ -26,6 +27,13 @@ pub(super) struct Options {
 pub(super) async fn run(source: &Source, options: Options) -> Result<(), CliError> {
     let database = Config::read_database(source)?;
     let store = Store::open_to_read(&database)?;
+    if database.file().is_some() {
+        if let Some(damage) = store.read_at_length(books::damage).await? {
+            println!("BROKEN  {PAGES}: {damage}");
+            return Err(CliError::Failed(format!("{database} is damaged: restore a backup")));
+        }
+        println!("ok      {PAGES}");
+    }
     let breaches = store.read_at_length(books::audit).await?;
     for rule in books::rules() {
         match breaches.iter().find(|breach| breach.starts_with(rule)) {

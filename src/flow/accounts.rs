@@ -177,7 +177,7 @@ async fn renew_password(
             Act { actor, action: "password_renewed", target, detail, ..Act::default() },
             now,
         )?;
-        Ok(Some(account.user))
+        Ok(Some(account.user.clone()))
     });
     Ok(renewed.await.map_err(FlowError::from)?)
 }
@@ -222,7 +222,12 @@ pub async fn disable(app: &App, actor: &User, id: i64, reason: String) -> Result
         }
         users::set_disabled(db, account.user.id, Some(now))?;
         end_everything(db, account)?;
-        Ok(Ok(Some(Changed { action: "admin_disabled", detail: reason, was: "open", became: "closed" })))
+        Ok(Ok(Some(Changed {
+            action: "admin_disabled",
+            detail: reason.clone(),
+            was: "open",
+            became: "closed",
+        })))
     })
     .await
 }
@@ -237,7 +242,12 @@ pub async fn enable(app: &App, actor: &User, id: i64, reason: String) -> Result<
             return Ok(Ok(None));
         }
         users::set_disabled(db, account.user.id, None)?;
-        Ok(Ok(Some(Changed { action: "admin_enabled", detail: reason, was: "closed", became: "open" })))
+        Ok(Ok(Some(Changed {
+            action: "admin_enabled",
+            detail: reason.clone(),
+            was: "closed",
+            became: "open",
+        })))
     })
     .await
 }
@@ -248,8 +258,8 @@ pub async fn enable(app: &App, actor: &User, id: i64, reason: String) -> Result<
 /// No such administrator; the books.
 pub async fn sign_out(app: &App, actor: &User, id: i64, session: Option<String>) -> Result<(), AccountError> {
     change(app, actor, id, move |db, account, now| {
-        let (ended, detail) = match session {
-            Some(session) => (sessions::delete_listed(db, account.user.id, &session, now)?, session),
+        let (ended, detail) = match &session {
+            Some(session) => (sessions::delete_listed(db, account.user.id, session, now)?, session.clone()),
             None => {
                 end_everything(db, account)?;
                 (true, "all".to_owned())
@@ -287,7 +297,7 @@ pub async fn remove_second_factor(
         end_everything(db, account)?;
         invitations::insert_for(db, &hash, &account.user, &name, now.plus_secs(LINK_LIFE_SECS))?;
         let was = if was_on { "on" } else { "off" };
-        Ok(Ok(Some(Changed { action: "second_factor_removed", detail: reason, was, became: "off" })))
+        Ok(Ok(Some(Changed { action: "second_factor_removed", detail: reason.clone(), was, became: "off" })))
     })
     .await?;
     Ok(format!("{}/admin/invite/{secret}", app.config.public_url))
@@ -335,7 +345,7 @@ struct Changed {
 /// Reads an administrator's account, changes it and writes down that it was; `None` when there was nothing to change.
 async fn change<F>(app: &App, actor: &User, id: i64, change: F) -> Result<(), AccountError>
 where
-    F: FnOnce(&mut Db, &Account, UnixMs) -> Result<Result<Option<Changed>, AccountError>, StoreError>
+    F: Fn(&mut Db, &Account, UnixMs) -> Result<Result<Option<Changed>, AccountError>, StoreError>
         + Send
         + 'static,
 {

@@ -184,9 +184,8 @@ async fn ask_to_close(app: &App, attempt: &Attempt) -> Result<Result<Closing, St
     app.metrics.gateway_calls.with_label_values(&[request.call, outcome]).inc();
     let (order_id, at) = (attempt.order_id, app.clock.now());
     let detail = format!("closeorder {}: {}", attempt.out_trade_no, described(&closing));
-    app.store
-        .write(move |db| events::insert(db, order_id, &Event { at, kind: EventKind::Close, detail }))
-        .await?;
+    let event = Event { at, kind: EventKind::Close, detail };
+    app.store.write(move |db| events::insert(db, order_id, &event)).await?;
     Ok(closing)
 }
 

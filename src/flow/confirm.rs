@@ -137,7 +137,7 @@ async fn ask_about(app: &App, attempt: &Attempt, order: Order) -> Result<Order, 
     if order.is_paid() {
         return Ok(order);
     }
-    if app.page_queries.check_key(&order.user_id).is_err() {
+    if !app.may_ask_for(order.user_id).await {
         return Ok(order);
     }
     let turn = Turn::Unasked { gap_ms: query::PAGE_GAP_MS };

@@ -158,8 +158,8 @@ pub async fn open_session_at(
     let session = NewSession::of(app.appid(), app.clock.now(), &secret, user);
     app.store
         .write(move |db| {
-            if let Some(old) = old_token {
-                sessions::delete(db, &token::hash(&old))?;
+            if let Some(old) = &old_token {
+                sessions::delete(db, &token::hash(old))?;
             }
             session.insert(db, openid.as_ref(), &place)
         })

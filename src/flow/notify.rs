@@ -193,9 +193,12 @@ async fn hear_of_refund(
         RefundNotified::Hint(hint) => {
             let mut notice = notice(app, &incoming, "refund_hint", Some(&hint.out_trade_no), Ack::Received)?;
             notice.transaction_id = Some(hint.transaction_id.as_str().to_owned());
+            if !hint.signed {
+                notice.body.truncate(notices::REJECTED_BODY);
+            }
             let refused = gateway.ack(Ack::Refused(REFUND_REFUSED)).body;
             let (ack, verdict, contradicts) =
-                app.store.write(move |db| take_hint(db, &hint, notice, refused, now)).await?;
+                app.store.write(move |db| take_hint(db, &hint, notice.clone(), &refused, now)).await?;
             if contradicts {
                 app.metrics.alerts.with_label_values(&[refund_settlement::CONTRADICTED]).inc();
             }
@@ -223,7 +226,7 @@ fn take_hint(
     db: &mut Db,
     hint: &RefundHint,
     mut notice: Notice,
-    refused: String,
+    refused: &str,
     now: UnixMs,
 ) -> Result<(Ack, &'static str, bool), StoreError> {
     let mut contradicts = false;
@@ -245,14 +248,13 @@ fn take_hint(
         }
     };
     if ack != Ack::Received {
-        notice.reply = refused;
+        notice.reply = refused.to_owned();
     }
     notice.verdict = verdict.to_owned();
     notice.source = REFUND_NOTIFY.to_owned();
     if hint.signed {
         notices::insert(db, &notice)?;
     } else {
-        notice.body.truncate(notices::REJECTED_BODY);
         notices::insert_rejected(db, &notice)?;
     }
     Ok((ack, verdict, contradicts))
@@ -325,6 +327,9 @@ async fn reject(app: &App, incoming: &Incoming, refused: Refused) -> Result<(), 
     if of_refund {
         notice.source = REFUND_NOTIFY.to_owned();
     }
+    if !rejection.is_evidence() {
+        notice.body.truncate(notices::REJECTED_BODY);
+    }
     app.store
         .write(move |db| {
             if needs_work {
@@ -335,11 +340,10 @@ async fn reject(app: &App, incoming: &Incoming, refused: Refused) -> Result<(), 
             if rejection.is_evidence() {
                 notices::insert(db, &notice)?;
             } else {
-                notice.body.truncate(notices::REJECTED_BODY);
                 notices::insert_rejected(db, &notice)?;
             }
-            match number.filter(|_| rejection != Rejection::Malformed) {
-                Some(number) => pending::hurry(db, &number, now, HURRY_GAP_MS),
+            match number.as_ref().filter(|_| rejection != Rejection::Malformed) {
+                Some(number) => pending::hurry(db, number, now, HURRY_GAP_MS),
                 None => Ok(()),
             }
         })

@@ -157,7 +157,7 @@ async fn remember(
         .write(move |db| {
             events::insert(db, kept.order_id, &event)?;
             let number = &kept.out_trade_no;
-            match asked {
+            match &asked {
                 // A refused settlement opened its work item; asking on cannot change the answer.
                 Asked::Paid(_) => pending::finish(db, number),
                 Asked::Closed => {

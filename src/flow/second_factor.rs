@@ -242,7 +242,7 @@ pub async fn answer(app: &App, browser: &str, typed: &str, place: Place) -> Resu
         }
         second_factors::stop_waiting(db, &waiting)?;
         NewSession::of(&appid, now, &fresh, &user).insert(db, None, &place)?;
-        Ok(Answer::In { secret: fresh, next })
+        Ok(Answer::In { secret: fresh.clone(), next })
     });
     let answered = answered.await?;
     if !matches!(answered, Answer::In { .. }) {

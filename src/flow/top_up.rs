@@ -272,7 +272,7 @@ struct Opening<'a> {
 async fn open_attempt(app: &App, order: &Order, opening: Opening<'_>) -> Result<bool, FlowError> {
     let now = app.clock.now();
     let fresh = app.clock.out_trade_no()?;
-    let mut attempt = Attempt {
+    let first = Attempt {
         out_trade_no: order.out_trade_no.clone(),
         order_id: order.id,
         channel: opening.channel,
@@ -292,9 +292,9 @@ async fn open_attempt(app: &App, order: &Order, opening: Opening<'_>) -> Result<
     };
     app.store
         .write(move |db| {
-            let others = attempts::of_order(db, attempt.order_id)?;
+            let others = attempts::of_order(db, first.order_id)?;
             // What was read before may be old: another clock, or another request, can have closed the order.
-            let order = orders::by_id(db, attempt.order_id)?.ok_or(StoreError::Unreadable("order"))?;
+            let order = orders::by_id(db, first.order_id)?.ok_or(StoreError::Unreadable("order"))?;
             let closed = order.closed_at.is_some() && !canary::sings(Canary::OpenedAfterClosing);
             let over = order.is_paid() || closed;
             if over || others.iter().any(|other| other.closed_at.is_none()) {
@@ -303,13 +303,14 @@ async fn open_attempt(app: &App, order: &Order, opening: Opening<'_>) -> Result<
             if others.len() >= MOST_ATTEMPTS {
                 return Ok(false);
             }
+            let mut attempt = first.clone();
             if !others.is_empty() {
-                attempt.out_trade_no = fresh;
+                attempt.out_trade_no = fresh.clone();
             }
             attempts::insert(db, &attempt)?;
             orders::close_later(db, attempt.order_id, attempt.expires_at)?;
-            let first = next_query(attempt.created_at, attempt.expires_at, now, 0).unwrap_or(now);
-            pending::insert(db, &attempt.out_trade_no, first)?;
+            let first_query = next_query(attempt.created_at, attempt.expires_at, now, 0).unwrap_or(now);
+            pending::insert(db, &attempt.out_trade_no, first_query)?;
             Ok(true)
         })
         .await

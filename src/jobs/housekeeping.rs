@@ -1,11 +1,15 @@
-//! Forgets what has expired.
+//! Forgets what has expired, and looks at the log beside a file of books.
 
 use crate::{
     app::App,
     flow::FlowError,
-    store::{invitations, second_factors, sessions, tickets},
+    store::{self, invitations, limits, second_factors, sessions, tickets},
 };
 use std::sync::Arc;
+
+/// What a log should never come to: the writer copies it into the file every few MiB. It grows while somebody reads one old
+/// state of the books, or while the disk refuses the copies.
+const LONG_LOG: u64 = 256 << 20;
 
 /// One round.
 ///
@@ -13,7 +17,9 @@ use std::sync::Arc;
 /// The books.
 pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
     let now = app.clock.now();
+    watch_log(&app, store::log_bytes(&app.config.database));
     app.page_queries.retain_recent();
+    app.store.read(limits::forget_calm).await?;
     app.store
         .write(move |db| {
             sessions::purge(db, now)?;
@@ -23,4 +29,12 @@ pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
         })
         .await?;
     Ok(0)
+}
+
+fn watch_log(app: &App, bytes: u64) {
+    app.metrics.log_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    if bytes > LONG_LOG {
+        app.metrics.alerts.with_label_values(&["long_log"]).inc();
+        tracing::error!(bytes, "the log beside the file of the books has grown to {} MiB", bytes >> 20);
+    }
 }

@@ -59,7 +59,9 @@ impl Jobs {
         if app.store.is_shared() {
             jobs.spawn(app, "hear_of_others", Duration::from_millis(500), hear_of_others::run_once);
         }
-        jobs.spawn(app, "audit", Duration::from_secs(3600), audit::run_once);
+        // On a server it is looked at more often whose turn it is.
+        let audit_every = if app.store.is_shared() { 600 } else { 3600 };
+        jobs.spawn(app, "audit", Duration::from_secs(audit_every), audit::run_once);
         jobs
     }
 
@@ -104,6 +106,7 @@ impl Jobs {
                     Err(error) => Some(format!("panicked: {error}")),
                 };
                 if let Some(fault) = &fault {
+                    app.metrics.alerts.with_label_values(&["job_failed"]).inc();
                     tracing::error!(job = name, "job {name} {fault}");
                 }
                 app.rounds.note(name, Round { at: app.clock.now(), fault });

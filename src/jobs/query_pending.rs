@@ -4,8 +4,9 @@
 use crate::canary::{self, Canary};
 use crate::{
     app::App,
+    domain::{ids::OutTradeNo, order::Attempt},
     flow::{FlowError, close},
-    store::{attempts, pending},
+    store::{StoreError, attempts, pending},
 };
 use futures_util::{StreamExt, stream};
 use std::sync::Arc;
@@ -25,11 +26,11 @@ pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
         .store
         .read(move |db| {
             let numbers = pending::due(db, now, ROUND)?;
-            let attempts: Result<Vec<_>, _> =
-                numbers.iter().map(|number| attempts::by_number(db, number)).collect();
-            Ok(attempts?.into_iter().flatten().collect::<Vec<_>>())
+            let attempt = |number: OutTradeNo| (attempts::by_number(db, &number), number);
+            Ok(numbers.into_iter().map(attempt).collect::<Vec<_>>())
         })
         .await?;
+    let due = readable(&app, due).await?;
     // Never sent: there is nothing to ask yet, and no reason to look every second.
     let (sent, waiting): (Vec<_>, Vec<_>) = due.into_iter().partition(|attempt| attempt.asked_at.is_some());
     #[cfg(feature = "canaries")]
@@ -38,14 +39,13 @@ pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
         .filter(|attempt| !canary::sings(Canary::SweepForgets) || now.since(attempt.created_at) < 120_000)
         .collect();
     for attempt in waiting {
-        let later = now.plus_secs(60);
-        app.store.write(move |db| pending::ask_at(db, &attempt.out_trade_no, later)).await?;
+        ask_in(&app, attempt.out_trade_no, 60).await?;
     }
     let asked = stream::iter(sent)
         .map(|attempt| {
             let app = app.clone();
             async move {
-                if app.sweeps.check().is_err() {
+                if !app.may_sweep().await {
                     return Ok(0);
                 }
                 let asked = close::sweep(&app, &attempt).await?;
@@ -56,4 +56,29 @@ pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
         .collect::<Vec<_>>()
         .await;
     asked.into_iter().sum()
+}
+
+/// One that cannot be read, such as another version's, must not stop the others; a person has to look at it.
+async fn readable(
+    app: &App,
+    due: Vec<(Result<Option<Attempt>, StoreError>, OutTradeNo)>,
+) -> Result<Vec<Attempt>, FlowError> {
+    let mut attempts = vec![];
+    for (attempt, number) in due {
+        match attempt {
+            Ok(attempt) => attempts.extend(attempt),
+            Err(StoreError::Unreadable(what)) => {
+                app.metrics.alerts.with_label_values(&["unreadable"]).inc();
+                tracing::error!(out_trade_no = %number, "the {what} of attempt {number} cannot be read: it is not asked about");
+                ask_in(app, number, 3_600).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(attempts)
+}
+
+async fn ask_in(app: &App, number: OutTradeNo, secs: i64) -> Result<(), FlowError> {
+    let at = app.clock.now().plus_secs(secs);
+    Ok(app.store.write(move |db| pending::ask_at(db, &number, at)).await?)
 }

@@ -24,7 +24,7 @@ pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
         .map(|refund| {
             let app = app.clone();
             async move {
-                if app.sweeps.check().is_err() {
+                if !app.may_sweep().await {
                     return 0;
                 }
                 if let Err(error) = refund::look(&app, &refund).await {

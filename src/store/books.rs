@@ -1,6 +1,6 @@
 //! The books prove themselves: money invariants as queries. An empty answer is a clean bill.
 
-use super::{Db, StoreError, postgres};
+use super::{Db, StoreError, postgres, sqlite};
 use diesel::{
     RunQueryDsl,
     backend::Backend,
@@ -206,6 +206,17 @@ pub fn audit(db: &mut Db) -> Result<Vec<String>, StoreError> {
     match db {
         Db::Sqlite(_) => breaches(db),
         Db::Postgres(_) => postgres::patiently(db, breaches),
+    }
+}
+
+/// What is wrong with the file itself, first of all; `None` also on a server, which looks after its own.
+///
+/// # Errors
+/// The database.
+pub fn damage(db: &mut Db) -> Result<Option<String>, StoreError> {
+    match db {
+        Db::Sqlite(_) => Ok(sqlite::damage(db)?),
+        Db::Postgres(_) => Ok(None),
     }
 }
 

@@ -80,7 +80,7 @@ impl Inline {
 
     pub(super) async fn write<T>(
         &self,
-        change: impl FnOnce(&mut Db) -> Result<T, StoreError>,
+        change: impl Fn(&mut Db) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.disk.before(true).await?;
         let result = self.at_once(|db| transaction(db, change));

@@ -5,6 +5,7 @@ pub mod adjustments;
 pub mod attempts;
 pub mod audit_chain;
 pub mod audit_log;
+pub mod audits;
 pub mod bill_compare;
 pub mod bill_differences;
 pub mod bills;
@@ -19,6 +20,7 @@ pub mod heartbeat;
 mod inline;
 pub mod invitations;
 pub mod ledger;
+pub mod limits;
 pub mod notices;
 pub mod openids;
 pub mod order_lists;
@@ -225,14 +227,15 @@ impl Store {
     }
 
     /// Runs a change in a transaction of its own and answers after it is durable. The change runs
-    /// to its end even when the caller is gone.
+    /// to its end even when the caller is gone, and once more when a server undid it for a deadlock, a lock or a
+    /// conflict: it must do the same each time.
     ///
     /// # Errors
     /// `Busy` after 3 seconds or with a full queue; whatever the change reports, and then nothing of it stays.
     pub async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Db) -> Result<T, StoreError> + Send + 'static,
+        F: Fn(&mut Db) -> Result<T, StoreError> + Send + 'static,
     {
         match &self.0 {
             Kind::Threads(threads) => threads.changes.write(change).await,
@@ -249,6 +252,17 @@ impl Store {
             Kind::Threads(threads) => threads.settlements.settle(settling).await,
             Kind::Inline(inline) => inline.settle(settling).await,
         }
+    }
+
+    /// Counts one more use of what is limited over all instances, or says how many ms to wait for it; 0 when it may be.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub async fn take(&self, key: String, pace: limits::Pace) -> Result<i64, StoreError> {
+        if !self.is_shared() {
+            return Ok(0);
+        }
+        self.read(move |db| limits::take(db, &key, pace)).await
     }
 
     /// Waits until these books can take no write any more, of one kind or the other: the disk failed a COMMIT, or a
@@ -280,6 +294,11 @@ impl Store {
             Kind::Inline(_) => 0,
         }
     }
+}
+
+/// Bytes of the write-ahead log beside a file of books; 0 on a server.
+pub fn log_bytes(database: &Database) -> u64 {
+    database.file().map_or(0, sqlite::log_bytes)
 }
 
 fn connect_to_read(database: &Database) -> Result<Db, StoreError> {

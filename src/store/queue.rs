@@ -2,6 +2,7 @@
 //! a flood of one leaves room for the other.
 
 use super::settlement::{Settlement, Settling};
+use super::writer::Patience;
 use super::{Db, StoreError};
 use std::{
     collections::VecDeque,
@@ -21,7 +22,7 @@ pub(super) const HELP: usize = 32;
 
 /// Told whether the batch was committed; then answers its caller.
 pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-pub(super) type Change = Box<dyn FnOnce(&mut Db) -> Answer + Send>;
+pub(super) type Change = Box<dyn FnOnce(&mut Db, &mut Patience) -> Answer + Send>;
 
 /// A settlement and who waits for it.
 pub(super) struct Waiting {
@@ -166,6 +167,6 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(leaving.recv_timeout(Duration::from_secs(30)), Ok(true));
         }
-        assert!(matches!(queue.change(Box::new(|_| Box::new(|_| ()))), Err(StoreError::Busy)));
+        assert!(matches!(queue.change(Box::new(|_, _| Box::new(|_| ()))), Err(StoreError::Busy)));
     }
 }

@@ -30,6 +30,7 @@ pub(super) fn open(path: &Path) -> Result<(Db, File), StoreError> {
     // Made before SQLite would, so that its permissions are ours; WAL and index inherit them.
     private_file(path).map_err(|error| open_error(path, error))?;
     let mut db = connect(path)?;
+    refuse_damaged(&mut db, path)?;
     migrate(&mut db, path)?;
     settle_on_disk(&mut db, path)?;
     // From here on `copy_log` does it.
@@ -106,6 +107,48 @@ fn settle_on_disk(db: &mut Db, path: &Path) -> Result<(), StoreError> {
         );
     }
     Ok(())
+}
+
+/// Looked through at every start up to this size, which takes a second or two; a larger file by `shouyin audit` alone.
+const SOON_READ: u64 = 2 << 30;
+
+fn refuse_damaged(db: &mut Db, path: &Path) -> Result<(), StoreError> {
+    if fs::metadata(path).map_err(|error| open_error(path, error))?.len() > SOON_READ {
+        tracing::info!("the file is too large to be looked through at every start: `shouyin audit` does it");
+        return Ok(());
+    }
+    match damage(db).map_err(|error| open_error(path, error))? {
+        None => Ok(()),
+        Some(damage) => Err(open_error(
+            path,
+            format!(
+                "the file is damaged ({damage}). Nothing was changed. Keep a copy of it with its -wal, look at the disk, and \
+                 restore the newest backup that `shouyin audit` finds whole: docs/operations.md, \"A damaged file\""
+            ),
+        )),
+    }
+}
+
+/// What is wrong with the pages of a file, first of all; whether its indexes hold the right values is not looked at.
+pub(super) fn damage(db: &mut Db) -> Result<Option<String>, Error> {
+    #[derive(diesel::QueryableByName)]
+    struct Line {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        quick_check: String,
+    }
+    match sql_query("PRAGMA quick_check(1)").get_result::<Line>(db) {
+        Ok(line) => Ok(Some(line.quick_check).filter(|line| line != "ok")),
+        // So broken that it cannot be looked at.
+        Err(Error::DatabaseError(_, information)) if information.message().contains("malformed") => {
+            Ok(Some(information.message().to_owned()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Bytes of the write-ahead log beside a file.
+pub(super) fn log_bytes(path: &Path) -> u64 {
+    fs::metadata(beside(path, "-wal")).map_or(0, |log| log.len())
 }
 
 /// Copies the log into the file when it has become long. Within a COMMIT, where SQLite would do it, whoever waits for

@@ -5,6 +5,7 @@
 //! left to it, and another takes its place (`crew`).
 
 mod crew;
+mod patience;
 
 use super::{
     Db, StoreError, postgres,
@@ -19,10 +20,11 @@ use crate::{
 };
 use crew::{Crew, Progress};
 use diesel::{
-    Connection,
     connection::{AnsiTransactionManager, SimpleConnection, TransactionManager},
     result::Error,
 };
+pub(super) use patience::Patience;
+use patience::depth;
 use std::{
     io,
     ops::ControlFlow,
@@ -84,11 +86,11 @@ impl Writer {
     pub(super) async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Db) -> Result<T, StoreError> + Send + 'static,
+        F: Fn(&mut Db) -> Result<T, StoreError> + Send + 'static,
     {
         let (caller, answer) = oneshot::channel();
-        self.queue.0.change(Box::new(move |db| {
-            let done = db.transaction(change);
+        self.queue.0.change(Box::new(move |db, patience| {
+            let done = patience.make(db, change);
             // A caller who no longer listens has been told to ask again.
             Box::new(move |committed| drop(caller.send(committed.and(done))))
         }))?;
@@ -159,7 +161,7 @@ impl Hand {
         let db = &mut self.db;
         let settled = catch_unwind(AssertUnwindSafe(|| settle_together::settle(db, &settlings)));
         let mut settled = match settled {
-            Ok(Ok(settled)) if settled.iter().any(Option::is_some) && inside_batch(db) => settled,
+            Ok(Ok(settled)) if settled.iter().any(Option::is_some) && depth(db) == Some(1) => settled,
             Ok(Ok(_)) => {
                 roll_back(db);
                 return ControlFlow::Continue(waiting);
@@ -203,30 +205,20 @@ impl Hand {
             // Dropping the changes answers every caller with `Busy`: nothing was written.
             return ControlFlow::Continue(());
         }
-        let db = &mut self.db;
+        let (db, mut patience) = (&mut self.db, Patience::default());
         let mut answers = Vec::with_capacity(changes.len());
         for change in changes {
             if self.progress.is_left() {
                 roll_back(db);
                 return ControlFlow::Continue(());
             }
-            let changed = catch_unwind(AssertUnwindSafe(|| change(db)));
+            answers.push(change(db, &mut patience));
             self.progress.goes_on();
-            match changed {
-                Ok(answer) if inside_batch(db) => answers.push(answer),
-                Ok(answer) => {
-                    // A full or broken disk, or a lost connection: the database has undone the whole batch by itself.
-                    answers.push(answer);
-                    roll_back(db);
-                    refuse(answers, "the database undid the batch");
-                    return ControlFlow::Continue(());
-                }
-                Err(_) => {
-                    tracing::error!("a change panicked: the whole batch is rolled back");
-                    roll_back(db);
-                    refuse(answers, "a change in the same batch panicked");
-                    return ControlFlow::Continue(());
-                }
+            if depth(db) != Some(1) {
+                // A full or broken disk, or a lost connection: the database has undone the whole batch by itself.
+                roll_back(db);
+                refuse(answers, "the database undid the batch");
+                return ControlFlow::Continue(());
             }
         }
         if !is_sound(&mut self.db) {
@@ -348,8 +340,8 @@ enum Fault {
 /// A settlement as a change like any other.
 fn one_by_one(waiting: Waiting) -> Change {
     let Waiting { settling, caller } = waiting;
-    Box::new(move |db| {
-        let done = db.transaction(|db| settlement::settle(db, &settling));
+    Box::new(move |db, patience| {
+        let done = patience.make(db, |db| settlement::settle(db, &settling));
         Box::new(move |committed| drop(caller.send(committed.and(done))))
     })
 }
@@ -388,15 +380,6 @@ pub(super) fn finish(db: &mut Db) -> Result<(), Error> {
     }
 }
 
-/// Still in the batch's own transaction, and only there.
-fn inside_batch(db: &mut Db) -> bool {
-    let status = match db {
-        Db::Sqlite(sqlite) => AnsiTransactionManager::transaction_manager_status_mut(sqlite),
-        Db::Postgres(connection) => AnsiTransactionManager::transaction_manager_status_mut(connection),
-    };
-    matches!(status.transaction_depth(), Ok(Some(depth)) if depth.get() == 1)
-}
-
 /// A transaction that PostgreSQL has aborted is ended by COMMIT as well, undone and without an error. When a statement
 /// between two changes failed, such as that of a savepoint, the depth does not show it.
 fn is_sound(db: &mut Db) -> bool {
@@ -418,7 +401,7 @@ pub(super) fn roll_back(db: &mut Db) {
 mod tests {
     use super::*;
     use crate::store::queue::HELP;
-    use diesel::{RunQueryDsl, SqliteConnection, sql_types::BigInt};
+    use diesel::{Connection, RunQueryDsl, SqliteConnection, sql_types::BigInt};
     use std::sync::Barrier;
 
     #[derive(diesel::QueryableByName)]
@@ -433,7 +416,7 @@ mod tests {
         Writer::start("changes", [Db::Sqlite(sqlite)], None).unwrap()
     }
 
-    fn insert(n: i64) -> impl FnOnce(&mut Db) -> Result<(), StoreError> + Send {
+    fn insert(n: i64) -> impl Fn(&mut Db) -> Result<(), StoreError> + Send {
         move |db| Ok(db.batch_execute(&format!("INSERT INTO t VALUES ({n})"))?)
     }
 
@@ -456,23 +439,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_that_panics_is_undone_and_the_writer_goes_on() {
+    async fn a_change_that_panics_is_undone_and_its_neighbours_of_the_batch_are_kept() {
         let writer = writer();
-        let panicking = writer.write(|db| -> Result<(), StoreError> {
+        let panicking = writer.write(|db| {
             insert(7)(db)?;
-            panic!("on purpose");
+            db.transaction::<(), _, _>(|db| {
+                insert(8)(db)?;
+                panic!("on purpose, in a savepoint of its own");
+            })
         });
-        assert!(panicking.await.is_err());
-        assert_eq!(count(&writer).await, 0);
-        writer.write(insert(8)).await.unwrap();
-        assert_eq!(count(&writer).await, 1);
+        let (before, panicked, after) =
+            tokio::join!(writer.write(insert(1)), panicking, writer.write(insert(2)));
+        assert!(matches!(panicked, Err(StoreError::NotCommitted(_))), "{panicked:?}");
+        assert!(before.is_ok() && after.is_ok(), "{before:?} {after:?}");
+        assert_eq!(count(&writer).await, 2);
     }
 
     #[tokio::test]
     async fn while_one_hand_is_busy_and_many_wait_another_helps() {
         let writer = Writer::start("changes", [in_memory(), in_memory()], None).unwrap();
         let both = Arc::new(Barrier::new(2));
-        let (begun, has_begun) = oneshot::channel();
+        let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
         let meets = both.clone();
         let busy = writer.write(move |_| {
             begun.send(()).unwrap();
@@ -480,7 +467,7 @@ mod tests {
             Ok(())
         });
         let crowd = async {
-            has_begun.await.unwrap();
+            has_begun.recv().await.unwrap();
             let meet = |nth| {
                 let both = both.clone();
                 writer.write(move |_| {

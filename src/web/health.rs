@@ -4,7 +4,7 @@ use super::{Web, envelope::Written, error::WebError, session::client_ip};
 use crate::{
     domain::time::UnixMs,
     flow::work,
-    store::{heartbeat, notices, pending, refunds, work_items},
+    store::{self, heartbeat, notices, pending, refunds, work_items},
 };
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use std::{sync::Arc, time::Duration};
@@ -75,6 +75,7 @@ pub async fn metrics(web: Data<Arc<Web>>, request: HttpRequest) -> Result<HttpRe
     app.metrics.open_refunds.set(refunding);
     app.metrics.unknown_prepays.set(unknown.prepay_count);
     app.metrics.unknown_refunds.set(unknown.refund_count);
+    app.metrics.log_bytes.set(i64::try_from(store::log_bytes(&app.config.database)).unwrap_or(i64::MAX));
     app.metrics.writer_queue_percent.set(i64::try_from(app.store.queue_percent()).unwrap_or(100));
     Ok(HttpResponse::Ok()
         .insert_header(("content-type", "text/plain; version=0.0.4; charset=utf-8"))

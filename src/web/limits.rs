@@ -1,10 +1,11 @@
-//! How often one address or one account may do what costs us something.
+//! How often one address or one account may do what costs us something. Each process counts for itself, so that a flood
+//! goes no further; what passes is counted over all instances on a server.
 
 use super::error::WebError;
-use crate::app::App;
+use crate::{app::App, store::limits::Pace, token};
 use governor::{
-    DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _,
-    clock::DefaultClock,
+    DefaultKeyedRateLimiter, Quota, RateLimiter,
+    clock::{Clock as _, DefaultClock},
 };
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -13,126 +14,140 @@ use std::{
     time::Duration,
 };
 
-/// All limiters of the process.
+/// All that are limited.
 pub struct Limits {
-    sign_in_by_address: DefaultKeyedRateLimiter<IpAddr>,
+    sign_in_by_address: Limit,
     /// One address against one name: ten tries, then one every half minute.
-    sign_in_by_pair: DefaultKeyedRateLimiter<(String, IpAddr)>,
+    sign_in_by_pair: Limit,
     /// All addresses together against one name.
-    sign_in_by_name: DefaultKeyedRateLimiter<String>,
-    register: DefaultKeyedRateLimiter<IpAddr>,
-    wechat_trip: DefaultKeyedRateLimiter<IpAddr>,
-    top_up: DefaultKeyedRateLimiter<i64>,
+    sign_in_by_name: Limit,
+    register: Limit,
+    wechat_trip: Limit,
+    top_up: Limit,
     /// One user's pages telling what the pay sheet said: each makes the gateway be asked soon, before others' turn.
-    returned: DefaultKeyedRateLimiter<i64>,
-    self_test: DefaultDirectRateLimiter,
-    clock: DefaultClock,
-    checks: AtomicU32,
-}
-
-/// Calm addresses and names are forgotten once in so many checks.
-const FORGET_EVERY: u32 = 1024;
-
-const fn burst(n: u32) -> NonZeroU32 {
-    match NonZeroU32::new(n) {
-        Some(n) => n,
-        None => NonZeroU32::MIN,
-    }
-}
-
-fn every(period: Duration, at_once: u32) -> Quota {
-    Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst(at_once))
+    returned: Limit,
+    self_test: Limit,
 }
 
 impl Limits {
     pub fn new() -> Limits {
         Limits {
-            sign_in_by_address: RateLimiter::keyed(every(Duration::from_secs(1), 60)),
-            sign_in_by_pair: RateLimiter::keyed(every(Duration::from_secs(30), 10)),
-            sign_in_by_name: RateLimiter::keyed(every(Duration::from_secs(10), 30)),
-            register: RateLimiter::keyed(every(Duration::from_secs(1), 120)),
-            wechat_trip: RateLimiter::keyed(every(Duration::from_secs(1), 120)),
-            top_up: RateLimiter::keyed(every(Duration::from_secs(2), 60)),
-            returned: RateLimiter::keyed(every(Duration::from_secs(10), 10)),
-            self_test: RateLimiter::direct(every(Duration::from_secs(60), 1)),
-            clock: DefaultClock::default(),
-            checks: AtomicU32::new(0),
+            sign_in_by_address: Limit::new("sign_in_by_address", "sign_in", 1_000, 60),
+            sign_in_by_pair: Limit::new("sign_in_by_pair", "sign_in", 30_000, 10),
+            sign_in_by_name: Limit::new("sign_in_by_name", "sign_in", 10_000, 30),
+            register: Limit::new("register", "register", 1_000, 120),
+            wechat_trip: Limit::new("wechat_trip", "wechat_trip", 1_000, 120),
+            top_up: Limit::new("top_up", "top_up", 2_000, 60),
+            returned: Limit::new("returned", "returned", 10_000, 10),
+            self_test: Limit::new("self_test", "self_test", 60_000, 1),
         }
     }
 
     /// # Errors
-    /// `TooMany`, with the seconds to wait.
-    pub fn sign_in(&self, app: &App, name: &str, ip: IpAddr) -> Result<(), WebError> {
+    /// `TooMany`, with the seconds to wait; the books.
+    pub async fn sign_in(&self, app: &App, name: &str, ip: IpAddr) -> Result<(), WebError> {
         let ip = household(ip);
         // Long names are cut, or the map of names would be the attacker's memory to fill.
         let name: String = name.to_lowercase().chars().take(64).collect();
-        self.check(app, "sign_in", self.sign_in_by_address.check_key(&ip))?;
-        self.check(app, "sign_in", self.sign_in_by_pair.check_key(&(name.clone(), ip)))?;
-        self.check(app, "sign_in", self.sign_in_by_name.check_key(&name))
+        self.sign_in_by_address.take(app, ip.to_string()).await?;
+        self.sign_in_by_pair.take(app, format!("{ip} {name}")).await?;
+        self.sign_in_by_name.take(app, name).await
     }
 
     /// A code after the password counts as one more try of its address.
     ///
     /// # Errors
-    /// `TooMany`.
-    pub fn code(&self, app: &App, ip: IpAddr) -> Result<(), WebError> {
-        self.check(app, "sign_in", self.sign_in_by_address.check_key(&household(ip)))
+    /// `TooMany`; the books.
+    pub async fn code(&self, app: &App, ip: IpAddr) -> Result<(), WebError> {
+        self.sign_in_by_address.take(app, household(ip).to_string()).await
     }
 
     /// # Errors
-    /// `TooMany`.
-    pub fn register(&self, app: &App, ip: IpAddr) -> Result<(), WebError> {
-        self.check(app, "register", self.register.check_key(&household(ip)))
+    /// `TooMany`; the books.
+    pub async fn register(&self, app: &App, ip: IpAddr) -> Result<(), WebError> {
+        self.register.take(app, household(ip).to_string()).await
     }
 
     /// # Errors
-    /// `TooMany`.
-    pub fn wechat_trip(&self, app: &App, ip: IpAddr) -> Result<(), WebError> {
-        self.check(app, "wechat_trip", self.wechat_trip.check_key(&household(ip)))
+    /// `TooMany`; the books.
+    pub async fn wechat_trip(&self, app: &App, ip: IpAddr) -> Result<(), WebError> {
+        self.wechat_trip.take(app, household(ip).to_string()).await
     }
 
     /// # Errors
-    /// `TooMany`.
-    pub fn top_up(&self, app: &App, user_id: i64) -> Result<(), WebError> {
-        self.check(app, "top_up", self.top_up.check_key(&user_id))
+    /// `TooMany`; the books.
+    pub async fn top_up(&self, app: &App, user_id: i64) -> Result<(), WebError> {
+        self.top_up.take(app, user_id.to_string()).await
     }
 
     /// # Errors
-    /// `TooMany`.
-    pub fn returned(&self, app: &App, user_id: i64) -> Result<(), WebError> {
-        self.check(app, "returned", self.returned.check_key(&user_id))
+    /// `TooMany`; the books.
+    pub async fn returned(&self, app: &App, user_id: i64) -> Result<(), WebError> {
+        self.returned.take(app, user_id.to_string()).await
     }
 
     /// # Errors
-    /// `TooMany`.
-    pub fn self_test(&self, app: &App) -> Result<(), WebError> {
-        self.check(app, "self_test", self.self_test.check())
+    /// `TooMany`; the books.
+    pub async fn self_test(&self, app: &App) -> Result<(), WebError> {
+        self.self_test.take(app, String::new()).await
     }
+}
 
-    fn forget_calm(&self) {
-        self.sign_in_by_address.retain_recent();
-        self.sign_in_by_pair.retain_recent();
-        self.sign_in_by_name.retain_recent();
-        self.register.retain_recent();
-        self.wechat_trip.retain_recent();
-        self.top_up.retain_recent();
-        self.returned.retain_recent();
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits::new()
     }
+}
 
-    fn check<T>(
-        &self,
-        app: &App,
-        limit: &str,
-        verdict: Result<T, governor::NotUntil<<DefaultClock as governor::clock::Clock>::Instant>>,
-    ) -> Result<(), WebError> {
-        if self.checks.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGET_EVERY) {
-            self.forget_calm();
+/// Calm keys are forgotten once in so many uses.
+const FORGET_EVERY: u32 = 1024;
+
+struct Limit {
+    /// Among the keys of all.
+    name: &'static str,
+    /// What it is called in the metrics.
+    counted: &'static str,
+    pace: Pace,
+    here: DefaultKeyedRateLimiter<String>,
+    clock: DefaultClock,
+    uses: AtomicU32,
+}
+
+impl Limit {
+    fn new(name: &'static str, counted: &'static str, every_ms: u32, at_once: u32) -> Limit {
+        let burst = NonZeroU32::new(at_once).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::with_period(Duration::from_millis(every_ms.into()))
+            .unwrap_or(Quota::per_second(NonZeroU32::MIN))
+            .allow_burst(burst);
+        Limit {
+            name,
+            counted,
+            pace: Pace { every_ms: every_ms.into(), at_once: at_once.into() },
+            here: RateLimiter::keyed(quota),
+            clock: DefaultClock::default(),
+            uses: AtomicU32::new(0),
         }
-        verdict.map(|_| ()).map_err(|not_until| {
-            app.metrics.rate_limited.with_label_values(&[limit]).inc();
-            let wait = not_until.wait_time_from(self.clock.now());
-            WebError::TooMany { retry_after_secs: wait.as_secs().saturating_add(1) }
-        })
+    }
+
+    async fn take(&self, app: &App, key: String) -> Result<(), WebError> {
+        if self.uses.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGET_EVERY) {
+            self.here.retain_recent();
+        }
+        if let Err(not_until) = self.here.check_key(&key) {
+            return Err(
+                self.too_many(app, not_until.wait_time_from(self.clock.now()).as_secs().saturating_add(1))
+            );
+        }
+        // What somebody has typed may be anything, and is nothing to keep.
+        match app.store.take(format!("{} {}", self.name, token::hash(&key)), self.pace).await? {
+            0 => Ok(()),
+            wait_ms => Err(self.too_many(app, u64::try_from(wait_ms).unwrap_or(0).div_ceil(1_000))),
+        }
+    }
+
+    fn too_many(&self, app: &App, retry_after_secs: u64) -> WebError {
+        app.metrics.rate_limited.with_label_values(&[self.counted]).inc();
+        WebError::TooMany { retry_after_secs }
     }
 }
 
@@ -141,11 +156,5 @@ fn household(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip) & !u128::from(u64::MAX))),
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits::new()
     }
 }

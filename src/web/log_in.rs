@@ -103,7 +103,7 @@ pub async fn submit(
 ) -> Result<HttpResponse, WebError> {
     let form = form.into_inner();
     csrf::check(&request, &web.app, &visitor, &form.token)?;
-    web.limits.sign_in(&web.app, &form.username, visitor.ip)?;
+    web.limits.sign_in(&web.app, &form.username, visitor.ip).await?;
     let next = local_path(&form.next);
     let entered = match log_in::check(&web.app, &form.username, form.password).await? {
         Some((user, proof)) => {

@@ -57,7 +57,7 @@ pub async fn submit(
     posted: Form<CodeForm>,
 ) -> Result<HttpResponse, WebError> {
     csrf::check(&request, &web.app, &visitor, &posted.token)?;
-    web.limits.code(&web.app, visitor.ip)?;
+    web.limits.code(&web.app, visitor.ip).await?;
     let wrong = |text: String| form(&web, &visitor, StatusCode::UNPROCESSABLE_ENTITY, Some(text));
     Ok(match second_factor::answer(&web.app, &visitor.browser, &posted.code, visitor.place()).await? {
         Answer::In { secret, next } => see_other(&next, Some(cookie(&web.app, &secret))),

@@ -334,7 +334,7 @@ pub async fn returned(
     csrf::check(&request, &web.app, &visitor, &form.token)?;
     let order = own(&web, &visitor, &number).await?;
     let result = PageResult::parse(&form.result).ok_or(WebError::Wrong(Wrong::Result))?;
-    web.limits.returned(&web.app, visitor.user.id)?;
+    web.limits.returned(&web.app, visitor.user.id).await?;
     confirm::returned(&web.app, &order, result).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -75,7 +75,7 @@ pub async fn submit(
 ) -> Result<HttpResponse, WebError> {
     let form = form.into_inner();
     csrf::check(&request, &web.app, &visitor, &form.token)?;
-    web.limits.register(&web.app, visitor.ip)?;
+    web.limits.register(&web.app, visitor.ip).await?;
     let next = local_path(&form.next);
     let id = match register::register(&web.app, &form.username, form.password).await {
         Ok(id) => id,

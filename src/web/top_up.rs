@@ -111,7 +111,7 @@ pub async fn submit(
 ) -> Result<HttpResponse, WebError> {
     let posted = posted.into_inner();
     csrf::check(&request, &web.app, &visitor, &posted.token)?;
-    web.limits.top_up(&web.app, visitor.user.id)?;
+    web.limits.top_up(&web.app, visitor.user.id).await?;
     let typed = if posted.amount == "other" { &posted.other_amount } else { &posted.amount };
     let ways = Ways::of(&web, &visitor);
     let made = match wish(&posted, typed, &ways, &visitor) {

@@ -26,7 +26,7 @@ pub async fn start(
     query: Query<NextQuery>,
 ) -> Result<HttpResponse, WebError> {
     has_login(&web)?;
-    web.limits.wechat_trip(&web.app, visitor.ip)?;
+    web.limits.wechat_trip(&web.app, visitor.ip).await?;
     let location = bind_openid::start(&web.app, &visitor.browser, &local_path(&query.next)).await?;
     let mut response = HttpResponse::Found();
     visitor.greet(&web.app, &mut response);
@@ -52,7 +52,7 @@ pub async fn callback(
     query: Query<Returned>,
 ) -> Result<HttpResponse, WebError> {
     has_login(&web)?;
-    web.limits.wechat_trip(&web.app, visitor.ip)?;
+    web.limits.wechat_trip(&web.app, visitor.ip).await?;
     let signed_in = visitor.user.as_ref();
     let learnt =
         bind_openid::finish(&web.app, &visitor.browser, &query.state, &query.code, signed_in).await?;
@@ -112,7 +112,7 @@ pub async fn mini_login(
     if web.app.config.wechat_mini.is_none() {
         return Err(WebError::NotFound);
     }
-    web.limits.wechat_trip(&web.app, visitor.ip)?;
+    web.limits.wechat_trip(&web.app, visitor.ip).await?;
     if bind_openid::bind_mini(&web.app, &visitor.user, &sent.code).await? {
         return Ok(HttpResponse::Ok().json(json!({ "bound": true })));
     }

@@ -80,6 +80,38 @@ impl Cluster {
         format!("postgres://postgres@{}/postgres", hosts.join(","))
     }
 
+    /// Where the primary listens.
+    #[cfg(feature = "postgres-tls")]
+    pub fn port(&self) -> u16 {
+        self.nodes[self.primary].port
+    }
+
+    /// From now on the primary is spoken to by TLS, or not at all.
+    #[cfg(feature = "postgres-tls")]
+    pub fn encrypt(&self, certificate: &str, key: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let data = self.data(self.primary);
+        let keep = |name: &str, text: &str| {
+            let path = data.join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            if let Some((uid, gid)) = self.user {
+                chown(&path, Some(uid), Some(gid)).unwrap();
+            }
+        };
+        keep("server.crt", certificate);
+        keep("server.key", key);
+        keep("pg_hba.conf", "hostssl all all 127.0.0.1/32 trust\n");
+        let settings = fs::read_to_string(data.join("postgresql.conf")).unwrap();
+        keep("postgresql.conf", &format!("{settings}ssl = on\n"));
+        self.reload(self.primary);
+        self.wait(
+            self.primary,
+            "SELECT ssl::text AS value FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+            "true",
+        );
+    }
+
     /// The machine of the primary is gone, with every process on it.
     pub fn kill_primary(&mut self) {
         self.kill(self.primary);

@@ -27,4 +27,6 @@ mod place;
 mod power;
 mod rolling;
 mod shop;
+#[cfg(feature = "postgres-tls")]
+mod tls;
 mod two;

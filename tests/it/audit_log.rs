@@ -234,8 +234,10 @@ async fn the_hourly_look_moves_the_seal_and_tells_of_a_broken_row() {
     };
     shop.app.store.write(sql(drop_trigger)).await.unwrap();
     shop.app.store.write(sql("UPDATE audit_log SET became = 'owner' WHERE id = 3")).await.unwrap();
+    shop.clock.advance_ms(3_600_000);
     assert_eq!(jobs::audit::run_once(shop.app.clone()).await.unwrap(), 1);
     shop.app.store.write(sql("UPDATE audit_log SET became = 'support' WHERE id = 3")).await.unwrap();
+    shop.clock.advance_ms(3_600_000);
     assert_eq!(jobs::audit::run_once(shop.app.clone()).await.unwrap(), 0);
 }
 

@@ -13,9 +13,9 @@ use shouyin::{
 };
 use std::path::PathBuf;
 
-pub fn sql(text: &str) -> impl FnOnce(&mut Db) -> Result<usize, StoreError> + Send + use<> {
+pub fn sql(text: &str) -> impl Fn(&mut Db) -> Result<usize, StoreError> + Send + use<> {
     let text = text.to_owned();
-    move |db| Ok(sql_query(text).execute(db)?)
+    move |db| Ok(sql_query(text.as_str()).execute(db)?)
 }
 
 /// A file of its own in a folder of its own, gone at the end.

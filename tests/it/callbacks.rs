@@ -181,7 +181,7 @@ pub async fn bare_attempt(shop: &Shop, channel: Channel, environment: Environmen
         created_at: now,
         expires_at: now.plus_secs(7200),
     };
-    let mut attempt = Attempt {
+    let attempt = Attempt {
         out_trade_no: number.clone(),
         order_id: 0,
         channel,
@@ -200,8 +200,8 @@ pub async fn bare_attempt(shop: &Shop, channel: Channel, environment: Environmen
         closed_at: None,
     };
     let written = shop.app.store.write(move |db| {
-        attempt.order_id = orders::insert(db, &new)?;
-        attempts::insert(db, &attempt)
+        let order_id = orders::insert(db, &new)?;
+        attempts::insert(db, &Attempt { order_id, ..attempt.clone() })
     });
     written.await.unwrap();
     number.as_str().to_owned()
@@ -439,7 +439,7 @@ async fn a_caller_that_hangs_up_at_once_still_settles_the_order() {
 pub async fn hold_the_books(shop: &Shop) -> (mpsc::Sender<()>, JoinHandle<bool>) {
     let (release, held) = mpsc::channel::<()>();
     let store = shop.app.store.clone();
-    let (enter, entered) = tokio::sync::oneshot::channel();
+    let (enter, mut entered) = tokio::sync::mpsc::unbounded_channel();
     let stuck = tokio::spawn(async move {
         let hold = move |_: &mut _| {
             enter.send(()).unwrap();
@@ -447,7 +447,7 @@ pub async fn hold_the_books(shop: &Shop) -> (mpsc::Sender<()>, JoinHandle<bool>)
         };
         store.write(hold).await.is_err()
     });
-    entered.await.unwrap();
+    entered.recv().await.unwrap();
     (release, stuck)
 }
 

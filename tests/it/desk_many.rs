@@ -19,7 +19,7 @@ async fn shop_of_many() -> (Shop, Browser) {
              SELECT 'o' || i, 2, 'i' || i, 'g', CASE WHEN i = 1 THEN 123456 ELSE 100 END, 'simulator', 400000 * CAST(i AS BIGINT),
                  9000000000000, 9000000000000 FROM n"
         );
-        shop.app.store.write(move |db| Ok(sql_query(fill).execute(db)?)).await.unwrap();
+        shop.app.store.write(move |db| Ok(sql_query(fill.as_str()).execute(db)?)).await.unwrap();
     }
     (shop, admin)
 }

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 /// Readers that an instance has.
 const READERS: usize = 4;
 
-fn sql(text: &str) -> impl FnOnce(&mut Db) -> Result<(), StoreError> + Send + use<> {
+fn sql(text: &str) -> impl Fn(&mut Db) -> Result<(), StoreError> + Send + use<> {
     let text = text.to_owned();
     move |db| Ok(db.batch_execute(&text)?)
 }
@@ -101,7 +101,8 @@ async fn when_the_server_throws_every_connection_out_the_next_callback_and_the_n
 }
 
 #[actix_web::test]
-async fn a_settlement_that_a_deadlock_or_a_conflict_undid_is_tried_once_more_and_then_refused_whole() {
+async fn a_settlement_that_a_deadlock_or_a_conflict_undid_is_tried_again_a_few_times_and_then_refused_whole()
+{
     if crate::database::server().is_none() {
         return eprintln!("skipped: SHOUYIN_TEST_POSTGRES names no server");
     }
@@ -109,7 +110,7 @@ async fn a_settlement_that_a_deadlock_or_a_conflict_undid_is_tried_once_more_and
     let ann = shop.user("ann").await;
     let mut balance = 0;
     for (state, times, credited) in
-        [("40P01", 1, true), ("40001", 1, true), ("40P01", 100, false), ("40001", 100, false)]
+        [("40P01", 1, true), ("40001", 5, true), ("40P01", 100, false), ("40001", 100, false)]
     {
         let number = ann.top_up("50").await;
         shop.simulator.pay(&number).unwrap();
@@ -136,6 +137,53 @@ async fn a_settlement_that_a_deadlock_or_a_conflict_undid_is_tried_once_more_and
         balance += 5000;
         assert_eq!(shop.books(&number).await.balance, balance, "{state} {times}");
     }
+}
+
+#[actix_web::test]
+async fn a_change_that_a_deadlock_or_a_conflict_undid_is_tried_again_a_few_times_and_then_refused_whole() {
+    if crate::database::server().is_none() {
+        return eprintln!("skipped: SHOUYIN_TEST_POSTGRES names no server");
+    }
+    let shop = Shop::open().await;
+    let ann = shop.user("ann").await;
+    for (state, times, made) in
+        [("40P01", 4, true), ("40001", 4, true), ("40P01", 5, false), ("40001", 5, false)]
+    {
+        let undo = format!(
+            "CREATE SEQUENCE tries;
+             CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF nextval('tries') <= {times} THEN RAISE EXCEPTION USING ERRCODE = '{state}', MESSAGE = 'undone'; END IF;
+                RETURN NULL;
+             END $$;
+             CREATE TRIGGER undo AFTER INSERT ON orders FOR EACH STATEMENT EXECUTE FUNCTION undo()"
+        );
+        shop.app.store.write(sql(&undo)).await.unwrap();
+        let before = shop.app.store.read(orders_there).await.unwrap();
+        let answer = ann.try_top_up("50").await;
+        assert_eq!(answer.status, if made { 201 } else { 503 }, "{state} {times}: {}", answer.body);
+        let after = shop.app.store.read(orders_there).await.unwrap();
+        assert_eq!(after - before, i64::from(made), "{state} {times}");
+        shop.app.store.write(sql("DROP FUNCTION undo CASCADE; DROP SEQUENCE tries")).await.unwrap();
+    }
+}
+
+fn orders_there(db: &mut Db) -> Result<i64, StoreError> {
+    let Db::Postgres(connection) = db else { unreachable!("there is a server") };
+    Ok(count(connection, "SELECT count(*) AS n FROM orders"))
+}
+
+#[actix_web::test]
+async fn a_question_that_takes_too_long_is_ended_by_the_server_and_its_connection_serves_the_next() {
+    if crate::database::server().is_none() {
+        return eprintln!("skipped: SHOUYIN_TEST_POSTGRES names no server");
+    }
+    let shop = Shop::open().await;
+    let slow = (0..READERS).map(|_| shop.app.store.read(sql("SELECT pg_sleep(60)")));
+    for ended in join_all(slow).await {
+        let error = ended.unwrap_err().to_string();
+        assert!(error.contains("statement timeout"), "{error}");
+    }
+    shop.app.store.read(sql("SELECT 1")).await.unwrap();
 }
 
 #[actix_web::test]
@@ -224,14 +272,14 @@ async fn a_change_that_spoils_the_whole_transaction_leaves_no_neighbour_told_tha
     let store = shop.app.store.clone();
     store.write(sql("CREATE TABLE kept (n BIGINT)")).await.unwrap();
     let (go_on, wait) = mpsc::channel::<()>();
-    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
     let first = store.write(move |_| {
         begun.send(()).unwrap();
         let _ = wait.recv();
         Ok(())
     });
     let others = async {
-        has_begun.await.unwrap();
+        has_begun.recv().await.unwrap();
         let neighbour = store.write(sql("INSERT INTO kept VALUES (1)"));
         // As if the statement between two changes had failed: outside of what a savepoint undoes.
         let spoils = store.write(|db| {
@@ -251,4 +299,32 @@ async fn a_change_that_spoils_the_whole_transaction_leaves_no_neighbour_told_tha
         .await
         .unwrap();
     assert_eq!(told.is_ok(), kept == 1, "{told:?}");
+}
+
+#[actix_web::test]
+async fn an_attempt_that_cannot_be_read_keeps_no_other_from_being_asked_about() {
+    let shop = Shop::open().await;
+    let ann = shop.user("ann").await;
+    let numbers = [ann.top_up("50").await, ann.top_up("50").await];
+    for number in &numbers {
+        shop.simulator.pay(number).unwrap();
+    }
+    let unlock = match shop.app.config.database {
+        Database::Sqlite(_) => "DROP TRIGGER attempts_fixed_facts",
+        Database::Postgres(_) => "ALTER TABLE attempts DISABLE TRIGGER USER",
+    };
+    let of_a_newer_version = format!(
+        "{unlock}; UPDATE attempts SET channel = 'wechat_face' WHERE out_trade_no = '{}'",
+        numbers[0]
+    );
+    shop.app.store.write(sql(&of_a_newer_version)).await.unwrap();
+    shop.clock.advance_ms(60_000);
+    assert_eq!(shop.sweep().await, 1);
+    assert!(shop.order(&numbers[1]).await.is_paid());
+    let alerts = || shop.app.metrics.alerts.with_label_values(&["unreadable"]).get();
+    assert_eq!((alerts(), shop.sweep().await, alerts()), (1, 0, 1));
+    shop.app.store.write(sql("UPDATE attempts SET channel = 'wechat_jsapi'")).await.unwrap();
+    shop.clock.advance_ms(3_600_000);
+    assert_eq!(shop.sweep().await, 1);
+    assert!(shop.order(&numbers[0]).await.is_paid());
 }

@@ -581,10 +581,19 @@ impl Browser {
 
     /// Tops up through the form as a program would; gives the whole answer.
     pub async fn try_top_up(&self, yuan: &str) -> Answer {
+        let [token, intent] = self.top_up_form().await;
+        self.send_top_up(&token, &intent, yuan).await
+    }
+
+    /// Opens the form; gives what is hidden in it, its token and its intent.
+    pub async fn top_up_form(&self) -> [String; 2] {
         let form = self.get("/top-up").await;
         assert_eq!(form.status, 200, "{}", form.body);
-        let (token, intent) = (form.hidden("token"), form.hidden("intent"));
-        self.post_json("/top-up", &[("token", &token), ("intent", &intent), ("amount", yuan)]).await
+        [form.hidden("token"), form.hidden("intent")]
+    }
+
+    pub async fn send_top_up(&self, token: &str, intent: &str, yuan: &str) -> Answer {
+        self.post_json("/top-up", &[("token", token), ("intent", intent), ("amount", yuan)]).await
     }
 
     /// Makes an order that WeChat has prepared; gives its number.

@@ -1,17 +1,24 @@
 //! Several instances of the program on the books of one server. Skipped where the books are a file.
 
 use crate::{
-    harness::{Answer, Browser, Instance, Shop, WECHAT},
+    harness::{Answer, Browser, Instance, PASSWORD, START, Shop, WECHAT},
     refund_pages::refund,
 };
+use diesel::connection::SimpleConnection;
 use futures_util::future::join_all;
 use reqwest::{Client, redirect::Policy};
 use shouyin::{
+    app::App,
     domain::order::Source,
     flow::confirm,
     jobs,
-    store::{Store, books, refunds},
+    store::{Db, Store, StoreError, audits, books, limits::Pace, refunds},
 };
+use std::sync::Arc;
+
+fn sql(text: &'static str) -> impl Fn(&mut Db) -> Result<(), StoreError> + Send {
+    move |db| Ok(db.batch_execute(text)?)
+}
 
 /// The same person at another instance: the load balancer chose it.
 fn moved(browser: &Browser, to: &Instance) -> Browser {
@@ -94,6 +101,100 @@ async fn the_same_callbacks_at_two_instances_at_once_credit_each_order_once() {
     verdicts.sort();
     verdicts.dedup();
     assert_eq!(verdicts, ["duplicate", "ok"]);
+}
+
+#[actix_web::test]
+async fn tries_to_sign_in_count_at_all_instances_together() {
+    let shop = Shop::open().await;
+    let Some(other) = shop.server_beside() else { return };
+    shop.user("ann").await;
+    let here = shop.browser();
+    let there = Browser::new(other.url.clone(), WECHAT);
+    for _ in 0..5 {
+        for browser in [&here, &there] {
+            assert_eq!(browser.log_in("ann", "not the password").await.status, 422);
+        }
+    }
+    for browser in [&here, &there] {
+        let answer = browser.log_in("ann", PASSWORD).await;
+        assert_eq!(answer.status, 429, "{}", answer.body);
+        assert!((1..=30).contains(&answer.header("retry-after").parse::<u32>().unwrap()));
+    }
+    assert_eq!(here.log_in("bob", PASSWORD).await.status, 422, "another name");
+    let half_a_minute = "UPDATE rate_limits SET calm_at = calm_at - 30000 WHERE key LIKE 'sign_in_by_pair%'";
+    shop.app.store.write(sql(half_a_minute)).await.unwrap();
+    assert_eq!(there.log_in("ann", PASSWORD).await.status, 303);
+    assert_eq!(here.log_in("ann", PASSWORD).await.status, 429, "one in half a minute");
+}
+
+#[actix_web::test]
+async fn what_is_limited_is_used_up_by_all_instances_together_and_given_back_with_time() {
+    let shop = Shop::open().await;
+    let Some(other) = shop.server_beside() else { return };
+    let pace = Pace { every_ms: 3_600_000, at_once: 3 };
+    let take = |app: &Arc<App>| {
+        let store = app.store.clone();
+        async move { store.take("a key".to_owned(), pace).await.unwrap() }
+    };
+    for app in [&shop.app, &other.app, &shop.app] {
+        assert_eq!(take(app).await, 0);
+    }
+    let wait = take(&other.app).await;
+    assert!((3_000_000..=3_600_000).contains(&wait), "{wait}");
+    assert_eq!(other.app.store.take("another key".to_owned(), pace).await.unwrap(), 0);
+    jobs::housekeeping::run_once(other.app.clone()).await.unwrap();
+    assert!(take(&shop.app).await > 0, "nobody has forgotten it");
+    let an_hour = "UPDATE rate_limits SET calm_at = calm_at - 3600000";
+    shop.app.store.write(sql(an_hour)).await.unwrap();
+    assert_eq!(take(&other.app).await, 0);
+    assert!(take(&shop.app).await > 0);
+    let set_back_a_day = "UPDATE rate_limits SET calm_at = calm_at + 86400000";
+    shop.app.store.write(sql(set_back_a_day)).await.unwrap();
+    assert_eq!([take(&shop.app).await, take(&other.app).await, take(&shop.app).await], [0, 0, 0]);
+    assert!(take(&other.app).await > 0);
+}
+
+#[actix_web::test]
+async fn questions_that_nobody_waits_for_are_limited_over_all_instances() {
+    let shop = Shop::open().await;
+    let Some(other) = shop.server_beside() else { return };
+    assert!(shop.app.may_sweep().await);
+    let used_up = "UPDATE rate_limits SET calm_at = EXTRACT(EPOCH FROM clock_timestamp()) * 1000 + 1000 WHERE key = 'sweep'";
+    let mut refused = false;
+    // A tenth of a second later one more may be asked: on a busy machine that is soon.
+    for _ in 0..8 {
+        shop.app.store.write(sql(used_up)).await.unwrap();
+        refused |= !other.app.may_sweep().await;
+    }
+    assert!(refused);
+}
+
+#[actix_web::test]
+async fn one_instance_audits_for_all_and_the_others_say_what_it_found() {
+    let shop = Shop::open().await;
+    let Some(other) = shop.server_beside() else { return };
+    shop.paid("ann", "50").await;
+    let audit = |app: &Arc<App>| jobs::audit::run_once(app.clone());
+    assert_eq!(audit(&shop.app).await.unwrap(), 0);
+    let broken = "ALTER TABLE ledger DISABLE TRIGGER USER; UPDATE ledger SET amount_fen = amount_fen + 1";
+    shop.app.store.write(sql(broken)).await.unwrap();
+    shop.clock.advance_ms(3_599_000);
+    assert_eq!(audit(&other.app).await.unwrap(), 0, "it was done less than an hour ago");
+    let gauges = |app: &Arc<App>| (app.metrics.books_clean.get(), app.metrics.last_audit_at.get());
+    assert_eq!(gauges(&other.app), (1, START.secs()));
+    shop.clock.advance_ms(1_000);
+    let found = audit(&other.app).await.unwrap();
+    assert!(found > 0);
+    assert_eq!(audit(&shop.app).await.unwrap(), found);
+    assert_eq!(gauges(&shop.app), (0, START.secs() + 3_600));
+    // Whoever begins and never ends is not waited for.
+    shop.clock.advance_ms(3_600_000);
+    let (mended, now) = ("UPDATE ledger SET amount_fen = amount_fen - 1", shop.clock.now());
+    shop.app.store.write(sql(mended)).await.unwrap();
+    assert!(shop.app.store.write(move |db| audits::begin(db, now)).await.unwrap());
+    assert_eq!(audit(&shop.app).await.unwrap(), found, "somebody is at it");
+    shop.clock.advance_ms(1_800_000);
+    assert_eq!(audit(&other.app).await.unwrap(), 0);
 }
 
 #[actix_web::test]

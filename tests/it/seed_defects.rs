@@ -197,7 +197,7 @@ async fn s6_what_went_wrong_inside_is_told_to_nobody_outside() {
     let (user, number) = ordered(&shop).await;
     let rename = |from: &str, to: &str| {
         let sql = format!("ALTER TABLE {from} RENAME TO {to}");
-        shop.app.store.write(move |db| Ok(diesel::RunQueryDsl::execute(diesel::sql_query(sql), db)?))
+        shop.app.store.write(move |db| Ok(diesel::RunQueryDsl::execute(diesel::sql_query(sql.as_str()), db)?))
     };
     rename("orders", "put_aside").await.unwrap();
     let notified = shop.notify(shop.simulator.signed_notify(&number, &[])).await;

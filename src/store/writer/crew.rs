@@ -240,7 +240,7 @@ mod tests {
         let asked = Arc::new(AtomicBool::default());
         let batch = || {
             let asked = asked.clone();
-            let change: crate::store::queue::Change = Box::new(move |_| {
+            let change: crate::store::queue::Change = Box::new(move |_, _| {
                 asked.store(true, Ordering::SeqCst);
                 Box::new(|_| ())
             });
@@ -257,7 +257,7 @@ mod tests {
         assert!(hand.work(batch()).is_continue());
         assert!(asked.load(Ordering::SeqCst), "the same, of one that was not");
         drop(Place { queue: queue.clone(), progress: Arc::default() });
-        let refused = queue.change(Box::new(|_| Box::new(|_| ())));
+        let refused = queue.change(Box::new(|_, _| Box::new(|_| ())));
         assert!(matches!(refused, Err(StoreError::Busy)));
     }
 
@@ -268,7 +268,7 @@ mod tests {
         let mut hand = Hand { db, server: None, progress: progress.clone(), since_look: 0, log_grows: false };
         let changes = |leaves: bool| {
             let progress = progress.clone();
-            let change: crate::store::queue::Change = Box::new(move |db| {
+            let change: crate::store::queue::Change = Box::new(move |db, _| {
                 db.batch_execute("CREATE TABLE t (n INTEGER)").unwrap();
                 let step = progress.steps.load(Ordering::SeqCst);
                 // One that has gone on since is not left.

@@ -91,7 +91,7 @@ pub async fn submit(
 }
 
 async fn open(web: &Web, visitor: &Visitor, link: &str) -> Result<Invitation, WebError> {
-    web.limits.register(&web.app, visitor.ip)?;
+    web.limits.register(&web.app, visitor.ip).await?;
     accounts::invitation(&web.app, link).await?.ok_or(WebError::LinkOver(Lang::invite_over))
 }
 

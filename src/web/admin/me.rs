@@ -122,7 +122,7 @@ pub async fn password(
 ) -> Result<HttpResponse, WebError> {
     let PasswordForm { token, old, new } = posted.into_inner();
     csrf::check(&request, &web.app, &admin, &token)?;
-    web.limits.sign_in(&web.app, &admin.user.username, admin.ip)?;
+    web.limits.sign_in(&web.app, &admin.user.username, admin.ip).await?;
     let faults = match accounts::change_password(&web.app, &admin.user, &admin.browser, old, new).await {
         Ok(()) => return Ok(see_other("/admin/me?did=password", None)),
         Err(error @ AccountError::WrongPassword) => {

@@ -70,7 +70,7 @@ pub async fn begin(
     admin: Admin,
     posted: Form<PasswordForm>,
 ) -> Result<HttpResponse, WebError> {
-    let password = checked(&web, &request, &admin, posted)?;
+    let password = checked(&web, &request, &admin, posted).await?;
     match second_factor::begin(&web.app, &admin.user, password).await {
         Ok(()) => Ok(see_other("/admin/me/second-factor", None)),
         Err(error) => beside_password(&web, &admin, error).await,
@@ -115,7 +115,7 @@ pub async fn turn_off(
     admin: Admin,
     posted: Form<PasswordForm>,
 ) -> Result<HttpResponse, WebError> {
-    let password = checked(&web, &request, &admin, posted)?;
+    let password = checked(&web, &request, &admin, posted).await?;
     match second_factor::turn_off(&web.app, &admin.user, password).await {
         Ok(()) => Ok(see_other("/admin/me?did=second_factor_off", None)),
         Err(error) => beside_password(&web, &admin, error).await,
@@ -132,7 +132,7 @@ pub async fn renew_codes(
     admin: Admin,
     posted: Form<PasswordForm>,
 ) -> Result<HttpResponse, WebError> {
-    let password = checked(&web, &request, &admin, posted)?;
+    let password = checked(&web, &request, &admin, posted).await?;
     match second_factor::renew_codes(&web.app, &admin.user, password).await {
         Ok(codes) => shown(&web, &admin, codes, false).await,
         Err(error) => beside_password(&web, &admin, error).await,
@@ -140,7 +140,7 @@ pub async fn renew_codes(
 }
 
 /// The password of a form that may be looked at.
-fn checked(
+async fn checked(
     web: &Web,
     request: &HttpRequest,
     admin: &Admin,
@@ -148,7 +148,7 @@ fn checked(
 ) -> Result<String, WebError> {
     let posted = posted.into_inner();
     csrf::check(request, &web.app, admin, &posted.token)?;
-    web.limits.sign_in(&web.app, &admin.user.username, admin.ip)?;
+    web.limits.sign_in(&web.app, &admin.user.username, admin.ip).await?;
     Ok(posted.password)
 }
 

@@ -27,7 +27,7 @@ pub async fn run(
     form: Form<TokenForm>,
 ) -> Result<HttpResponse, WebError> {
     csrf::check(&request, &web.app, &admin, &form.token)?;
-    web.limits.self_test(&web.app)?;
+    web.limits.self_test(&web.app).await?;
     let tested = self_test::run(&web.app, &admin.user).await?;
     diagnostics::answer(&web, &admin, tested.iter().map(told).collect()).await
 }

@@ -50,7 +50,7 @@ pub async fn show(
     visitor: Visitor,
     link: Path<String>,
 ) -> Result<HttpResponse, WebError> {
-    web.limits.register(&web.app, visitor.ip)?;
+    web.limits.register(&web.app, visitor.ip).await?;
     if !set_up::is_open(&web.app, &link).await? {
         return Err(WebError::LinkOver(Lang::set_up_over));
     }
@@ -70,7 +70,7 @@ pub async fn submit(
 ) -> Result<HttpResponse, WebError> {
     let posted = posted.into_inner();
     csrf::check(&request, &web.app, &visitor, &posted.token)?;
-    web.limits.register(&web.app, visitor.ip)?;
+    web.limits.register(&web.app, visitor.ip).await?;
     match set_up::first_admin(&web.app, &link, &posted.username, posted.password).await {
         Ok(Some(id)) => {
             let user = User { id, username: String::new(), role: Role::Owner };

@@ -1,0 +1,96 @@
+//! The database server is gone, or its answer is: what callbacks, pages and balancers are told, and what holds afterwards.
+
+use crate::{
+    harness::{Answer, Browser, Shop},
+    wire::Wire,
+};
+use shouyin::store::orders;
+use std::time::Duration;
+
+async fn shop() -> Option<(Shop, Wire)> {
+    if crate::database::server().is_none() {
+        eprintln!("skipped: SHOUYIN_TEST_POSTGRES names no server");
+        return None;
+    }
+    let mut wire = None;
+    let shop = Shop::open_with(|config| wire = Some(Wire::before(config))).await;
+    Some((shop, wire.unwrap()))
+}
+
+/// Somebody with an order that is paid at the gateway, and what the gateway says of it.
+async fn paid_and_unheard(shop: &Shop) -> (Browser, String, String) {
+    let ann = shop.user("ann").await;
+    let number = ann.top_up("50").await;
+    shop.simulator.pay(&number).unwrap();
+    let callback = shop.simulator.signed_notify(&number, &[]);
+    (ann, number, callback)
+}
+
+/// WeChat waits five seconds for an answer.
+async fn notify(shop: &Shop, callback: &str) -> Answer {
+    tokio::time::timeout(Duration::from_secs(5), shop.notify(callback))
+        .await
+        .expect("an answer within five seconds")
+}
+
+#[actix_web::test]
+async fn while_the_server_is_gone_callbacks_are_to_come_again_and_pages_say_what_is_safe() {
+    let Some((shop, wire)) = shop().await else { return };
+    let (ann, number, callback) = paid_and_unheard(&shop).await;
+    assert_eq!(shop.browser().get("/readyz").await.status, 200);
+    wire.cut();
+    for _ in 0..2 {
+        let answer = notify(&shop, &callback).await;
+        assert_eq!(answer.status, 503, "{}", answer.body);
+        assert!(answer.body.contains("FAIL"), "{}", answer.body);
+    }
+    let ready = shop.browser().get("/readyz").await;
+    assert_eq!((ready.status, ready.body.as_str()), (503, "not ready: the database does not take writes\n"));
+    let page = ann.get("/orders").await;
+    assert_eq!(page.status, 503, "{}", page.body);
+    assert!(page.body.contains("款项是安全的") && page.body.contains("请勿重复支付"), "{}", page.body);
+    assert_eq!(shop.browser().get("/healthz").await.status, 200);
+    wire.mend();
+    // The same process goes on: whatever still waits for the old connections gives up within seconds.
+    let mut answer = notify(&shop, &callback).await;
+    while answer.status == 503 {
+        answer = notify(&shop, &callback).await;
+    }
+    assert!(answer.body.contains("SUCCESS"), "{}", answer.body);
+    while ann.get("/orders").await.status == 503 || shop.browser().get("/readyz").await.status == 503 {}
+    assert_eq!(ann.get("/orders").await.status, 200);
+    assert_eq!(shop.books(&number).await.balance, 5000);
+}
+
+#[actix_web::test]
+async fn a_credit_whose_commit_was_never_answered_is_found_made_when_the_callback_comes_again() {
+    let Some((shop, wire)) = shop().await else { return };
+    let (_, number, callback) = paid_and_unheard(&shop).await;
+    wire.lose_the_answer_to_the_next_commit();
+    let answer = notify(&shop, &callback).await;
+    assert_eq!(answer.status, 503, "nobody knows: {}", answer.body);
+    assert!(answer.body.contains("FAIL"), "{}", answer.body);
+    assert_eq!(wire.lost(), 1, "the server had committed");
+    let credited = shop.books(&number).await;
+    assert_eq!((credited.balance, credited.order.is_paid()), (5000, true));
+    assert!(notify(&shop, &callback).await.body.contains("SUCCESS"));
+    assert_eq!(shop.books(&number).await.balance, 5000);
+    assert_eq!(shop.verdicts().await, ["ok", "duplicate"]);
+}
+
+#[actix_web::test]
+async fn an_order_whose_commit_was_never_answered_is_the_same_order_when_the_form_comes_again() {
+    let Some((shop, wire)) = shop().await else { return };
+    let ann = shop.user("ann").await;
+    let [token, intent] = ann.top_up_form().await;
+    wire.lose_the_answer_to_the_next_commit();
+    let answer = ann.send_top_up(&token, &intent, "50").await;
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert_eq!(wire.lost(), 1, "the server had committed");
+    let again = ann.send_top_up(&token, &intent, "50").await;
+    assert_eq!(again.status, 201, "{}", again.body);
+    let number = again.json()["out_trade_no"].as_str().unwrap().to_owned();
+    let user = shop.order(&number).await.user_id;
+    let all = shop.app.store.read(move |db| orders::of_user(db, user, None, 10)).await.unwrap();
+    assert_eq!(all.len(), 1, "{all:?}");
+}
