@@ -13,6 +13,7 @@
 mod books;
 mod child;
 mod grown;
+mod hearing;
 mod pace;
 mod postgres;
 #[path = "../growth/settling.rs"]
@@ -51,6 +52,9 @@ fn main() {
         }
         println!("\n{:<78} {:>9} {:>9} {:>6} {:>13}", "", "p99 ms", "other ms", "ratio", "of rounds");
         waits(server.as_deref(), &folder).await;
+        if let Some(server) = &server {
+            hearing::at_another(server).await;
+        }
         let (before, during) = child::waiting_pages(&folder.join("pages"));
         println!(
             "\nA server's memory with 1,000 pages waiting: {:.1} MiB ({:.1} MiB before they came)",

@@ -5,7 +5,7 @@ use diesel::{
     Connection, PgConnection, QueryableByName, RunQueryDsl, connection::SimpleConnection, sql_query,
     sql_types::BigInt,
 };
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use shouyin::{
     config::Database,
     store::{Db, Store, StoreError},
@@ -299,6 +299,33 @@ async fn a_change_that_spoils_the_whole_transaction_leaves_no_neighbour_told_tha
         .await
         .unwrap();
     assert_eq!(told.is_ok(), kept == 1, "{told:?}");
+}
+
+#[actix_web::test]
+async fn a_full_queue_refuses_at_once_says_that_it_is_not_ready_and_is_answered_in_its_order() {
+    const PLACES: usize = 4096;
+    let shop = Shop::open().await;
+    let (release, stuck) = crate::callbacks::hold_the_books(&shop).await;
+    let done = Arc::new(Mutex::new(Vec::new()));
+    let change = |nth: usize| {
+        let (store, done) = (shop.app.store.clone(), done.clone());
+        async move {
+            let changed = store.write(|_| Ok(())).await;
+            done.lock().unwrap().push(nth);
+            changed
+        }
+    };
+    let mut waiting = Box::pin(join_all((0..PLACES).map(change)));
+    assert!((&mut waiting).now_or_never().is_none());
+    let refused = shop.app.store.write(|_| Ok(()));
+    assert!(matches!(refused.now_or_never(), Some(Err(StoreError::Busy))));
+    let ready = shop.browser().get("/readyz").await;
+    assert_eq!((ready.status, ready.body.as_str()), (503, "not ready: write queue nearly full\n"));
+    release.send(()).unwrap();
+    assert!(waiting.await[0].is_ok());
+    stuck.await.unwrap();
+    assert!(done.lock().unwrap().is_sorted());
+    assert_eq!(shop.browser().get("/readyz").await.status, 200);
 }
 
 #[actix_web::test]

@@ -18,6 +18,7 @@ pub mod app;
 pub mod bill;
 pub mod close_order;
 pub mod error_code;
+mod fields;
 pub mod jsapi;
 pub mod notify;
 pub mod order_query;

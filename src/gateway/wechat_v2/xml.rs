@@ -3,11 +3,8 @@
 
 use crate::canary::{self, Canary};
 use quick_xml::{Reader, events::Event};
-use std::collections::BTreeMap;
 
-/// Names and values of one message, sorted as the signature sorts them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fields(BTreeMap<String, String>);
+pub use super::fields::Fields;
 
 /// Why bytes are not a V2 message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,23 +38,6 @@ const MAX_NAME: usize = 64;
 const MAX_VALUE: usize = 24 * 1024;
 
 impl Fields {
-    /// A value that is present and not empty.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
-    }
-
-    pub fn set(&mut self, name: &str, value: &str) {
-        self.0.insert(name.to_owned(), value.to_owned());
-    }
-
-    pub fn remove(&mut self, name: &str) {
-        self.0.remove(name);
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-    }
-
     /// Writes the message, every value in CDATA; `]]>` inside a value is split over two sections.
     pub fn to_xml(&self) -> String {
         let mut text = String::with_capacity(1024);
@@ -91,7 +71,7 @@ impl Fields {
         // The reader drops a byte order mark by itself.
         let mut reader = Reader::from_str(text);
         reader.config_mut().check_end_names = true;
-        let mut document = Document::default();
+        let mut document = Document { fields: Fields::of_bytes(text.len()), ..Document::default() };
         let mut first = true;
         loop {
             match reader.read_event().map_err(|_| XmlFault::NotWellFormed)? {
@@ -114,18 +94,13 @@ impl Fields {
     }
 }
 
-impl<'a> FromIterator<(&'a str, &'a str)> for Fields {
-    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Fields {
-        Fields(pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
-    }
-}
-
 /// Where the reader stands: before the root, in it, in a value, or after it.
 #[derive(Default)]
 struct Document {
-    fields: BTreeMap<String, String>,
+    fields: Fields,
     root: Root,
-    value: Option<Value>,
+    /// The one that is read, or was last: its strings are used for all.
+    value: Value,
 }
 
 #[derive(Default, PartialEq)]
@@ -136,7 +111,10 @@ enum Root {
     After,
 }
 
+#[derive(Default)]
 struct Value {
+    /// Whether its element is open.
+    open: bool,
     name: String,
     /// What is certain to belong to the value, and whether CDATA is in it.
     text: String,
@@ -152,14 +130,13 @@ impl Document {
                 self.root = Root::Inside;
                 Ok(())
             }
-            Root::Inside if self.value.is_some() => Err(XmlFault::Nested),
-            Root::Inside if self.fields.contains_key(name) && !canary::sings(Canary::LastDuplicateWins) => {
+            Root::Inside if self.value.open => Err(XmlFault::Nested),
+            Root::Inside if self.fields.has(name) && !canary::sings(Canary::LastDuplicateWins) => {
                 Err(XmlFault::Duplicate)
             }
-            Root::Inside if self.fields.len() >= MAX_FIELDS => Err(XmlFault::TooLarge),
+            Root::Inside if self.fields.count() >= MAX_FIELDS => Err(XmlFault::TooLarge),
             Root::Inside => {
-                let (text, plain) = (String::new(), String::new());
-                self.value = Some(Value { name: name.to_owned(), text, cdata: false, plain });
+                self.value.begin(name);
                 Ok(())
             }
             Root::Before | Root::After => Err(XmlFault::Root),
@@ -167,43 +144,53 @@ impl Document {
     }
 
     fn close(&mut self) -> Result<(), XmlFault> {
-        match self.value.take() {
-            Some(value) => {
-                let (name, text) = value.finish();
-                if text.len() > MAX_VALUE {
-                    return Err(XmlFault::TooLarge);
-                }
-                self.fields.insert(name, text);
-            }
-            None => self.root = Root::After,
+        if !self.value.open {
+            self.root = Root::After;
+            return Ok(());
         }
+        self.value.open = false;
+        let (name, text) = self.value.finish();
+        if text.len() > MAX_VALUE {
+            return Err(XmlFault::TooLarge);
+        }
+        self.fields.set(name, text);
         Ok(())
     }
 
     fn text(&mut self, text: &str, cdata: bool) -> Result<(), XmlFault> {
-        match &mut self.value {
+        match self.value.open {
             // XML forbids it outside CDATA, where it would look like an end of one.
             _ if !cdata && text.contains("]]>") => return Err(XmlFault::NotWellFormed),
-            Some(value) => value.push(text, cdata),
-            None if !cdata && is_blank(text) => {}
-            None => return Err(XmlFault::StrayText),
+            true => self.value.push(text, cdata),
+            false if !cdata && is_blank(text) => {}
+            false => return Err(XmlFault::StrayText),
         }
         Ok(())
     }
 
     /// One written as a reference: part of a value or out of place, never layout.
     fn character(&mut self, character: char) -> Result<(), XmlFault> {
-        let value = self.value.as_mut().ok_or(XmlFault::StrayText)?;
-        value.push(character.encode_utf8(&mut [0; 4]), false);
+        if !self.value.open {
+            return Err(XmlFault::StrayText);
+        }
+        self.value.push(character.encode_utf8(&mut [0; 4]), false);
         Ok(())
     }
 
     fn finish(self) -> Result<Fields, XmlFault> {
-        if self.root == Root::After { Ok(Fields(self.fields)) } else { Err(XmlFault::NotWellFormed) }
+        if self.root == Root::After { Ok(self.fields) } else { Err(XmlFault::NotWellFormed) }
     }
 }
 
 impl Value {
+    fn begin(&mut self, name: &str) {
+        (self.open, self.cdata) = (true, false);
+        for text in [&mut self.name, &mut self.text, &mut self.plain] {
+            text.clear();
+        }
+        self.name.push_str(name);
+    }
+
     /// Plain text arrives in several events around references; they are one run until CDATA comes.
     fn push(&mut self, text: &str, cdata: bool) {
         if cdata {
@@ -222,12 +209,12 @@ impl Value {
         self.plain.clear();
     }
 
-    fn finish(mut self) -> (String, String) {
+    fn finish(&mut self) -> (&str, &str) {
         if !self.cdata {
-            return (self.name, self.plain.trim_matches(is_space).to_owned());
+            return (&self.name, self.plain.trim_matches(is_space));
         }
         self.keep_plain();
-        (self.name, self.text)
+        (&self.name, &self.text)
     }
 }
 
