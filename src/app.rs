@@ -34,14 +34,10 @@ use tokio::sync::{Notify, Semaphore};
 
 /// Passwords hashed at once: each takes 19 MiB and a core for some 30 ms.
 const HASHING: usize = 2;
-/// Queries of the sweep and of hurried callbacks, over all orders, per second.
-const SWEEPS_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).unwrap();
-/// The same over all instances.
+/// Queries of the sweep and of hurried callbacks, over all orders: of each process, and of all instances together.
 const SWEEPS: Pace = Pace { every_ms: 100, at_once: 10 };
 const JUNK_PER_SECOND: NonZeroU32 = NonZeroU32::new(50).unwrap();
 const JUNK_AT_ONCE: NonZeroU32 = NonZeroU32::new(2_000).unwrap();
-const PAGE_QUERIES_PER_SECOND: NonZeroU32 = NonZeroU32::new(1).unwrap();
-const PAGE_QUERIES_AT_ONCE: NonZeroU32 = NonZeroU32::new(20).unwrap();
 const PAGE_QUERIES: Pace = Pace { every_ms: 1_000, at_once: 20 };
 /// Messages nobody vouches for are not written down while the queue is fuller than this: money goes first.
 const QUEUE_FOR_JUNK_PERCENT: usize = 25;
@@ -99,18 +95,12 @@ impl App {
             rounds: Rounds::default(),
             hashing: Arc::new(Semaphore::new(HASHING)),
             bills: Semaphore::new(1),
-            sweeps: RateLimiter::direct_with_clock(
-                Quota::per_second(SWEEPS_PER_SECOND),
-                Monotonic(clock.clone()),
-            ),
+            sweeps: RateLimiter::direct_with_clock(quota(SWEEPS), Monotonic(clock.clone())),
             junk: RateLimiter::direct_with_clock(
                 Quota::per_second(JUNK_PER_SECOND).allow_burst(JUNK_AT_ONCE),
                 Monotonic(clock.clone()),
             ),
-            page_queries: RateLimiter::dashmap_with_clock(
-                Quota::per_second(PAGE_QUERIES_PER_SECOND).allow_burst(PAGE_QUERIES_AT_ONCE),
-                Monotonic(clock.clone()),
-            ),
+            page_queries: RateLimiter::dashmap_with_clock(quota(PAGE_QUERIES), Monotonic(clock.clone())),
             gateways: gateways(&config),
             config,
             store,
@@ -181,18 +171,13 @@ impl App {
 
     /// Whether one more question may be asked that nobody waits for.
     pub async fn may_sweep(&self) -> bool {
-        self.sweeps.check().is_ok() && self.may("sweep".to_owned(), SWEEPS).await
+        self.sweeps.check().is_ok() && self.store.take("sweep".to_owned(), SWEEPS).await == 0
     }
 
     /// Whether the gateway may be asked once more for this user's pages.
     pub async fn may_ask_for(&self, user_id: i64) -> bool {
-        self.page_queries.check_key(&user_id).is_ok()
-            && self.may(format!("page {user_id}"), PAGE_QUERIES).await
-    }
-
-    /// Over all instances. When that cannot be counted, the limits of this process are enough.
-    async fn may(&self, key: String, pace: Pace) -> bool {
-        !matches!(self.store.take(key, pace).await, Ok(wait_ms) if wait_ms > 0)
+        let key = format!("page {user_id}");
+        self.page_queries.check_key(&user_id).is_ok() && self.store.take(key, PAGE_QUERIES).await == 0
     }
 
     /// Where new orders belong.
@@ -229,6 +214,13 @@ fn gateways(config: &Config) -> Vec<Box<dyn Gateway>> {
         gateways.push(Box::new(Alipay { account: account.clone() }));
     }
     gateways
+}
+
+/// As the rate limiter of a process wants it.
+pub fn quota(pace: Pace) -> Quota {
+    let burst = u32::try_from(pace.at_once).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+    let period = Duration::from_millis(u64::try_from(pace.every_ms).unwrap_or_default());
+    Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst)
 }
 
 /// The limit on queries nobody waits for.

@@ -1,9 +1,9 @@
-//! `audit`: the rules of the books, each with whether it holds, and the chain of the audit log. Reads only; works beside
-//! a running server.
+//! `audit`: the pages of a file, the rules of the books, each with whether it holds, and the chain of the audit log. Reads
+//! only; works beside a running server.
 
 use super::CliError;
 use crate::{
-    config::{Config, Source},
+    config::{Config, Database, Source},
     store::{
         Store,
         audit_chain::{self, Looked},
@@ -27,21 +27,22 @@ pub(super) struct Options {
 pub(super) async fn run(source: &Source, options: Options) -> Result<(), CliError> {
     let database = Config::read_database(source)?;
     let store = Store::open_to_read(&database)?;
-    if database.file().is_some() {
-        if let Some(damage) = store.read_at_length(books::damage).await? {
-            println!("BROKEN  {PAGES}: {damage}");
-            return Err(CliError::Failed(format!("{database} is damaged: restore a backup")));
+    let damaged = is_damaged(&store, &database).await?;
+    let breaches = match store.read_at_length(books::audit).await {
+        Err(error) if damaged => {
+            return Err(CliError::Failed(format!(
+                "{database} is damaged, and its rules cannot be looked at ({error}): restore a backup"
+            )));
         }
-        println!("ok      {PAGES}");
-    }
-    let breaches = store.read_at_length(books::audit).await?;
+        breaches => breaches?,
+    };
     for rule in books::rules() {
         match breaches.iter().find(|breach| breach.starts_with(rule)) {
             None => println!("ok      {rule}"),
             Some(breach) => println!("BROKEN  {breach}"),
         }
     }
-    let mut broken = breaches.len();
+    let mut broken = breaches.len().saturating_add(usize::from(damaged));
     match store.read_at_length(audit_chain::look_at_all).await? {
         Looked::Whole { seal, loose, .. } => {
             println!("ok      {CHAIN}: {} rows, head {}", seal.rows, seal.hash);
@@ -68,4 +69,15 @@ pub(super) async fn run(source: &Source, options: Options) -> Result<(), CliErro
         0 => Ok(()),
         broken => Err(CliError::Failed(format!("{broken} rules of {} do not hold", database))),
     }
+}
+
+/// Of a file, says whether its pages are whole.
+async fn is_damaged(store: &Store, database: &Database) -> Result<bool, CliError> {
+    let damage = store.read_at_length(books::damage).await?;
+    match &damage {
+        Some(damage) => println!("BROKEN  {PAGES}: {damage}"),
+        None if database.file().is_some() => println!("ok      {PAGES}"),
+        None => {}
+    }
+    Ok(damage.is_some())
 }

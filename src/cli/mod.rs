@@ -64,7 +64,7 @@ enum Command {
     /// Example: shouyin notify list
     #[command(subcommand)]
     Notify(notify::Action),
-    /// Checks every rule of the books and the chain of the audit log; exits 1 if one does not hold. Works beside a running server.
+    /// Checks the pages of a file, every rule of the books and the chain of the audit log; exits 1 if one does not hold. Works beside a running server.
     ///
     /// Example: shouyin audit
     Audit(audit::Options),

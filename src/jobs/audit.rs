@@ -1,14 +1,14 @@
-//! Lets the books prove themselves: hourly, a file at start as well. Of several instances one does it for all. The audit log is
-//! looked at from where it was last found whole.
+//! Lets the books prove themselves: hourly, a file at start as well. Of several instances one does it for all. The audit
+//! log is looked at from where it was last found whole.
 
 use crate::{
     app::App,
     domain::time::UnixMs,
     flow::FlowError,
     store::{
+        Db,
         audit_chain::{self, Looked},
-        audits::{self, Audited},
-        books,
+        audits, books,
     },
 };
 use std::sync::Arc;
@@ -22,37 +22,55 @@ const ROWS: i64 = 20_000;
 /// The books.
 pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
     if !app.store.is_shared() {
-        return audit(&app).await;
+        let found = rules(&app).await?;
+        return chain_too(&app, found).await;
     }
+    let (now, last) = (app.clock.now(), app.store.read(audits::last).await?);
+    if last.is_due(now) && app.store.write(move |db| audits::begin(db, now)).await? {
+        return audit_for_all(&app, now).await;
+    }
+    // Not before what was found here: the last word may not have been written down.
+    if last.done_at > 0 && UnixMs(last.done_at).secs() >= app.metrics.last_audit_at.get() {
+        tell(&app, UnixMs(last.done_at), last.breaches);
+    }
+    Ok(usize::try_from(last.breaches).unwrap_or(usize::MAX))
+}
+
+async fn audit_for_all(app: &App, begun_at: UnixMs) -> Result<usize, FlowError> {
+    let (found, audited) = match rules(app).await {
+        Ok(found) => (found, chain_too(app, found).await),
+        Err(error) => (0, Err(error)),
+    };
+    // What the rules have found is written down, whatever became of the rest.
+    let written = audited.as_ref().ok().copied().or(Some(found).filter(|found| *found > 0));
     let now = app.clock.now();
-    if app.store.write(move |db| audits::begin(db, now)).await? {
-        let found = audit(&app).await?;
-        let breaches = i64::try_from(found).unwrap_or(i64::MAX);
-        let audited = Audited { done_at: app.clock.now().0, breaches };
-        app.store.write(move |db| audits::finish(db, audited)).await?;
-        return Ok(found);
-    }
-    let Audited { done_at, breaches } = app.store.read(audits::last).await?;
-    if done_at > 0 {
-        tell(&app, UnixMs(done_at), breaches);
-    }
-    Ok(usize::try_from(breaches).unwrap_or(usize::MAX))
+    let end = move |db: &mut Db| match written {
+        Some(found) => audits::finish(db, begun_at, now, i64::try_from(found).unwrap_or(i64::MAX)),
+        None => audits::give_up(db, begun_at, now),
+    };
+    app.store.write(end).await?;
+    audited
+}
+
+/// The rules of the books; what they have found is said at once.
+async fn rules(app: &App) -> Result<usize, FlowError> {
+    let breaches = app.store.read_at_length(books::audit).await?;
+    breaches.iter().for_each(|breach| report(app, breach));
+    Ok(breaches.len())
+}
+
+/// And the audit log.
+async fn chain_too(app: &App, found: usize) -> Result<usize, FlowError> {
+    let broken = chain(app).await?;
+    broken.iter().for_each(|breach| report(app, breach));
+    let found = found.saturating_add(usize::from(broken.is_some()));
+    tell(app, app.clock.now(), i64::try_from(found).unwrap_or(i64::MAX));
+    Ok(found)
 }
 
 fn tell(app: &App, done_at: UnixMs, breaches: i64) {
     app.metrics.books_clean.set(i64::from(breaches == 0));
     app.metrics.last_audit_at.set(done_at.secs());
-}
-
-async fn audit(app: &App) -> Result<usize, FlowError> {
-    let breaches = app.store.read_at_length(books::audit).await?;
-    breaches.iter().for_each(|breach| report(app, breach));
-    // What the rules have found is said by now, whatever becomes of the rest.
-    let broken = chain(app).await?;
-    broken.iter().for_each(|breach| report(app, breach));
-    let found = breaches.len().saturating_add(usize::from(broken.is_some()));
-    tell(app, app.clock.now(), i64::try_from(found).unwrap_or(i64::MAX));
-    Ok(found)
 }
 
 fn report(app: &App, breach: &str) {

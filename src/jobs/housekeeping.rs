@@ -19,7 +19,6 @@ pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
     let now = app.clock.now();
     watch_log(&app, store::log_bytes(&app.config.database));
     app.page_queries.retain_recent();
-    app.store.read(limits::forget_calm).await?;
     app.store
         .write(move |db| {
             sessions::purge(db, now)?;
@@ -28,6 +27,7 @@ pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
             tickets::purge_oauth_states(db, now)
         })
         .await?;
+    app.store.read(limits::forget_calm).await?;
     Ok(0)
 }
 

@@ -59,9 +59,15 @@ impl Jobs {
         if app.store.is_shared() {
             jobs.spawn(app, "hear_of_others", Duration::from_millis(500), hear_of_others::run_once);
         }
-        // On a server it is looked at more often whose turn it is.
-        let audit_every = if app.store.is_shared() { 600 } else { 3600 };
-        jobs.spawn(app, "audit", Duration::from_secs(audit_every), audit::run_once);
+        // Whose turn it is on a server is looked at more often.
+        let look = if app.store.is_shared() { 60 } else { 3600 };
+        jobs.spawn_long(
+            app,
+            "audit",
+            Duration::from_secs(look),
+            Duration::from_secs(3 * 3600),
+            audit::run_once,
+        );
         jobs
     }
 
@@ -88,10 +94,25 @@ impl Jobs {
         F: Fn(Arc<App>) -> R + Send + 'static,
         R: Future<Output = Result<usize, FlowError>> + Send + 'static,
     {
+        self.spawn_long(app, name, period, period.saturating_mul(3), round);
+    }
+
+    /// One whose rounds may take so long, and a minute.
+    fn spawn_long<F, R>(
+        &mut self,
+        app: &Arc<App>,
+        name: &'static str,
+        period: Duration,
+        longest: Duration,
+        round: F,
+    ) where
+        F: Fn(Arc<App>) -> R + Send + 'static,
+        R: Future<Output = Result<usize, FlowError>> + Send + 'static,
+    {
         let (app, mut stop) = (app.clone(), self.stop.subscribe());
         let beat = Arc::new(AtomicI64::new(uptime_ms(&app.clock)));
-        let three_rounds = i64::try_from(period.as_millis()).unwrap_or(i64::MAX).saturating_mul(3);
-        self.beats.push(Beat { at: beat.clone(), limit_ms: three_rounds.saturating_add(STUCK_MS) });
+        let longest = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
+        self.beats.push(Beat { at: beat.clone(), limit_ms: longest.saturating_add(STUCK_MS) });
         self.tasks.push(tokio::spawn(async move {
             while !*stop.borrow() {
                 // A task of its own: a panic ends the round, not the job.

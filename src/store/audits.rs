@@ -7,12 +7,17 @@ use diesel::{QueryableByName, RunQueryDsl, sql_query, sql_types::BigInt};
 
 /// Between two audits.
 const EVERY_MS: i64 = 3_600_000;
-/// Whoever began and has not finished after so long is believed to have ended.
-const LONGEST_MS: i64 = 1_800_000;
+/// Whoever began and has not finished after so long is believed to have ended: each of twenty rules has fifteen minutes.
+const LONGEST_MS: i64 = 3 * EVERY_MS;
+/// After one that came to nothing.
+const AGAIN_MS: i64 = 600_000;
 
-/// What the last audit found.
+/// What the last audit found, and whether somebody is at the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
 pub struct Audited {
+    /// Unix milliseconds; 0: nobody is.
+    #[diesel(sql_type = BigInt)]
+    begun_at: i64,
     /// Unix milliseconds; 0: there has been none.
     #[diesel(sql_type = BigInt)]
     pub done_at: i64,
@@ -21,28 +26,50 @@ pub struct Audited {
     pub breaches: i64,
 }
 
-/// Whether it is the caller's turn, which is then taken. A moment that lies ahead was written before a clock was set back.
+impl Audited {
+    /// Whether another audit is due and nobody is at it. A moment that lies ahead was written before a clock was set back.
+    pub const fn is_due(&self, now: UnixMs) -> bool {
+        is_over(self.done_at, EVERY_MS, now) && is_over(self.begun_at, LONGEST_MS, now)
+    }
+}
+
+const fn is_over(at: i64, limit_ms: i64, now: UnixMs) -> bool {
+    at > now.0 || now.since(UnixMs(at)) >= limit_ms
+}
+
+/// Takes the next audit for the caller, unless it is not due, or another has.
 ///
 /// # Errors
 /// The database.
 pub fn begin(db: &mut Db, now: UnixMs) -> Result<bool, StoreError> {
-    let taken = sql_query(
-        "UPDATE audits SET begun_at = $1
-            WHERE (done_at <= $2 OR done_at > $1) AND (begun_at <= $3 OR begun_at > $1)",
-    )
-    .bind::<BigInt, _>(now.0)
-    .bind::<BigInt, _>(now.plus_ms(-EVERY_MS).0)
-    .bind::<BigInt, _>(now.plus_ms(-LONGEST_MS).0)
-    .execute(db)?;
-    Ok(taken > 0)
+    if !last(db)?.is_due(now) {
+        return Ok(false);
+    }
+    sql_query("UPDATE audits SET begun_at = $1").bind::<BigInt, _>(now.0).execute(db)?;
+    Ok(true)
 }
 
+/// Writes down what the audit found that was begun then; nothing when another has been begun since.
+///
 /// # Errors
 /// The database.
-pub fn finish(db: &mut Db, audited: Audited) -> Result<(), StoreError> {
-    sql_query("UPDATE audits SET begun_at = 0, done_at = $1, breaches = $2")
-        .bind::<BigInt, _>(audited.done_at)
-        .bind::<BigInt, _>(audited.breaches)
+pub fn finish(db: &mut Db, begun_at: UnixMs, done_at: UnixMs, breaches: i64) -> Result<(), StoreError> {
+    sql_query("UPDATE audits SET begun_at = 0, done_at = $1, breaches = $2 WHERE begun_at = $3")
+        .bind::<BigInt, _>(done_at.0)
+        .bind::<BigInt, _>(breaches)
+        .bind::<BigInt, _>(begun_at.0)
+        .execute(db)?;
+    Ok(())
+}
+
+/// The audit that was begun then came to nothing: in a while it is due again.
+///
+/// # Errors
+/// The database.
+pub fn give_up(db: &mut Db, begun_at: UnixMs, now: UnixMs) -> Result<(), StoreError> {
+    sql_query("UPDATE audits SET begun_at = $1 WHERE begun_at = $2")
+        .bind::<BigInt, _>(now.plus_ms(AGAIN_MS - LONGEST_MS).0)
+        .bind::<BigInt, _>(begun_at.0)
         .execute(db)?;
     Ok(())
 }
@@ -50,5 +77,5 @@ pub fn finish(db: &mut Db, audited: Audited) -> Result<(), StoreError> {
 /// # Errors
 /// The database.
 pub fn last(db: &mut Db) -> Result<Audited, StoreError> {
-    Ok(sql_query("SELECT done_at, breaches FROM audits").get_result(db)?)
+    Ok(sql_query("SELECT begun_at, done_at, breaches FROM audits").get_result(db)?)
 }

@@ -16,8 +16,8 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
 /// Begins a transaction and waits until no other instance is in the way. The lock's key is the schema's number, so that
 /// shops in several schemas of one database do not wait for each other. READ COMMITTED: each statement after the
-/// wait sees what was committed before it. Whoever else holds a row or a table then is nobody of ours, and is not waited
-/// for as long: neighbours in the batch wait as well.
+/// wait sees what was committed before it. Who alone may change the books and still meets a lock waits for nobody of ours,
+/// and not for long: the rest of the batch waits as well.
 pub(super) const fn begin(company: Company) -> &'static str {
     match company {
         Company::Nobody => {
@@ -25,8 +25,7 @@ pub(super) const fn begin(company: Company) -> &'static str {
              SET LOCAL lock_timeout = '100ms'"
         }
         Company::Settlements => {
-            "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock_shared(current_schema()::regnamespace::bigint); \
-             SET LOCAL lock_timeout = '100ms'"
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock_shared(current_schema()::regnamespace::bigint)"
         }
     }
 }
@@ -35,7 +34,9 @@ pub(super) const fn begin(company: Company) -> &'static str {
 /// role or database have: it would also end the wait of a COMMIT for a standby, and PostgreSQL then reports success.
 const WRITER: &str =
     "SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s'; SET statement_timeout = 0";
-const READER: &str = "SET statement_timeout = '5s'; SET default_transaction_read_only = on";
+/// The locks, and being idle, are for what `limits` counts, which is the only thing a reader writes.
+const READER: &str = "SET statement_timeout = '5s'; SET default_transaction_read_only = on; SET lock_timeout = '1s'; \
+                      SET idle_in_transaction_session_timeout = '5s'";
 
 /// One instance migrates; others that start wait as long as that takes. Those that write wait too, as for any lock.
 const LOCK_MIGRATIONS: &str = "SET lock_timeout = 0; SELECT pg_advisory_lock(current_schema()::regnamespace::bigint); \
@@ -111,7 +112,7 @@ pub(super) fn connect(url: &PostgresUrl) -> Result<Db, StoreError> {
     Ok(db)
 }
 
-/// A connection that cannot write.
+/// A connection that does not write, except what `limits` asks of it by transactions that say so.
 pub(super) fn connect_to_read(url: &PostgresUrl) -> Result<Db, StoreError> {
     establish(url, READER)
 }

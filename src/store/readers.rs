@@ -1,4 +1,4 @@
-//! Connections that cannot write. On a server each read has a limit: a server that keeps its connections and says
+//! Connections that do not write, but for what `limits` counts. On a server each read has a limit: a server that keeps its connections and says
 //! nothing would keep all of them, so they are left to it and others are made.
 
 use super::{Db, StoreError, connect_to_read, postgres};

@@ -29,12 +29,12 @@ pub(super) fn open(path: &Path) -> Result<(Db, File), StoreError> {
     let lock = lock(path)?;
     // Made before SQLite would, so that its permissions are ours; WAL and index inherit them.
     private_file(path).map_err(|error| open_error(path, error))?;
+    refuse_damaged(path)?;
     let mut db = connect(path)?;
-    refuse_damaged(&mut db, path)?;
     migrate(&mut db, path)?;
     settle_on_disk(&mut db, path)?;
-    // From here on `copy_log` does it.
-    db.batch_execute("PRAGMA wal_autocheckpoint = 0")?;
+    // From here on `copy_log` does it. The log grows while somebody reads an old state, and keeps that length otherwise.
+    db.batch_execute("PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864")?;
     Ok((db, lock))
 }
 
@@ -56,14 +56,23 @@ pub(super) fn connect(path: &Path) -> Result<Db, StoreError> {
     Ok(Db::Sqlite(sqlite))
 }
 
-/// A connection that cannot write, to a file that exists.
+/// A connection that cannot write, to a file that exists. Nor does its end copy the log into the file, as that of the last
+/// connection otherwise does: what a failed sync may have lost is first written again (`settle_on_disk`).
 pub(super) fn connect_to_read(path: &Path) -> Result<Db, StoreError> {
     if !path.exists() {
         return Err(open_error(path, "there is no such file"));
     }
-    let mut db = connect(path)?;
-    db.batch_execute("PRAGMA query_only = ON").map_err(|error| open_error(path, error))?;
-    Ok(db)
+    let name = path.to_str().ok_or_else(|| open_error(path, "the path is not UTF-8"))?;
+    // What would end the path of a URI, or stand for something else in it.
+    let name = name.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let mut sqlite = SqliteConnection::establish(&format!("file:{name}?mode=ro"))
+        .map_err(|error| open_error(path, error))?;
+    sqlite
+        .batch_execute(
+            "PRAGMA busy_timeout = 2000; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY; PRAGMA query_only = ON",
+        )
+        .map_err(|error| open_error(path, error))?;
+    Ok(Db::Sqlite(sqlite))
 }
 
 pub(super) fn open_error(path: &Path, reason: impl ToString) -> StoreError {
@@ -109,20 +118,25 @@ fn settle_on_disk(db: &mut Db, path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Looked through at every start up to this size, which takes a second or two; a larger file by `shouyin audit` alone.
-const SOON_READ: u64 = 2 << 30;
+/// Looked through at every start up to this size, which takes seconds on a slow disk; a larger file by `shouyin audit` alone.
+const SOON_READ: u64 = 512 << 20;
+/// Lines that the look may give: rows that are readable and break a rule of their table come between.
+const LOOK: &str = "PRAGMA quick_check(100)";
 
-fn refuse_damaged(db: &mut Db, path: &Path) -> Result<(), StoreError> {
+/// Before anything is written, the file's own mode of journal too.
+fn refuse_damaged(path: &Path) -> Result<(), StoreError> {
     if fs::metadata(path).map_err(|error| open_error(path, error))?.len() > SOON_READ {
         tracing::info!("the file is too large to be looked through at every start: `shouyin audit` does it");
         return Ok(());
     }
-    match damage(db).map_err(|error| open_error(path, error))? {
-        None => Ok(()),
-        Some(damage) => Err(open_error(
+    let mut db = connect_to_read(path)?;
+    match damage(&mut db) {
+        // What cannot be looked at like this, such as a first start that was broken off, is for the opening to judge.
+        Ok(None) | Err(_) => Ok(()),
+        Ok(Some(damage)) => Err(open_error(
             path,
             format!(
-                "the file is damaged ({damage}). Nothing was changed. Keep a copy of it with its -wal, look at the disk, and \
+                "the file is damaged ({damage}). Nothing was changed. Keep a copy of it, and of its -wal if there is one, look at the disk, and \
                  restore the newest backup that `shouyin audit` finds whole: docs/operations.md, \"A damaged file\""
             ),
         )),
@@ -136,8 +150,12 @@ pub(super) fn damage(db: &mut Db) -> Result<Option<String>, Error> {
         #[diesel(sql_type = diesel::sql_types::Text)]
         quick_check: String,
     }
-    match sql_query("PRAGMA quick_check(1)").get_result::<Line>(db) {
-        Ok(line) => Ok(Some(line.quick_check).filter(|line| line != "ok")),
+    // Written from outside, but whole: the rules of the books are what tells whether it matters.
+    let is_whole = |line: &str| {
+        line == "ok" || line.starts_with("CHECK constraint failed") || line.starts_with("NULL value in")
+    };
+    match sql_query(LOOK).load::<Line>(db) {
+        Ok(lines) => Ok(lines.into_iter().map(|line| line.quick_check).find(|line| !is_whole(line))),
         // So broken that it cannot be looked at.
         Err(Error::DatabaseError(_, information)) if information.message().contains("malformed") => {
             Ok(Some(information.message().to_owned()))
@@ -148,7 +166,8 @@ pub(super) fn damage(db: &mut Db) -> Result<Option<String>, Error> {
 
 /// Bytes of the write-ahead log beside a file.
 pub(super) fn log_bytes(path: &Path) -> u64 {
-    fs::metadata(beside(path, "-wal")).map_or(0, |log| log.len())
+    let log = fs::canonicalize(path).and_then(|real| fs::metadata(beside(&real, "-wal")));
+    log.map_or(0, |log| log.len())
 }
 
 /// Copies the log into the file when it has become long. Within a COMMIT, where SQLite would do it, whoever waits for

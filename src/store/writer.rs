@@ -90,7 +90,7 @@ impl Writer {
     {
         let (caller, answer) = oneshot::channel();
         self.queue.0.change(Box::new(move |db, patience| {
-            let done = patience.make(db, change);
+            let done = patience.attempt(db, change);
             // A caller who no longer listens has been told to ask again.
             Box::new(move |committed| drop(caller.send(committed.and(done))))
         }))?;
@@ -341,7 +341,7 @@ enum Fault {
 fn one_by_one(waiting: Waiting) -> Change {
     let Waiting { settling, caller } = waiting;
     Box::new(move |db, patience| {
-        let done = patience.make(db, |db| settlement::settle(db, &settling));
+        let done = patience.attempt(db, |db| settlement::settle(db, &settling));
         Box::new(move |committed| drop(caller.send(committed.and(done))))
     })
 }

@@ -2,19 +2,21 @@
 //! goes no further; what passes is counted over all instances on a server.
 
 use super::error::WebError;
-use crate::{app::App, store::limits::Pace, token};
+use crate::{
+    app::{App, quota},
+    store::limits::Pace,
+    token,
+};
 use governor::{
-    DefaultKeyedRateLimiter, Quota, RateLimiter,
+    DefaultKeyedRateLimiter, RateLimiter,
     clock::{Clock as _, DefaultClock},
 };
 use std::{
     net::{IpAddr, Ipv6Addr},
-    num::NonZeroU32,
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
 };
 
-/// All that are limited.
+/// One for each thing that costs us something.
 pub struct Limits {
     sign_in_by_address: Limit,
     /// One address against one name: ten tries, then one every half minute.
@@ -44,7 +46,7 @@ impl Limits {
     }
 
     /// # Errors
-    /// `TooMany`, with the seconds to wait; the books.
+    /// `TooMany`, with the seconds to wait.
     pub async fn sign_in(&self, app: &App, name: &str, ip: IpAddr) -> Result<(), WebError> {
         let ip = household(ip);
         // Long names are cut, or the map of names would be the attacker's memory to fill.
@@ -57,37 +59,37 @@ impl Limits {
     /// A code after the password counts as one more try of its address.
     ///
     /// # Errors
-    /// `TooMany`; the books.
+    /// `TooMany`.
     pub async fn code(&self, app: &App, ip: IpAddr) -> Result<(), WebError> {
         self.sign_in_by_address.take(app, household(ip).to_string()).await
     }
 
     /// # Errors
-    /// `TooMany`; the books.
+    /// `TooMany`.
     pub async fn register(&self, app: &App, ip: IpAddr) -> Result<(), WebError> {
         self.register.take(app, household(ip).to_string()).await
     }
 
     /// # Errors
-    /// `TooMany`; the books.
+    /// `TooMany`.
     pub async fn wechat_trip(&self, app: &App, ip: IpAddr) -> Result<(), WebError> {
         self.wechat_trip.take(app, household(ip).to_string()).await
     }
 
     /// # Errors
-    /// `TooMany`; the books.
+    /// `TooMany`.
     pub async fn top_up(&self, app: &App, user_id: i64) -> Result<(), WebError> {
         self.top_up.take(app, user_id.to_string()).await
     }
 
     /// # Errors
-    /// `TooMany`; the books.
+    /// `TooMany`.
     pub async fn returned(&self, app: &App, user_id: i64) -> Result<(), WebError> {
         self.returned.take(app, user_id.to_string()).await
     }
 
     /// # Errors
-    /// `TooMany`; the books.
+    /// `TooMany`.
     pub async fn self_test(&self, app: &App) -> Result<(), WebError> {
         self.self_test.take(app, String::new()).await
     }
@@ -114,16 +116,13 @@ struct Limit {
 }
 
 impl Limit {
-    fn new(name: &'static str, counted: &'static str, every_ms: u32, at_once: u32) -> Limit {
-        let burst = NonZeroU32::new(at_once).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::with_period(Duration::from_millis(every_ms.into()))
-            .unwrap_or(Quota::per_second(NonZeroU32::MIN))
-            .allow_burst(burst);
+    fn new(name: &'static str, counted: &'static str, every_ms: i64, at_once: i64) -> Limit {
+        let pace = Pace { every_ms, at_once };
         Limit {
             name,
             counted,
-            pace: Pace { every_ms: every_ms.into(), at_once: at_once.into() },
-            here: RateLimiter::keyed(quota),
+            pace,
+            here: RateLimiter::keyed(quota(pace)),
             clock: DefaultClock::default(),
             uses: AtomicU32::new(0),
         }
@@ -138,8 +137,8 @@ impl Limit {
                 self.too_many(app, not_until.wait_time_from(self.clock.now()).as_secs().saturating_add(1))
             );
         }
-        // What somebody has typed may be anything, and is nothing to keep.
-        match app.store.take(format!("{} {}", self.name, token::hash(&key)), self.pace).await? {
+        // Hashed, so that keys are short and of one shape, whatever somebody has typed.
+        match app.store.take(format!("{} {}", self.name, token::hash(&key)), self.pace).await {
             0 => Ok(()),
             wait_ms => Err(self.too_many(app, u64::try_from(wait_ms).unwrap_or(0).div_ceil(1_000))),
         }

@@ -2,7 +2,10 @@
 //! `SHOUYIN_TEST_POSTGRES` names, such as `postgres://shouyin:secret@127.0.0.1/shouyin`.
 
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
-use shouyin::config::Database;
+use shouyin::{
+    config::Database,
+    store::{Db, StoreError},
+};
 use std::{
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
@@ -42,6 +45,18 @@ pub fn forget(database: &Database) {
     let url = url.with(&[]);
     let schema = url.rsplit("%3D").next().unwrap().to_owned();
     run(&url, &format!("SET client_min_messages = 'warning'; DROP SCHEMA {schema} CASCADE"));
+}
+
+/// Statements as a change or a question.
+pub fn sql(text: &str) -> impl Fn(&mut Db) -> Result<(), StoreError> + Send + use<> {
+    let text = text.to_owned();
+    move |db| Ok(db.batch_execute(&text)?)
+}
+
+/// Somebody else at the server of these books; `None` where they are a file.
+pub fn somebody(database: &Database) -> Option<PgConnection> {
+    let Database::Postgres(url) = database else { return None };
+    Some(PgConnection::establish(&url.with(&[])).unwrap())
 }
 
 fn run(url: &str, sql: &str) {

@@ -1,6 +1,9 @@
 //! A database that has no reader left, throws connections out, or undoes what it was given: callbacks and pages meanwhile.
 
-use crate::harness::{Browser, Shop};
+use crate::{
+    database::sql,
+    harness::{Browser, Shop},
+};
 use diesel::{
     Connection, PgConnection, QueryableByName, RunQueryDsl, connection::SimpleConnection, sql_query,
     sql_types::BigInt,
@@ -19,11 +22,6 @@ use tokio::task::JoinHandle;
 
 /// Readers that an instance has.
 const READERS: usize = 4;
-
-fn sql(text: &str) -> impl Fn(&mut Db) -> Result<(), StoreError> + Send + use<> {
-    let text = text.to_owned();
-    move |db| Ok(db.batch_execute(&text)?)
-}
 
 /// Somebody with an order that is paid at the gateway, and what the gateway says of it.
 async fn paid_and_unheard(shop: &Shop) -> (Browser, String, String) {
@@ -110,12 +108,12 @@ async fn a_settlement_that_a_deadlock_or_a_conflict_undid_is_tried_again_a_few_t
     let ann = shop.user("ann").await;
     let mut balance = 0;
     for (state, times, credited) in
-        [("40P01", 1, true), ("40001", 5, true), ("40P01", 100, false), ("40001", 100, false)]
+        [("40P01", 5, true), ("40001", 5, true), ("40P01", 6, false), ("40001", 6, false)]
     {
         let number = ann.top_up("50").await;
         shop.simulator.pay(&number).unwrap();
         let callback = shop.simulator.signed_notify(&number, &[]);
-        // A sequence counts what is undone, too.
+        // A sequence counts what is undone, too: one try as a set, five by itself.
         let undo = format!(
             "CREATE SEQUENCE tries;
              CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -167,13 +165,48 @@ async fn a_change_that_a_deadlock_or_a_conflict_undid_is_tried_again_a_few_times
     }
 }
 
+#[actix_web::test]
+async fn a_change_that_panics_among_others_on_a_server_is_undone_alone() {
+    if crate::database::server().is_none() {
+        return eprintln!("skipped: SHOUYIN_TEST_POSTGRES names no server");
+    }
+    let shop = Shop::open().await;
+    let store = &shop.app.store;
+    store.write(sql("CREATE TABLE kept (n BIGINT)")).await.unwrap();
+    let (release, _) = crate::callbacks::hold_the_books(&shop).await;
+    let mut all = Box::pin(join_all([1, 0, 2].map(|n| match n {
+        0 => store.write(panics_inside).left_future(),
+        n => store.write(sql(&format!("INSERT INTO kept VALUES ({n})"))).right_future(),
+    })));
+    assert!((&mut all).now_or_never().is_none());
+    drop(release);
+    let done: Vec<bool> = all.await.iter().map(Result::is_ok).collect();
+    assert_eq!(done, [true, false, true]);
+    let kept = store.read(|db| {
+        let Db::Postgres(connection) = db else { unreachable!("there is a server") };
+        Ok((
+            count(connection, "SELECT count(*) AS n FROM kept"),
+            count(connection, "SELECT sum(n)::bigint AS n FROM kept"),
+        ))
+    });
+    assert_eq!(kept.await.unwrap(), (2, 3));
+}
+
+fn panics_inside(db: &mut Db) -> Result<(), StoreError> {
+    sql("INSERT INTO kept VALUES (7)")(db)?;
+    db.transaction(|db| {
+        sql("INSERT INTO kept VALUES (8)")(db)?;
+        panic!("on purpose, in a savepoint of its own");
+    })
+}
+
 fn orders_there(db: &mut Db) -> Result<i64, StoreError> {
     let Db::Postgres(connection) = db else { unreachable!("there is a server") };
     Ok(count(connection, "SELECT count(*) AS n FROM orders"))
 }
 
 #[actix_web::test]
-async fn a_question_that_takes_too_long_is_ended_by_the_server_and_its_connection_serves_the_next() {
+async fn questions_that_take_too_long_are_ended_by_the_server_and_others_are_answered_again() {
     if crate::database::server().is_none() {
         return eprintln!("skipped: SHOUYIN_TEST_POSTGRES names no server");
     }
@@ -322,7 +355,7 @@ async fn a_full_queue_refuses_at_once_says_that_it_is_not_ready_and_is_answered_
     let ready = shop.browser().get("/readyz").await;
     assert_eq!((ready.status, ready.body.as_str()), (503, "not ready: write queue nearly full\n"));
     release.send(()).unwrap();
-    assert!(waiting.await[0].is_ok());
+    assert!(waiting.await.iter().all(Result::is_ok));
     stuck.await.unwrap();
     assert!(done.lock().unwrap().is_sorted());
     assert_eq!(shop.browser().get("/readyz").await.status, 200);

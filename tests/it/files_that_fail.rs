@@ -66,6 +66,68 @@ fn books_with_a_damaged_page_are_neither_opened_nor_changed_and_the_audit_says_s
     assert!(fs::read(&path).unwrap() == before, "it was written to");
 }
 
+/// As a process leaves them that was killed: with a log that is not in the file yet.
+fn left_behind(files: &Files) -> (PathBuf, PathBuf) {
+    let path = books_of_a_file(files);
+    let mut sqlite = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    sqlite.batch_execute("UPDATE users SET created_at = 2 WHERE id = 1").unwrap();
+    let log = |path: &Path| PathBuf::from(format!("{}-wal", path.display()));
+    let image = path.with_file_name("image.db");
+    fs::copy(&path, &image).unwrap();
+    fs::copy(log(&path), log(&image)).unwrap();
+    let log = log(&image);
+    (image, log)
+}
+
+#[test]
+fn the_log_beside_a_damaged_file_stays_what_it_is() {
+    let files = Files::new();
+    let (path, log) = left_behind(&files);
+    damage(&path);
+    let before = [&path, &log].map(|file| fs::read(file).unwrap());
+    assert!(!before[1].is_empty());
+    let refused = Store::open(&Database::Sqlite(path.clone())).err().expect("it is damaged").to_string();
+    assert!(refused.contains("the file is damaged ("), "{refused}");
+    assert_eq!(run("migrate", &path).status.code(), Some(4));
+    assert_eq!(run("audit", &path).status.code(), Some(1));
+    assert!([&path, &log].map(|file| fs::read(file).unwrap()) == before, "it was written to");
+}
+
+#[test]
+fn an_audit_beside_nobody_leaves_the_log_to_the_next_start() {
+    let files = Files::new();
+    let (path, log) = left_behind(&files);
+    let before = fs::read(&log).unwrap();
+    let audit = run("audit", &path);
+    assert!(audit.status.success(), "{audit:?}");
+    assert!(fs::read(&log).unwrap() == before);
+    drop(Store::open(&Database::Sqlite(path)).unwrap());
+}
+
+#[test]
+fn a_row_that_breaks_a_rule_of_its_table_is_no_damage() {
+    let files = Files::new();
+    let path = books_of_a_file(&files);
+    let mut sqlite = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    let outside = "PRAGMA ignore_check_constraints = ON; UPDATE users SET role = 'king' WHERE id = 1";
+    sqlite.batch_execute(outside).unwrap();
+    drop(sqlite);
+    let audit = run("audit", &path);
+    let said = String::from_utf8(audit.stdout).unwrap();
+    assert!(said.contains("ok      every page of the file is whole\n"), "{said}");
+    drop(Store::open(&files.database()).unwrap());
+}
+
+#[test]
+fn books_whose_name_means_something_in_a_uri_are_read() {
+    let files = Files::new();
+    let named = |name: &str| Database::Sqlite(files.database().file().unwrap().with_file_name(name));
+    for name in ["50%25 of it.db", "b#c.db", "收银.db"] {
+        drop(Store::open(&named(name)).unwrap());
+        assert!(run("audit", named(name).file().unwrap()).status.success(), "{name}");
+    }
+}
+
 #[test]
 fn what_is_no_book_at_all_is_refused_as_that() {
     let files = Files::new();

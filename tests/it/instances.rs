@@ -1,10 +1,10 @@
 //! Several instances of the program on the books of one server. Skipped where the books are a file.
 
 use crate::{
+    database::sql,
     harness::{Answer, Browser, Instance, PASSWORD, START, Shop, WECHAT},
     refund_pages::refund,
 };
-use diesel::connection::SimpleConnection;
 use futures_util::future::join_all;
 use reqwest::{Client, redirect::Policy};
 use shouyin::{
@@ -12,13 +12,9 @@ use shouyin::{
     domain::order::Source,
     flow::confirm,
     jobs,
-    store::{Db, Store, StoreError, audits, books, limits::Pace, refunds},
+    store::{Store, audits, books, limits::Pace, refunds},
 };
 use std::sync::Arc;
-
-fn sql(text: &'static str) -> impl Fn(&mut Db) -> Result<(), StoreError> + Send {
-    move |db| Ok(db.batch_execute(text)?)
-}
 
 /// The same person at another instance: the load balancer chose it.
 fn moved(browser: &Browser, to: &Instance) -> Browser {
@@ -134,16 +130,21 @@ async fn what_is_limited_is_used_up_by_all_instances_together_and_given_back_wit
     let pace = Pace { every_ms: 3_600_000, at_once: 3 };
     let take = |app: &Arc<App>| {
         let store = app.store.clone();
-        async move { store.take("a key".to_owned(), pace).await.unwrap() }
+        async move { store.take("a key".to_owned(), pace).await }
     };
     for app in [&shop.app, &other.app, &shop.app] {
         assert_eq!(take(app).await, 0);
     }
     let wait = take(&other.app).await;
     assert!((3_000_000..=3_600_000).contains(&wait), "{wait}");
-    assert_eq!(other.app.store.take("another key".to_owned(), pace).await.unwrap(), 0);
+    assert_eq!(other.app.store.take("another key".to_owned(), pace).await, 0);
     jobs::housekeeping::run_once(other.app.clone()).await.unwrap();
     assert!(take(&shop.app).await > 0, "nobody has forgotten it");
+    shop.app.store.write(sql("UPDATE rate_limits SET calm_at = 0 WHERE key = 'another key'")).await.unwrap();
+    jobs::housekeeping::run_once(other.app.clone()).await.unwrap();
+    let forgotten =
+        "DO $$ BEGIN ASSERT NOT EXISTS (SELECT 1 FROM rate_limits WHERE key = 'another key'); END $$";
+    shop.app.store.write(sql(forgotten)).await.unwrap();
     let an_hour = "UPDATE rate_limits SET calm_at = calm_at - 3600000";
     shop.app.store.write(sql(an_hour)).await.unwrap();
     assert_eq!(take(&other.app).await, 0);
@@ -187,14 +188,45 @@ async fn one_instance_audits_for_all_and_the_others_say_what_it_found() {
     assert!(found > 0);
     assert_eq!(audit(&shop.app).await.unwrap(), found);
     assert_eq!(gauges(&shop.app), (0, START.secs() + 3_600));
-    // Whoever begins and never ends is not waited for.
+    // Whoever begins and never ends is waited for for three hours, and is not believed afterwards.
     shop.clock.advance_ms(3_600_000);
-    let (mended, now) = ("UPDATE ledger SET amount_fen = amount_fen - 1", shop.clock.now());
+    let (mended, begun) = ("UPDATE ledger SET amount_fen = amount_fen - 1", shop.clock.now());
     shop.app.store.write(sql(mended)).await.unwrap();
-    assert!(shop.app.store.write(move |db| audits::begin(db, now)).await.unwrap());
+    assert!(shop.app.store.write(move |db| audits::begin(db, begun)).await.unwrap());
     assert_eq!(audit(&shop.app).await.unwrap(), found, "somebody is at it");
-    shop.clock.advance_ms(1_800_000);
+    shop.clock.advance_ms(3 * 3_600_000);
     assert_eq!(audit(&other.app).await.unwrap(), 0);
+    let now = shop.clock.now();
+    shop.app.store.write(move |db| audits::finish(db, begun, now, 9)).await.unwrap();
+    assert_eq!(audit(&shop.app).await.unwrap(), 0);
+    assert_eq!(gauges(&shop.app), (1, now.secs()));
+}
+
+#[actix_web::test]
+async fn an_audit_that_comes_to_nothing_is_due_again_in_ten_minutes_and_what_it_found_first_is_kept() {
+    let shop = Shop::open().await;
+    let Some(other) = shop.server_beside() else { return };
+    shop.paid("ann", "50").await;
+    let audit = |app: &Arc<App>| jobs::audit::run_once(app.clone());
+    let hide = |table: &str| sql(&format!("ALTER TABLE {table} RENAME TO hidden"));
+    let show = |table: &str| sql(&format!("ALTER TABLE hidden RENAME TO {table}"));
+    shop.app.store.write(hide("corrections")).await.unwrap();
+    assert!(audit(&shop.app).await.is_err());
+    shop.app.store.write(show("corrections")).await.unwrap();
+    shop.clock.advance_ms(599_000);
+    assert_eq!((audit(&other.app).await.unwrap(), other.app.metrics.last_audit_at.get()), (0, 0), "not yet");
+    // The rules find something, and then the audit log cannot be read.
+    let broken = "ALTER TABLE ledger DISABLE TRIGGER USER; UPDATE ledger SET amount_fen = amount_fen + 1";
+    shop.app.store.write(sql(broken)).await.unwrap();
+    shop.app.store.write(hide("audit_seal")).await.unwrap();
+    shop.clock.advance_ms(1_000);
+    assert!(audit(&shop.app).await.is_err());
+    shop.app.store.write(show("audit_seal")).await.unwrap();
+    assert!(audit(&other.app).await.unwrap() > 0, "what was found is known to all");
+    assert_eq!((shop.app.metrics.books_clean.get(), other.app.metrics.books_clean.get()), (0, 0));
+    assert!(audit(&shop.app).await.unwrap() > 0);
+    assert_eq!(shop.app.metrics.books_clean.get(), 0);
+    shop.app.store.write(sql("UPDATE ledger SET amount_fen = amount_fen - 1")).await.unwrap();
 }
 
 #[actix_web::test]

@@ -9,6 +9,8 @@ use std::{
     thread,
 };
 
+/// Who changes the books begins with it: what else commits is not meant.
+const WRITES: &[u8] = b"pg_advisory_xact_lock";
 /// What `COMMIT` looks like on its way to the server (protocol 3: a simple query).
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 /// The server has committed.
@@ -21,7 +23,7 @@ pub struct Wire(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     cut: bool,
-    /// The answer to the next COMMIT gets lost, and the connection with it.
+    /// The answer to the next COMMIT of a change gets lost, and the connection with it.
     loses_answer: bool,
     /// How many have.
     lost: usize,
@@ -29,17 +31,13 @@ struct State {
 }
 
 impl Wire {
-    /// Puts a wire before the server of these books.
+    /// Puts a wire before the server of these books, which is named by one host.
     pub fn before(config: &mut Config) -> Wire {
         let Database::Postgres(url) = &config.database else { unreachable!("there is a server") };
-        let url = url.with(&[]);
-        let (_, after) = database::server()
-            .expect("a server")
-            .split_once('@')
-            .map(|(a, b)| (a.to_owned(), b.to_owned()))
-            .unwrap();
-        let host = after.split('/').next().unwrap().to_owned();
-        let named = if host.contains(':') { host.clone() } else { format!("{host}:5432") };
+        let (url, server) = (url.with(&[]), database::server().expect("a server"));
+        let (_, after) = server.split_once('@').expect("a user in the URL");
+        let host = after.split('/').next().unwrap();
+        let named = if host.contains(':') { host.to_owned() } else { format!("{host}:5432") };
         let server = named.to_socket_addrs().unwrap().next().unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let here = listener.local_addr().unwrap();
@@ -90,11 +88,16 @@ impl Wire {
         let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
         let falls_silent = silent.clone();
         thread::spawn(move || {
+            let mut said = vec![];
             carry(from, to, |bytes| {
+                said.extend_from_slice(bytes);
                 let mut state = there.state();
-                if state.loses_answer && holds(bytes, COMMIT) {
+                if state.loses_answer && holds(&said, WRITES) && holds(&said, COMMIT) {
                     state.loses_answer = false;
                     *falls_silent.lock().unwrap() = true;
+                }
+                if holds(&said, COMMIT) {
+                    said.clear();
                 }
                 true
             });

@@ -8,6 +8,24 @@ CREATE UNLOGGED TABLE rate_limits (
     calm_at BIGINT NOT NULL
 ) WITH (fillfactor = 50);
 
+-- Counts one more use and gives 0, or the milliseconds to wait for it. `every`: what one use takes to be given back;
+-- `span`: what all that may be used at once do. The clock is read when the row is held: two readings are in that order.
+CREATE FUNCTION take_turn(name TEXT, every BIGINT, span BIGINT) RETURNS BIGINT LANGUAGE plpgsql AS $$
+DECLARE
+    calm BIGINT;
+    now_ms BIGINT;
+BEGIN
+    INSERT INTO rate_limits AS l (key, calm_at) VALUES (name, 0)
+        ON CONFLICT (key) DO UPDATE SET calm_at = l.calm_at RETURNING calm_at INTO calm;
+    now_ms := EXTRACT(EPOCH FROM clock_timestamp()) * 1000;
+    -- More than ever is used: the clock was set back since, and counting begins anew.
+    IF calm > now_ms + span + 60000 THEN calm := now_ms; END IF;
+    calm := GREATEST(calm, now_ms) + every;
+    IF calm > now_ms + span THEN RETURN calm - now_ms - span; END IF;
+    UPDATE rate_limits SET calm_at = calm WHERE key = name;
+    RETURN 0;
+END $$;
+
 -- The last audit of the books, which one instance makes for all.
 CREATE TABLE audits (
     id INTEGER PRIMARY KEY CHECK (id = 1),

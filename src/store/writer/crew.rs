@@ -19,7 +19,7 @@ use tokio::sync::watch;
 /// How often somebody looks whether a hand still waits for the same thing.
 const LOOK: Duration = Duration::from_secs(1);
 /// So many looks, and it is left; twice as many for each that still waits, because without a standby every COMMIT does,
-/// and would take a connection of its own. Locks are waited for for 2 s.
+/// and would take a connection of its own. The writers' lock is waited for for 2 s, any other for less.
 const LOOKS: u32 = 10;
 
 /// What each of them needs to begin.

@@ -18,7 +18,7 @@ use std::{
 
 /// Tries of one change.
 const TRIES: u32 = 5;
-/// What may go wrong for somebody else's sake in one batch, before the rest of it is left for later: with the 100 ms
+/// What may go wrong for somebody else's sake in one batch, before the rest of it is refused untried: with the 100 ms
 /// that a lock is waited for, and the pauses between, a little more than a second.
 const PATIENCE: u32 = 10;
 /// Before the second try; each pause after is twice as long. Less by chance, or two that met would meet again.
@@ -38,7 +38,7 @@ impl Patience {
     ///
     /// # Errors
     /// Whatever the change reports; `NotCommitted` when it panicked, or came when no patience was left.
-    pub(in crate::store) fn make<T>(
+    pub(in crate::store) fn attempt<T>(
         &mut self,
         db: &mut Db,
         change: impl Fn(&mut Db) -> Result<T, StoreError>,
