@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 const READERS: usize = 4;
 
 /// Somebody with an order that is paid at the gateway, and what the gateway says of it.
-async fn paid_and_unheard(shop: &Shop) -> (Browser, String, String) {
+pub async fn paid_and_unheard(shop: &Shop) -> (Browser, String, String) {
     let ann = shop.user("ann").await;
     let number = ann.top_up("50").await;
     shop.simulator.pay(&number).unwrap();
@@ -98,6 +98,18 @@ async fn when_the_server_throws_every_connection_out_the_next_callback_and_the_n
     assert_eq!(shop.books(&number).await.balance, 5000);
 }
 
+/// Undoes so many statements of this kind, counted by a sequence, which nothing undoes.
+fn undo(state: &str, times: i64, when: &str) -> String {
+    format!(
+        "CREATE SEQUENCE tries;
+         CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('tries') <= {times} THEN RAISE EXCEPTION USING ERRCODE = '{state}', MESSAGE = 'undone'; END IF;
+            RETURN NULL;
+         END $$;
+         CREATE TRIGGER undo {when} FOR EACH STATEMENT EXECUTE FUNCTION undo()"
+    )
+}
+
 #[actix_web::test]
 async fn a_settlement_that_a_deadlock_or_a_conflict_undid_is_tried_again_a_few_times_and_then_refused_whole()
 {
@@ -113,15 +125,8 @@ async fn a_settlement_that_a_deadlock_or_a_conflict_undid_is_tried_again_a_few_t
         let number = ann.top_up("50").await;
         shop.simulator.pay(&number).unwrap();
         let callback = shop.simulator.signed_notify(&number, &[]);
-        // A sequence counts what is undone, too: one try as a set, five by itself.
-        let undo = format!(
-            "CREATE SEQUENCE tries;
-             CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                IF nextval('tries') <= {times} THEN RAISE EXCEPTION USING ERRCODE = '{state}', MESSAGE = 'undone'; END IF;
-                RETURN NULL;
-             END $$;
-             CREATE TRIGGER undo BEFORE INSERT ON ledger FOR EACH STATEMENT EXECUTE FUNCTION undo()"
-        );
+        // One try as a set, five by itself.
+        let undo = undo(state, times, "BEFORE INSERT ON ledger");
         shop.app.store.write(sql(&undo)).await.unwrap();
         let before = shop.books(&number).await;
         let answer = shop.notify(callback.clone()).await;
@@ -147,14 +152,7 @@ async fn a_change_that_a_deadlock_or_a_conflict_undid_is_tried_again_a_few_times
     for (state, times, made) in
         [("40P01", 4, true), ("40001", 4, true), ("40P01", 5, false), ("40001", 5, false)]
     {
-        let undo = format!(
-            "CREATE SEQUENCE tries;
-             CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                IF nextval('tries') <= {times} THEN RAISE EXCEPTION USING ERRCODE = '{state}', MESSAGE = 'undone'; END IF;
-                RETURN NULL;
-             END $$;
-             CREATE TRIGGER undo AFTER INSERT ON orders FOR EACH STATEMENT EXECUTE FUNCTION undo()"
-        );
+        let undo = undo(state, times, "AFTER INSERT ON orders");
         shop.app.store.write(sql(&undo)).await.unwrap();
         let before = shop.app.store.read(orders_there).await.unwrap();
         let answer = ann.try_top_up("50").await;
@@ -335,18 +333,17 @@ async fn a_change_that_spoils_the_whole_transaction_leaves_no_neighbour_told_tha
 }
 
 #[actix_web::test]
-async fn a_full_queue_refuses_at_once_says_that_it_is_not_ready_and_is_answered_in_its_order() {
+async fn a_full_queue_refuses_at_once_says_that_it_is_not_ready_and_is_worked_off_in_its_order() {
     const PLACES: usize = 4096;
     let shop = Shop::open().await;
     let (release, stuck) = crate::callbacks::hold_the_books(&shop).await;
     let done = Arc::new(Mutex::new(Vec::new()));
     let change = |nth: usize| {
-        let (store, done) = (shop.app.store.clone(), done.clone());
-        async move {
-            let changed = store.write(|_| Ok(())).await;
+        let done = done.clone();
+        shop.app.store.write(move |_| {
             done.lock().unwrap().push(nth);
-            changed
-        }
+            Ok(())
+        })
     };
     let mut waiting = Box::pin(join_all((0..PLACES).map(change)));
     assert!((&mut waiting).now_or_never().is_none());
@@ -357,7 +354,7 @@ async fn a_full_queue_refuses_at_once_says_that_it_is_not_ready_and_is_answered_
     release.send(()).unwrap();
     assert!(waiting.await.iter().all(Result::is_ok));
     stuck.await.unwrap();
-    assert!(done.lock().unwrap().is_sorted());
+    assert!(done.lock().unwrap().iter().copied().eq(0..PLACES));
     assert_eq!(shop.browser().get("/readyz").await.status, 200);
 }
 

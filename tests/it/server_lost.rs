@@ -1,7 +1,8 @@
 //! The database server is gone, or its answer is: what callbacks, pages and balancers are told, and what holds afterwards.
 
 use crate::{
-    harness::{Answer, Browser, Shop},
+    faults::paid_and_unheard,
+    harness::{Answer, Shop},
     wire::Wire,
 };
 use shouyin::store::orders;
@@ -18,15 +19,6 @@ async fn shop() -> Option<(Shop, Wire)> {
     let mut wire = None;
     let shop = Shop::open_with(|config| wire = Some(Wire::before(config))).await;
     Some((shop, wire.unwrap()))
-}
-
-/// Somebody with an order that is paid at the gateway, and what the gateway says of it.
-async fn paid_and_unheard(shop: &Shop) -> (Browser, String, String) {
-    let ann = shop.user("ann").await;
-    let number = ann.top_up("50").await;
-    shop.simulator.pay(&number).unwrap();
-    let callback = shop.simulator.signed_notify(&number, &[]);
-    (ann, number, callback)
 }
 
 /// WeChat waits five seconds for an answer.
