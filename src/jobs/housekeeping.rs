@@ -32,7 +32,6 @@ pub async fn run_once(app: Arc<App>) -> Result<usize, FlowError> {
 }
 
 fn watch_log(app: &App, bytes: u64) {
-    app.metrics.log_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     if bytes > LONG_LOG {
         app.metrics.alerts.with_label_values(&["long_log"]).inc();
         tracing::error!(bytes, "the log beside the file of the books has grown to {} MiB", bytes >> 20);

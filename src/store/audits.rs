@@ -7,7 +7,7 @@ use diesel::{QueryableByName, RunQueryDsl, sql_query, sql_types::BigInt};
 
 /// Between two audits.
 const EVERY_MS: i64 = 3_600_000;
-/// Whoever began and has not finished after so long is believed to have ended: each of twenty rules has fifteen minutes.
+/// Whoever began and has not finished after so long is believed to have ended: each rule has fifteen minutes.
 const LONGEST_MS: i64 = 3 * EVERY_MS;
 /// After one that came to nothing.
 const AGAIN_MS: i64 = 600_000;
